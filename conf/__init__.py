@@ -1,0 +1,1 @@
+"""Settings: the files in this folder and their validated form."""

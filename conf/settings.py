@@ -1,0 +1,268 @@
+"""All settings, read from hub.toml and the environment into frozen models."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from conf.errors import SettingError
+
+CONF = Path(__file__).resolve().parent
+FLAGS = ("dark", "bright", "blurry", "low_information", "odd_aspect", "odd_size", "grayscale")
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def home() -> Path:
+    """Where relative paths start: the checkout, or the current folder for an installed package."""
+    return CONF.parent if (CONF.parent / "setup.py").is_file() else Path.cwd()
+
+
+def resolved(location: str) -> str:
+    """A URI as it is; a path made absolute from `home()`."""
+    return location if "://" in location else str(home() / Path(location).expanduser())
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lake(_Section):
+    """Where tables, snapshots and artifacts lie."""
+
+    root: str
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must be a folder or an s3a:// URI")
+        return resolved(value).rstrip("/").replace("s3://", "s3a://", 1)
+
+    def at(self, *parts: str) -> str:
+        """A path or URI below the root."""
+        return "/".join((self.root, *parts))
+
+
+class Logs(_Section):
+    """Where the output of Spark, TensorFlow and Kafka goes."""
+
+    dir: Path
+
+    _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
+
+
+class Kafka(_Section):
+    """The cluster, its topics and how to log in."""
+
+    bootstrap: str
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    rejected_topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    partitions: Positive
+    replication: Positive
+    retention_hours: Positive
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    sasl_username: str
+    sasl_password: str = Field(default="", repr=False)
+    connect_seconds: Seconds
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for address in filter(None, value.split(",")):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError(f"{address!r} is not host:port")
+        return value
+
+
+class Broker(_Section):
+    """The embedded broker."""
+
+    dir: Path
+    heap: Annotated[str, Field(pattern=r"^\d+[mg]$")]
+    start_seconds: Seconds
+
+    _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
+
+
+class Push(_Section):
+    """Limits of the producer and of the sources it reads."""
+
+    in_flight_bytes: Positive
+    inline_limit: Annotated[int, Field(gt=0, le=10 * 2**20)]
+    retry_seconds: Seconds
+    member_limit: Positive
+    ratio_limit: Positive
+
+
+class Spark(_Section):
+    """Masters and memory."""
+
+    master: str
+    train_master: str
+    driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
+    executor_memory_mb: Positive
+    work_dir: Path
+
+    _absolute = field_validator("work_dir")(lambda value: Path(resolved(str(value))))
+
+
+class Ingest(_Section):
+    """The streaming query and the limits every upload is held to."""
+
+    batch_records: Positive
+    trigger_seconds: Annotated[float, Field(ge=0)]
+    arrow_records: Positive
+    longest_side: Annotated[int, Field(ge=32, le=4096)]
+    shortest_side: Positive
+    thumbnail_side: Annotated[int, Field(ge=16, le=512)]
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+    max_bytes: Positive
+    max_pixels: Positive
+    max_scans: Positive
+    max_header_bytes: Positive
+    geohash_length: Annotated[int, Field(ge=0, le=5)]
+
+
+class Quality(_Section):
+    """Thresholds of the quality flags, and the flags that refuse an upload."""
+
+    dark: float
+    bright: float
+    blurry: float
+    low_information: float
+    odd_aspect: float
+    odd_size: tuple[Positive, Positive]
+    grayscale: float
+    reject: tuple[Literal[FLAGS], ...]  # type: ignore[valid-type]  # the values of a constant tuple
+
+
+class Labels(_Section):
+    """Which labels are taken and when one can be trained on."""
+
+    mode: Literal["open", "closed"]
+    file: Path
+    ready_images: Positive
+
+    _absolute = field_validator("file")(lambda value: Path(resolved(str(value))))
+
+
+class Organize(_Section):
+    """Grouping, splitting and the snapshot's shards."""
+
+    phash_distance: Annotated[int, Field(ge=0, le=16)]
+    fractions: tuple[Share, Share, Share]
+    seed: int
+    shard_rows: Positive
+    row_group_rows: Positive
+    no_flip_parents: tuple[str, ...]
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-9 or value[0] == 0:
+            raise ValueError("train, validation and test must sum to 1, with something to train on")
+        return value
+
+
+class Train(_Section):
+    """Defaults of a training run."""
+
+    arch: str
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    seed: int
+    timeout_seconds: Positive
+    stall_seconds: Positive
+
+
+class S3(_Section):
+    """The object store; credentials come from the AWS environment variables."""
+
+    endpoint: str
+    region: str
+    path_style: bool
+
+
+class Settings(BaseSettings):
+    """Every section of hub.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUB__", env_nested_delimiter="__", frozen=True, extra="forbid", toml_file=CONF / "hub.toml"
+    )
+
+    lake: Lake
+    logs: Logs
+    kafka: Kafka
+    broker: Broker
+    push: Push
+    spark: Spark
+    ingest: Ingest
+    quality: Quality
+    labels: Labels
+    organize: Organize
+    train: Train
+    s3: S3
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over hub.toml."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingError: a key is unknown or a value not allowed; names the key, the value and what is allowed.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the file and the environment
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        variable = "HUB__" + "__".join(str(part).upper() for part in first["loc"][:2])
+        value = first.get("input")
+        raise SettingError(
+            f"setting {key} = {value!r}: {message} (set in conf/hub.toml or {variable})"
+        ) from None
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings ignores a misspelt section in the environment; a reader would look for hours."""
+    for name in os.environ:
+        if name.startswith("HUB__"):
+            section, _, key = name.removeprefix("HUB__").lower().partition("__")
+            field = Settings.model_fields.get(section)
+            if field is None:
+                raise SettingError(
+                    f"{name}: there is no section {section!r}; the sections are "
+                    f"{', '.join(Settings.model_fields)} (see conf/hub.toml)"
+                )
+            keys = field.annotation.model_fields  # type: ignore[union-attr]  # every section is a model
+            if key.partition("__")[0] not in keys:
+                raise SettingError(f"{name}: section {section} has no {key!r}; it has {', '.join(keys)}")

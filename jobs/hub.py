@@ -1,0 +1,57 @@
+"""The `hub` command: finds the file of a command and runs it."""
+
+import importlib
+import sys
+
+import click
+
+from jobs import command
+
+COMMANDS = {
+    "up": "Start the embedded Kafka broker and make the topics.",
+    "down": "Stop the embedded Kafka broker.",
+    "status": "Show broker, topics and tables.",
+    "push": "Send a folder, an archive or the digits to Kafka as phone uploads.",
+    "ingest": "Verify, prepare and store what is in Kafka.",
+    "organize": "Group, split and write a dataset snapshot.",
+    "train": "Train a ResNet on a dataset, distributed.",
+    "evaluate": "Measure a model on its dataset's test split.",
+    "predict": "Label pictures with a model.",
+    "sql": "Ask the tables with Spark SQL.",
+    "demo": "Run the whole path, from push to report.",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's file when it is called, so that `hub --help` needs neither Spark nor TensorFlow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(f"jobs.{cmd_name}").main
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, name="hub", epilog="\b\nExample:\n  hub demo")
+@click.version_option(package_name="deep-images-hub", prog_name="hub")
+def hub() -> None:
+    """Labelled phone pictures: from a Kafka stream to Delta datasets to distributed ResNets."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    name = f"hub {arguments[0]}" if arguments and arguments[0] in COMMANDS else "hub"
+    command.run(hub, arguments, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The tables: sessions, schemas, reading and writing, organizing, snapshots."""

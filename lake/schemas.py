@@ -1,0 +1,128 @@
+"""Columns of every table; one place, read by those who write and those who query."""
+
+from enum import StrEnum
+
+from pyspark.sql import types as t
+
+
+class Table(StrEnum):
+    """The Delta tables; each lies at `<lake root>/<name>`."""
+
+    UPLOADS = "uploads"
+    SAMPLES = "samples"
+    LABELS = "labels"
+    DATASETS = "datasets"
+    MODELS = "models"
+
+
+HEADERS = t.ArrayType(t.StructType([t.StructField("key", t.StringType()), t.StructField("value", t.BinaryType())]))
+
+METRICS = t.StructType(
+    [
+        t.StructField("brightness", t.FloatType()),  # mean luma, 0-255
+        t.StructField("sharpness", t.FloatType()),  # variance of the Laplacian
+        t.StructField("entropy", t.FloatType()),  # of the luma histogram, bits
+        t.StructField("chroma", t.FloatType()),  # mean of largest minus smallest of R, G, B
+        t.StructField("aspect", t.FloatType()),  # longest over shortest side
+    ]
+)
+
+
+def _columns(*columns: tuple[str, t.DataType]) -> t.StructType:
+    return t.StructType([t.StructField(name, kind) for name, kind in columns])
+
+
+_STRING, _INT, _LONG, _TIME = t.StringType(), t.IntegerType(), t.LongType(), t.TimestampType()
+_STRINGS, _BYTES = t.ArrayType(t.StringType()), t.BinaryType()
+
+UPLOADS = _columns(
+    ("topic", _STRING),
+    ("partition", _INT),
+    ("offset", _LONG),
+    ("upload_id", _STRING),  # ce_id
+    ("device", _STRING),
+    ("user", _STRING),
+    ("batch", _STRING),
+    ("label", _STRING),  # as claimed, normalized
+    ("geohash", _STRING),
+    ("verdict", _STRING),  # accepted, rejected
+    ("reason", _STRING),
+    ("detail", _STRING),
+    ("image_id", _STRING),  # sha256 of the original
+    ("bytes", _LONG),  # of the original
+    ("format", _STRING),
+    ("width", _INT),  # of the original, upright
+    ("height", _INT),
+    ("phash", _LONG),
+    ("flags", _STRINGS),
+    ("metrics", METRICS),
+    ("taken_at", _TIME),  # from EXIF; phones state no zone, so it is kept as if UTC
+    ("event_time", _TIME),  # ce_time
+    ("kafka_time", _TIME),
+    ("ingest_time", _TIME),
+    ("ingest_batch", _LONG),
+    ("jpeg", _BYTES),
+    ("thumbnail", _BYTES),
+    ("payload", _BYTES),  # original value of a rejected upload, for its dead letter
+    ("headers", HEADERS),  # likewise
+)
+
+SAMPLES = _columns(
+    ("image_id", _STRING),
+    ("label", _STRING),
+    ("label_source", _STRING),  # claimed, checked, corrected
+    ("label_quality", t.FloatType()),
+    ("suggested_label", _STRING),
+    ("duplicate_group", _STRING),
+    ("cluster", _STRING),
+    ("split", _STRING),
+    ("flags", _STRINGS),
+    ("phash", _LONG),
+    ("upload_id", _STRING),  # of the first upload, as are the next four
+    ("device", _STRING),
+    ("user", _STRING),
+    ("batch", _STRING),
+    ("event_time", _TIME),
+)
+
+LABELS = _columns(
+    ("label", _STRING),
+    ("parent", _STRING),
+    ("display_name", _STRING),
+    ("accepted", _LONG),  # uploads, repeats of one image included
+    ("ready", t.BooleanType()),
+)
+
+DATASETS = _columns(
+    ("dataset_id", _STRING),
+    ("filter", _STRING),  # JSON
+    ("seed", _LONG),
+    ("table_versions", t.MapType(_STRING, _LONG)),
+    ("labels", _STRINGS),  # position is the label index
+    ("counts", t.MapType(_STRING, _LONG)),  # split to images
+    ("path", _STRING),
+    ("manifest_sha256", _STRING),
+    ("created", _TIME),
+)
+
+MODELS = _columns(
+    ("model_id", _STRING),
+    ("dataset_id", _STRING),
+    ("architecture", _STRING),
+    ("settings", _STRING),  # JSON
+    ("workers", _INT),
+    ("metrics", t.MapType(_STRING, t.DoubleType())),
+    ("path", _STRING),
+    ("state", _STRING),  # training, ready, failed, retired
+    ("detail", _STRING),  # why it failed
+    ("created", _TIME),
+    ("finished", _TIME),
+)
+
+SCHEMAS = {
+    Table.UPLOADS: UPLOADS,
+    Table.SAMPLES: SAMPLES,
+    Table.LABELS: LABELS,
+    Table.DATASETS: DATASETS,
+    Table.MODELS: MODELS,
+}

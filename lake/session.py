@@ -1,0 +1,111 @@
+"""The Spark session of every command, set up from conf/spark-defaults.conf and the settings."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from conf.settings import CONF, Settings, home
+from lake.errors import SparkUnavailable
+
+
+def start(settings: Settings, app: str, master: str = "", **overrides: str) -> SparkSession:
+    """Start a session, or take the one that spark-submit has started.
+
+    The JVM's own output goes to `<logs>/spark.out`, its log to `<logs>/spark.log`.
+
+    Args:
+        settings: of the hub.
+        app: shown in Spark's pages.
+        master: other than `spark.master` of the settings.
+        overrides: Spark properties, dots written as two underscores (`spark__cores__max="2"`).
+
+    Raises:
+        SparkUnavailable: the JVM parts are missing or the master does not answer.
+    """
+    _refuse_missing_jars()
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName(f"hub {app}")
+    for name, value in defaults(settings).items():
+        builder = builder.config(name, value)
+    if not submitted:
+        builder = builder.master(master or settings.spark.master)
+    for name, value in overrides.items():
+        builder = builder.config(name.replace("__", "."), value)
+    try:
+        with _jvm_output_to(settings.logs.dir / "spark.out"):
+            spark = builder.getOrCreate()
+    except (PySparkException, OSError) as error:
+        raise SparkUnavailable(
+            f"no Spark session on {master or settings.spark.master}: {error}; see {settings.logs.dir}/spark.out"
+        ) from None
+    return spark
+
+
+def defaults(settings: Settings) -> dict[str, str]:
+    """Spark properties: the file's, with absolute paths, and what the settings add."""
+    properties = {}
+    for line in (CONF / "spark-defaults.conf").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, value = line.split(None, 1)
+            properties[name] = value.strip()
+    properties["spark.jars"] = ",".join(sorted(glob.glob(str(home() / "jars/spark/*.jar")) + _s3_jars(settings)))
+    properties["spark.driver.extraJavaOptions"] = (
+        f"-Dlog4j2.configurationFile={CONF}/log4j2.properties -Dhub.logs={settings.logs.dir} "
+        f"-Dderby.system.home={settings.spark.work_dir}"
+    )
+    work = settings.spark.work_dir
+    return properties | {
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.local.dir": f"{work}/local",
+        "spark.sql.warehouse.dir": f"{work}/warehouse",
+        "spark.pyspark.python": sys.executable,
+        **_s3_properties(settings),
+    }
+
+
+def _s3_jars(settings: Settings) -> list[str]:
+    return glob.glob(str(home() / "jars/s3/*.jar")) if settings.lake.root.startswith("s3a://") else []
+
+
+def _s3_properties(settings: Settings) -> dict[str, str]:
+    if not settings.lake.root.startswith("s3a://"):
+        return {}
+    s3 = settings.s3
+    properties = {
+        "spark.hadoop.fs.s3a.path.style.access": str(s3.path_style).lower(),
+        "spark.hadoop.fs.s3a.endpoint.region": s3.region,
+        "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
+    }
+    if s3.endpoint:
+        properties["spark.hadoop.fs.s3a.endpoint"] = s3.endpoint
+        properties["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(s3.endpoint.startswith("https")).lower()
+    return properties
+
+
+def _refuse_missing_jars() -> None:
+    if not glob.glob(str(home() / "jars/spark/delta-spark*.jar")):
+        raise SparkUnavailable(f"no JVM parts in {home() / 'jars/spark'}: run `make setup`")
+
+
+@contextmanager
+def _jvm_output_to(path: Path) -> Iterator[None]:
+    """Let the JVM, which inherits this process's output, write to a file and not over a progress bar."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        for descriptor, target in zip(saved, (1, 2), strict=True):
+            os.dup2(descriptor, target)
+            os.close(descriptor)

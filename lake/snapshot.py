@@ -1,0 +1,127 @@
+"""A dataset snapshot: Parquet shards of equal row counts and the manifest that pins them."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.errors import DamagedSnapshot, StorageError
+from lake.storage import Storage
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+SHARD = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("jpeg", pa.binary())])
+
+
+class Split(StrEnum):
+    """What a sample is used for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file: its path below the snapshot, its rows and the sha256 of its bytes."""
+
+    path: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a snapshot's manifest says.
+
+    Args:
+        storage: rooted at the snapshot.
+        labels: label names; the position is the label index in the shards.
+        shards: of every split, in reading order.
+        flip: whether pictures may be mirrored without changing their label.
+        seed: that shuffled and split.
+        filter: what chose the samples.
+    """
+
+    storage: Storage
+    labels: tuple[str, ...]
+    shards: dict[Split, tuple[Shard, ...]]
+    flip: bool
+    seed: int
+    filter: dict[str, Any]
+
+    @classmethod
+    def load(cls, storage: Storage) -> "Snapshot":
+        """Read the manifest at the storage's root.
+
+        Raises:
+            DamagedSnapshot: there is none, or it is not of this format.
+        """
+        try:
+            manifest: dict[str, Any] = storage.read_json(MANIFEST)
+        except (StorageError, ValueError) as error:
+            raise DamagedSnapshot(f"no readable snapshot at {storage.root}: {error}") from None
+        if manifest.get("format") != FORMAT:
+            raise DamagedSnapshot(f"the snapshot at {storage.root} has format {manifest.get('format')}, not {FORMAT}")
+        shards = {
+            Split(split): tuple(Shard(**shard) for shard in listed) for split, listed in manifest["shards"].items()
+        }
+        return cls(
+            storage, tuple(manifest["labels"]), shards, manifest["flip"], manifest["seed"], manifest["filter"]
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """What is written to the manifest: content only, so that equal content has an equal hash."""
+        return {
+            "format": FORMAT,
+            "labels": list(self.labels),
+            "shards": {
+                split: [{"path": s.path, "rows": s.rows, "sha256": s.sha256} for s in shards]
+                for split, shards in self.shards.items()
+            },
+            "flip": self.flip,
+            "seed": self.seed,
+            "filter": self.filter,
+        }
+
+    def sha256(self) -> str:
+        """Hash of the manifest file (hex)."""
+        return hashlib.sha256(self.storage.read(MANIFEST)).hexdigest()
+
+    def rows(self, split: Split) -> int:
+        """Images in a split."""
+        return sum(shard.rows for shard in self.shards.get(split, ()))
+
+    def batches(self, split: Split, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Rows `start` to `stop` of a split, counted across its shards; reads only the row groups they lie in.
+
+        Any number of workers can share a split by rows without one of them being short of data.
+
+        Yields:
+            record batches with the columns of `SHARD`.
+        """
+        first = 0
+        for shard in self.shards.get(split, ()):
+            if first < stop and first + shard.rows > start:
+                yield from self._rows_of(shard, max(start - first, 0), min(stop - first, shard.rows))
+            first += shard.rows
+
+    def _rows_of(self, shard: Shard, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        filesystem, path = self.storage.arrow(shard.path)
+        try:
+            with pq.ParquetFile(path, filesystem=filesystem) as file:
+                first = 0
+                for number in range(file.num_row_groups):
+                    rows = file.metadata.row_group(number).num_rows
+                    if first < stop and first + rows > start:
+                        table = file.read_row_group(number, columns=SHARD.names)
+                        low = max(start - first, 0)
+                        yield from table.slice(low, min(stop - first, rows) - low).to_batches()
+                    first += rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DamagedSnapshot(f"cannot read shard {shard.path} of {self.storage.root}: {error}") from None

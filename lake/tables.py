@@ -1,0 +1,88 @@
+"""Delta tables of the lake: made where missing, read, and changed by key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from conf.settings import Lake
+from lake.errors import StorageError
+from lake.schemas import SCHEMAS, Table
+
+# Statistics (for skipping files) on what queries filter by; never on pixels.
+_STATISTICS = {
+    Table.UPLOADS: "topic,partition,offset,upload_id,batch,label,verdict,event_time,ingest_batch",
+}
+
+
+def create(spark: SparkSession, lake: Lake) -> None:
+    """Make every table that is not there yet.
+
+    Raises:
+        StorageError: the lake's root cannot be written.
+    """
+    for table, schema in SCHEMAS.items():
+        builder = (
+            DeltaTable.createIfNotExists(spark)
+            .location(lake.at(table))
+            .addColumns(schema)
+            .property("delta.enableDeletionVectors", "false")
+        )
+        if table in _STATISTICS:
+            builder = builder.property("delta.dataSkippingStatsColumns", _STATISTICS[table])
+        try:
+            builder.execute()
+        except PySparkException as error:
+            raise StorageError(
+                f"cannot make the tables in {lake.root}: {first_line(error)}; "
+                "set HUB__LAKE__ROOT to a place this user may write"
+            ) from None
+
+
+def exists(spark: SparkSession, lake: Lake, table: Table) -> bool:
+    """Whether the table has been made."""
+    return DeltaTable.isDeltaTable(spark, lake.at(table))
+
+
+def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = None) -> DataFrame:
+    """A table's rows, at a version where one is given."""
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    return reader.load(lake.at(table))
+
+
+def version(spark: SparkSession, lake: Lake, table: Table) -> int:
+    """The newest version of a table."""
+    return int(DeltaTable.forPath(spark, lake.at(table)).history(1).select("version").head()[0])  # type: ignore[index]
+
+
+def upsert(
+    spark: SparkSession, lake: Lake, table: Table, rows: DataFrame | Sequence[dict[str, Any]], *keys: str
+) -> None:
+    """Insert rows, or replace the columns they carry in the rows that have the same keys.
+
+    Args:
+        rows: a DataFrame or dicts; columns that are absent stay as they are, or null in a new row.
+        keys: columns that identify a row.
+    """
+    schema = SCHEMAS[table]
+    if not isinstance(rows, DataFrame):
+        present = [field for field in schema if any(field.name in row for row in rows)]
+        rows = spark.createDataFrame(list(rows), type(schema)(present))
+    values = {name: f"new.`{name}`" for name in rows.columns}
+    (
+        DeltaTable.forPath(spark, lake.at(table))
+        .alias("old")
+        .merge(rows.alias("new"), " AND ".join(f"old.`{key}` = new.`{key}`" for key in keys))
+        .whenMatchedUpdate(set=values)
+        .whenNotMatchedInsert(values=values)
+        .execute()
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The message of a Spark error without its plan and Java stack."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,53 @@
+"""Packaging of the Deep Images Hub; the pinned versions of everything are in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGES = ["conf", "lake", "local", "streaming", "models", "web", "jobs"]
+
+setup(
+    name="deep-images-hub",
+    version="0.1.0",
+    description="Labelled phone pictures: from a Kafka stream to Delta datasets to distributed ResNets",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # The names are generic, so nothing but these folders may slip in.
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    package_data={
+        "conf": ["hub.toml", "ivy.xml", "labels.csv", "log4j2.properties", "spark-defaults.conf"],
+        "web": ["templates/*"],
+    },
+    install_requires=[
+        "boto3",
+        "click",
+        "crc32c",  # without it kafka-python computes checksums in Python, at a tenth of the speed
+        "delta-spark",
+        "jinja2",
+        "kafka-python",
+        "matplotlib",
+        "numpy",
+        "opencv-python-headless",
+        "pandas<3",
+        "pillow",
+        "pyarrow",
+        "pydantic-settings",
+        "pygeohash",
+        "pyspark",
+        "scikit-learn",
+        "scipy",
+        "setuptools<81",  # tensorflowonspark imports pkg_resources
+        "six",  # needed by tensorflowonspark, which does not declare it
+        "tensorboard",
+        "tensorflow",
+        "tensorflowonspark",
+        "tqdm",
+    ],
+    extras_require={
+        "dev": ["import-linter", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"],
+        "bench": ["daft"],
+    },
+    entry_points={"console_scripts": ["hub = jobs.hub:main"]},
+)

@@ -1,0 +1,1 @@
+"""From the phone to the table: producer, verification, preparation, the streaming queries."""
