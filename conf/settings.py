@@ -203,7 +203,11 @@ class Settings(BaseSettings):
     """Every section of hub.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUB__", env_nested_delimiter="__", frozen=True, extra="forbid", toml_file=CONF / "hub.toml"
+        env_prefix="HUB__",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        toml_file=CONF / "hub.toml",
     )
 
     lake: Lake

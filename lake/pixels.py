@@ -80,7 +80,8 @@ def square(rgb: RGB, side: int) -> RGB:
 
 def jpeg(rgb: RGB, quality: int) -> bytes:
     """Encode as baseline JPEG without any metadata."""
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise OSError(f"OpenCV could not encode a picture of shape {rgb.shape}")
     return encoded.tobytes()

@@ -15,7 +15,9 @@ class Table(StrEnum):
     MODELS = "models"
 
 
-HEADERS = t.ArrayType(t.StructType([t.StructField("key", t.StringType()), t.StructField("value", t.BinaryType())]))
+HEADERS = t.ArrayType(
+    t.StructType([t.StructField("key", t.StringType()), t.StructField("value", t.BinaryType())])
+)
 
 METRICS = t.StructType(
     [

@@ -1,6 +1,5 @@
 """The Spark session of every command, set up from conf/spark-defaults.conf and the settings."""
 
-import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -41,8 +40,9 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
         with _jvm_output_to(settings.logs.dir / "spark.out"):
             spark = builder.getOrCreate()
     except (PySparkException, OSError) as error:
+        where = master or settings.spark.master
         raise SparkUnavailable(
-            f"no Spark session on {master or settings.spark.master}: {error}; see {settings.logs.dir}/spark.out"
+            f"no Spark session on {where}: {error}; see {settings.logs.dir}/spark.out"
         ) from None
     return spark
 
@@ -54,7 +54,7 @@ def defaults(settings: Settings) -> dict[str, str]:
         if line.strip() and not line.startswith("#"):
             name, value = line.split(None, 1)
             properties[name] = value.strip()
-    properties["spark.jars"] = ",".join(sorted(glob.glob(str(home() / "jars/spark/*.jar")) + _s3_jars(settings)))
+    properties["spark.jars"] = ",".join(_jars(settings))
     properties["spark.driver.extraJavaOptions"] = (
         f"-Dlog4j2.configurationFile={CONF}/log4j2.properties -Dhub.logs={settings.logs.dir} "
         f"-Dderby.system.home={settings.spark.work_dir}"
@@ -69,8 +69,9 @@ def defaults(settings: Settings) -> dict[str, str]:
     }
 
 
-def _s3_jars(settings: Settings) -> list[str]:
-    return glob.glob(str(home() / "jars/s3/*.jar")) if settings.lake.root.startswith("s3a://") else []
+def _jars(settings: Settings) -> list[str]:
+    folders = ["spark", "s3"] if settings.lake.root.startswith("s3a://") else ["spark"]
+    return sorted(str(jar) for folder in folders for jar in (home() / "jars" / folder).glob("*.jar"))
 
 
 def _s3_properties(settings: Settings) -> dict[str, str]:
@@ -84,12 +85,13 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
     }
     if s3.endpoint:
         properties["spark.hadoop.fs.s3a.endpoint"] = s3.endpoint
-        properties["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(s3.endpoint.startswith("https")).lower()
+        tls = str(s3.endpoint.startswith("https")).lower()
+        properties["spark.hadoop.fs.s3a.connection.ssl.enabled"] = tls
     return properties
 
 
 def _refuse_missing_jars() -> None:
-    if not glob.glob(str(home() / "jars/spark/delta-spark*.jar")):
+    if not any((home() / "jars/spark").glob("delta-spark*.jar")):
         raise SparkUnavailable(f"no JVM parts in {home() / 'jars/spark'}: run `make setup`")
 
 

@@ -66,10 +66,12 @@ class Snapshot:
             manifest: dict[str, Any] = storage.read_json(MANIFEST)
         except (StorageError, ValueError) as error:
             raise DamagedSnapshot(f"no readable snapshot at {storage.root}: {error}") from None
-        if manifest.get("format") != FORMAT:
-            raise DamagedSnapshot(f"the snapshot at {storage.root} has format {manifest.get('format')}, not {FORMAT}")
+        found = manifest.get("format")
+        if found != FORMAT:
+            raise DamagedSnapshot(f"the snapshot at {storage.root} has format {found}, not {FORMAT}")
         shards = {
-            Split(split): tuple(Shard(**shard) for shard in listed) for split, listed in manifest["shards"].items()
+            Split(split): tuple(Shard(**shard) for shard in listed)
+            for split, listed in manifest["shards"].items()
         }
         return cls(
             storage, tuple(manifest["labels"]), shards, manifest["flip"], manifest["seed"], manifest["filter"]
@@ -98,7 +100,7 @@ class Snapshot:
         return sum(shard.rows for shard in self.shards.get(split, ()))
 
     def batches(self, split: Split, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """Rows `start` to `stop` of a split, counted across its shards; reads only the row groups they lie in.
+        """Rows `start` to `stop` of a split, counted across its shards; reads only their row groups.
 
         Any number of workers can share a split by rows without one of them being short of data.
 

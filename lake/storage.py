@@ -85,7 +85,8 @@ class Storage:
         """Paths of all files below the root, relative to it, sorted; empty where there is no root."""
         filesystem, path = self._open("")
         base = path.rstrip("/") + "/"
-        found = filesystem.get_file_info(fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True))
+        selector = fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True)
+        found = filesystem.get_file_info(selector)
         return sorted(info.path.removeprefix(base) for info in found if info.type == fs.FileType.File)
 
     def exists(self, name: str) -> bool:
