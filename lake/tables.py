@@ -56,7 +56,7 @@ def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = No
 
 def version(spark: SparkSession, lake: Lake, table: Table) -> int:
     """The newest version of a table."""
-    return int(DeltaTable.forPath(spark, lake.at(table)).history(1).select("version").head()[0])  # type: ignore[index]
+    return int(DeltaTable.forPath(spark, lake.at(table)).history(1).select("version").head()[0])
 
 
 def upsert(
