@@ -133,6 +133,9 @@ class Ingest(_Section):
     max_scans: Positive
     max_header_bytes: Positive
     geohash_length: Annotated[int, Field(ge=0, le=5)]
+    index_dir: Path
+
+    _absolute = field_validator("index_dir")(lambda value: Path(resolved(str(value))))
 
 
 class Quality(_Section):

@@ -25,3 +25,9 @@ class DamagedSnapshot(LakeError):
 
 class SparkUnavailable(LakeError):
     """No Spark session can be started."""
+
+
+class BadQuery(LakeError):
+    """Spark SQL does not understand a statement."""
+
+    exit_status = 2

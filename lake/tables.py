@@ -59,6 +59,11 @@ def version(spark: SparkSession, lake: Lake, table: Table) -> int:
     return int(DeltaTable.forPath(spark, lake.at(table)).history(1).select("version").head()[0])
 
 
+def identifier(spark: SparkSession, lake: Lake, table: Table) -> str:
+    """A table's own id; a table that is deleted and made again has another."""
+    return str(DeltaTable.forPath(spark, lake.at(table)).detail().select("id").head()[0])
+
+
 def upsert(
     spark: SparkSession, lake: Lake, table: Table, rows: DataFrame | Sequence[dict[str, Any]], *keys: str
 ) -> None:

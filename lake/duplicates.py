@@ -1,0 +1,77 @@
+"""Groups of images that are copies of one another, or nearly."""
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as f
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+HASH_BITS = 64
+
+
+def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:
+    """Add the column `duplicate_group`: the smallest image_id among an image's near copies, itself included.
+
+    Images whose pHashes differ in at most `distance` bits are near copies, and so are near copies of near
+    copies. Equal bytes are one image already.
+
+    Args:
+        samples: with image_id and phash (64-bit integer).
+        distance: bits, 0 to 16.
+    """
+    roots = _roots(near_pairs(samples.select("phash").distinct(), distance))
+    same_group = Window.partitionBy("root")
+    return (
+        samples.join(f.broadcast(roots), "phash", "left")
+        .withColumn("root", f.coalesce("root", "phash"))
+        .withColumn("duplicate_group", f.min("image_id").over(same_group))
+        .drop("root")
+    )
+
+
+def near_pairs(hashes: DataFrame, distance: int) -> DataFrame:
+    """Pairs of hashes that differ in 1 to `distance` bits.
+
+    Cut into distance + 1 bands, two such hashes agree in at least one band (pigeonhole), so a join on equal
+    bands finds every pair without comparing all with all.
+
+    Source: Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007, section 3.
+
+    Args:
+        hashes: distinct values in a column `phash`.
+
+    Returns:
+        columns `low` and `high`, low < high, each pair once.
+    """
+    bands = distance + 1
+    edges = [HASH_BITS * band // bands for band in range(bands + 1)]
+    pieces = [
+        f.struct(
+            f.lit(band).alias("band"),
+            f.shiftrightunsigned(f.shiftleft("phash", HASH_BITS - end), HASH_BITS - end + start).alias(
+                "bits"
+            ),
+        )
+        for band, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+    ]
+    banded = hashes.select("phash", f.explode(f.array(*pieces)).alias("piece")).select("phash", "piece.*")
+    left = banded.withColumnRenamed("phash", "low")
+    right = banded.withColumnRenamed("phash", "high")
+    close = f.bit_count(f.col("low").bitwiseXOR(f.col("high"))) <= distance
+    return (
+        left.join(right, ["band", "bits"]).where("low < high").where(close).select("low", "high").distinct()
+    )
+
+
+def _roots(pairs: DataFrame) -> DataFrame:
+    """Each hash that has a near one, with the smallest hash of its connected component."""
+    found = np.array([(row.low, row.high) for row in pairs.collect()], dtype=np.int64).reshape(-1, 2)
+    hashes, index = np.unique(found, return_inverse=True)
+    index = index.reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(index)), (index[:, 0], index[:, 1])), shape=(len(hashes), len(hashes)))
+    _, component = connected_components(graph, directed=False)
+    # `hashes` is sorted, so the first of a component is its smallest.
+    _, first = np.unique(component, return_index=True)
+    rows = [(int(value), int(hashes[first[part]])) for value, part in zip(hashes, component, strict=True)]
+    spark: SparkSession = pairs.sparkSession
+    return spark.createDataFrame(rows, "phash long, root long")

@@ -1,0 +1,73 @@
+"""The label hierarchy of labels.csv. No Spark."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label: its parent's name or None, and the name people see."""
+
+    name: str
+    parent: str | None
+    display_name: str
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Labels by name."""
+
+    labels: dict[str, Label]
+
+    @classmethod
+    def read(cls, file: Path) -> "Hierarchy":
+        """Read a CSV of label,parent,display_name.
+
+        Raises:
+            SettingError: the file cannot be read, lacks a column, or names a parent that it does not list.
+        """
+        try:
+            with file.open(encoding="utf-8", newline="") as lines:
+                rows = [
+                    Label(row["label"], row["parent"] or None, row["display_name"])
+                    for row in csv.DictReader(lines)
+                ]
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise SettingError(
+                f"labels.file = {str(file)!r}: cannot read label,parent,display_name from it "
+                f"({type(error).__name__}: {error}); name another file with HUB__LABELS__FILE"
+            ) from None
+        labels = {label.name: label for label in rows}
+        for label in rows:
+            if label.parent is not None and label.parent not in labels:
+                raise SettingError(
+                    f"labels.file = {str(file)!r}: parent {label.parent!r} is not a label in it"
+                )
+        return cls(labels)
+
+    def ancestors(self, name: str) -> Iterator[str]:
+        """Parent, its parent, and so on; ends at a cycle."""
+        seen = {name}
+        label = self.labels.get(name)
+        while label is not None and label.parent is not None and label.parent not in seen:
+            yield label.parent
+            seen.add(label.parent)
+            label = self.labels.get(label.parent)
+
+    def may_flip(self, names: Iterable[str], no_flip_parents: Iterable[str]) -> bool:
+        """Whether mirrored pictures of these labels still show what the label says.
+
+        A `b` mirrored is a `d`: labels below `no_flip_parents`, and single letters or digits that the file
+        does not list, forbid it.
+        """
+        forbidden = set(no_flip_parents)
+        return not any(
+            name in forbidden
+            or forbidden.intersection(self.ancestors(name))
+            or (name not in self.labels and len(name) == 1)
+            for name in names
+        )

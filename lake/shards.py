@@ -1,0 +1,99 @@
+"""Writing a snapshot's shards, each by one task, with equal row counts."""
+
+import hashlib
+import io
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as f
+
+from lake.snapshot import SHARD, Shard, Split
+from lake.storage import Storage
+
+_WRITTEN = "split string, path string, rows int, sha256 string"
+
+
+def dealt(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
+    """Shuffle each split and deal it into shards whose row counts differ by one at most.
+
+    Args:
+        samples: with image_id and split.
+        seed: another one shuffles differently.
+        shard_rows: rows of a shard, about; the last shard is not a small rest.
+
+    Returns:
+        the samples with `shard` and `position` (both from 0).
+    """
+    shuffled = Window.partitionBy("split").orderBy(f.sha2(f.concat(f.lit(f"{seed}:"), "image_id"), 256))
+    rows = f.count("*").over(Window.partitionBy("split"))
+    shards = f.greatest(f.lit(1), f.round(rows / shard_rows))
+    return samples.withColumn("position", f.row_number().over(shuffled) - 1).withColumn(
+        "shard", f.floor(f.col("position") * shards / rows).cast("int")
+    )
+
+
+def digest(samples: DataFrame) -> str:
+    """Hash of what lies where in the shards (hex); the same for the same samples in the same places."""
+    line = f.concat_ws(",", f.lpad("position", 12, "0"), "image_id", "label")
+    places = samples.groupBy("split", "shard").agg(_hash_of_lines(line).alias("hash"))
+    lines = sorted(f"{row.split}/{row.shard}/{row.hash}" for row in places.collect())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def write(samples: DataFrame, storage: Storage, row_group_rows: int) -> dict[Split, tuple[Shard, ...]]:
+    """Write one Parquet file per split and shard.
+
+    Args:
+        samples: with split, shard, position, image_id, label (the index) and jpeg.
+        storage: rooted at the snapshot.
+        row_group_rows: rows that a reader fetches at once.
+
+    Raises:
+        PySparkException: a task could not write its file.
+    """
+    written = (
+        samples.groupBy("split", "shard")
+        .applyInArrow(_writer(storage, row_group_rows), _WRITTEN)
+        .orderBy("path")
+        .collect()
+    )
+    return {
+        split: tuple(Shard(row.path, row.rows, row.sha256) for row in written if row.split == split)
+        for split in Split
+    }
+
+
+def _hash_of_lines(line: Column) -> Column:
+    return f.sha2(f.array_join(f.sort_array(f.collect_list(line)), "\n"), 256)
+
+
+def _writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Table]:
+    def write_shard(rows: pa.Table) -> pa.Table:
+        ordered = rows.sort_by("position")
+        split, shard = ordered["split"][0].as_py(), ordered["shard"][0].as_py()
+        buffer = io.BytesIO()
+        # JPEG does not get smaller; a dictionary of pictures only costs.
+        pq.write_table(
+            ordered.select(SHARD.names).cast(SHARD),
+            buffer,
+            row_group_size=row_group_rows,
+            compression="none",
+            use_dictionary=["label"],
+            write_statistics=False,
+        )
+        content = buffer.getvalue()
+        path = f"{split}/{shard:05d}.parquet"
+        storage.write(path, content)
+        done = {
+            "split": split,
+            "path": path,
+            "rows": len(ordered),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        return pa.Table.from_pylist([done], schema=pa.schema(
+            [("split", pa.string()), ("path", pa.string()), ("rows", pa.int32()), ("sha256", pa.string())]
+        ))  # fmt: skip
+
+    return write_shard

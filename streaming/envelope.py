@@ -1,0 +1,190 @@
+"""Kafka headers to the fields of an upload, each checked. Pure: no Spark, no pixels."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from re import compile as pattern
+from typing import TypeVar
+
+import pygeohash
+
+from streaming.record import LABEL, SPEC_VERSION, TYPE, Header, normalized_label
+from streaming.rules import Rules
+from streaming.verdict import Reason, Rejected, quoted
+
+_REQUIRED = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
+_OPTIONAL = ("ce_specversion", "ce_user", "ce_batch", "ce_geo", "ce_sha256", "ce_dataref")
+_KNOWN = frozenset(_REQUIRED + _OPTIONAL)
+
+# RFC 3339 section 5.6; Python's parser alone would take week dates and times without a zone.
+_TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+_SOURCE = pattern(r"/devices/([^/\s]{1,128})")
+_SHA256 = pattern(r"[0-9a-fA-F]{64}")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the headers say of an upload; a field that is absent or malformed is None.
+
+    Args:
+        problem: the first thing wrong, in the order missing, malformed, label; None where all is well.
+    """
+
+    upload_id: str | None = None
+    device: str | None = None
+    user: str | None = None
+    batch: str | None = None
+    label: str | None = None
+    event_time: datetime | None = None
+    geohash: str | None = None
+    sha256: str | None = None
+    dataref: str | None = None
+    problem: Rejected | None = None
+
+
+def parse(key: bytes | None, headers: Sequence[Header], rules: Rules) -> Envelope:
+    """Read and check the headers of one record.
+
+    Args:
+        key: Kafka key; names the device where the source header does not.
+        headers: in the record's order; names that the contract does not know are ignored.
+        rules: header limits and known labels.
+
+    Returns:
+        the envelope, with `problem` set where the upload must be rejected.
+    """
+    reader = _Reader(headers, rules.ingest.max_header_bytes)
+    reader.checked("ce_specversion", _spec_version)
+    reader.checked("ce_type", _type)
+    envelope = {
+        "upload_id": reader.text("ce_id"),
+        "device": reader.checked("ce_source", _device) or _key_text(key),
+        "event_time": reader.checked("ce_time", _time),
+        "user": reader.text("ce_user"),
+        "batch": reader.text("ce_batch"),
+        "geohash": reader.checked("ce_geo", lambda text: _geohash(text, rules.ingest.geohash_length)),
+        "sha256": reader.checked("ce_sha256", _sha256),
+        "dataref": reader.text("ce_dataref"),
+        "label": reader.checked("ce_label", lambda text: _label(text, rules.labels)),
+    }
+    return Envelope(**envelope, problem=reader.first_problem())  # type: ignore[arg-type]
+
+
+class _Reader:
+    """Takes values out of the headers and remembers what was wrong with them."""
+
+    def __init__(self, headers: Sequence[Header], limit: int) -> None:
+        self._limit = limit
+        self._problems: list[Rejected] = []
+        self._texts: dict[str, str] = {}
+        known = [(name, value) for name, value in headers if name in _KNOWN]
+        counts = Counter(name for name, _ in known)
+        for name, value in known:
+            if counts[name] > 1:
+                self._reject(f"{name} stands {counts[name]} times")
+            elif value is not None:
+                self._decode(name, value)
+        self._missing = [name for name in _REQUIRED if name not in counts or dict(known)[name] is None]
+
+    def text(self, name: str) -> str | None:
+        """The value of a header, or None."""
+        return self._texts.get(name)
+
+    def checked(self, name: str, check: Callable[[str], T]) -> T | None:
+        """The value of a header made into what it states, or None where it is absent or malformed."""
+        text = self._texts.get(name)
+        if text is None:
+            return None
+        try:
+            return check(text)
+        except Rejected as problem:
+            self._problems.append(problem)
+        except ValueError as error:
+            self._reject(f"{name} = {quoted(text)}: {error}")
+        return None
+
+    def first_problem(self) -> Rejected | None:
+        """What the upload is rejected for, if anything: missing before malformed before the label."""
+        if self._missing:
+            return Rejected(Reason.MISSING_HEADER, f"no {', '.join(self._missing)}")
+        return min(self._problems, key=lambda problem: problem.reason != Reason.BAD_HEADER, default=None)
+
+    def _decode(self, name: str, value: bytes) -> None:
+        if len(value) > self._limit:
+            self._reject(f"{name} has {len(value)} bytes, at most {self._limit} are allowed")
+            return
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self._reject(f"{name} is not UTF-8 at byte {error.start}")
+            return
+        if not text or (name != "ce_label" and not text.isprintable()):
+            self._reject(f"{name} = {quoted(text)} is empty or holds control characters")
+            return
+        self._texts[name] = text
+
+    def _reject(self, detail: str) -> None:
+        self._problems.append(Rejected(Reason.BAD_HEADER, detail))
+
+
+def _spec_version(text: str) -> str:
+    if text != SPEC_VERSION:
+        raise ValueError(f"must be {SPEC_VERSION}")
+    return text
+
+
+def _type(text: str) -> str:
+    if text != TYPE:
+        raise ValueError(f"must be {TYPE}")
+    return text
+
+
+def _device(text: str) -> str:
+    match = _SOURCE.fullmatch(text)
+    if not match:
+        raise ValueError("must be /devices/ID")
+    return match[1]
+
+
+def _time(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise ValueError("must be an RFC 3339 time with a zone")
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the years 1 to 9999") from None
+
+
+def _geohash(text: str, length: int) -> str | None:
+    latitude, _, longitude = text.partition(",")
+    point = float(latitude), float(longitude)
+    if not all(map(math.isfinite, point)) or abs(point[0]) > 90 or abs(point[1]) > 180:
+        raise ValueError("must be lat,lon in degrees")
+    return pygeohash.encode(*point, precision=length) if length else None
+
+
+def _sha256(text: str) -> str:
+    if not _SHA256.fullmatch(text):
+        raise ValueError("must be 64 hexadecimal digits")
+    return text.lower()
+
+
+def _label(text: str, known: frozenset[str] | None) -> str:
+    label = normalized_label(text)
+    if not LABEL.fullmatch(label):
+        raise Rejected(Reason.BAD_LABEL, f"{quoted(text)} does not match {LABEL.pattern} when normalized")
+    if known is not None and label not in known:
+        raise Rejected(Reason.UNKNOWN_LABEL, f"{quoted(label)} is not in the list of labels")
+    return label
+
+
+def _key_text(key: bytes | None) -> str | None:
+    try:
+        text = (key or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text and text.isprintable() and len(text) <= 128 else None

@@ -1,0 +1,131 @@
+"""The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.storagelevel import StorageLevel
+
+from conf.settings import Lake
+from lake import tables
+from lake.schemas import UPLOADS, Table
+from streaming.identity import Position, UploadIndex
+from streaming.rows import ROWS, inspected
+from streaming.rules import Rules
+from streaming.verdict import Reason, Verdict
+
+_PLACE = ["topic", "partition", "offset"]
+_PICTURE = ["jpeg", "thumbnail"]
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """What one micro-batch held: records, accepted, and rejected by reason."""
+
+    records: int
+    accepted: int
+    rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Writes micro-batches to `uploads`, each exactly once.
+
+    Args:
+        lake: whose ledger it is.
+        rules: that uploads are held to.
+        index: of the upload ids accepted so far.
+        on_batch: called with the counts of each batch after its commit.
+    """
+
+    lake: Lake
+    rules: Rules
+    index: UploadIndex
+    on_batch: Callable[[BatchCounts], None]
+
+    def write(self, records: DataFrame, batch: int) -> None:
+        """Verify, prepare and commit one micro-batch; safe to call again with the same one.
+
+        Pixels are worked on once and never shuffled; what the pass gives is kept until the commit, because
+        which uploads repeat an id is known only when all ids are.
+        """
+        rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            judged = rows.select(*_PLACE, "upload_id", "verdict", "reason").collect()
+            claims = [
+                (row.upload_id, Position(row.topic, row.partition, row.offset))
+                for row in judged
+                if row.verdict == Verdict.ACCEPTED
+            ]
+            repeats = self.index.duplicates(claims)
+            complete = with_duplicates(rows, records, repeats) if repeats else rows
+            self._append(complete, batch)
+        finally:
+            rows.unpersist()
+        self.index.add(batch, [claim for claim in claims if claim[1] not in repeats])
+        reasons = [row.reason for row in judged if row.reason] + [Reason.DUPLICATE_UPLOAD] * len(repeats)
+        self.on_batch(
+            BatchCounts(len(judged), len(claims) - len(repeats), {r: reasons.count(r) for r in set(reasons)})
+        )
+
+    def _append(self, rows: DataFrame, batch: int) -> None:
+        (
+            rows.withColumn("ingest_time", f.lit(datetime.now(UTC)))
+            .withColumn("ingest_batch", f.lit(batch).cast("long"))
+            .select(*UPLOADS.names)
+            .write.format("delta")
+            .mode("append")
+            # Delta drops a commit whose query and batch it has seen: exactly once across restarts.
+            .option("txnAppId", f"ingest-{query_id(rows.sparkSession)}")
+            .option("txnVersion", batch)
+            .save(self.lake.at(Table.UPLOADS))
+        )
+
+
+def query_id(spark: SparkSession) -> str:
+    """Id of the streaming query that is calling; it lives as long as the query's checkpoint."""
+    return str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
+
+
+def with_duplicates(rows: DataFrame, records: DataFrame, repeats: dict[Position, Position]) -> DataFrame:
+    """Turn accepted rows that repeat an upload into rejected ones with their original bytes.
+
+    The originals are read from Kafka a second time, only in batches that hold a duplicate, so that the
+    pictures of all others need not be carried along.
+    """
+    spark = rows.sparkSession
+    marks = spark.createDataFrame(
+        [
+            (at.topic, at.partition, at.offset, f"first seen at {first.topic}/{first.partition}/{first.offset}")
+            for at, first in repeats.items()
+        ],
+        "topic string, partition int, offset long, mark string",
+    )
+    repeated = (
+        rows.drop("payload", "headers", *_PICTURE)
+        .join(f.broadcast(marks), _PLACE)
+        .withColumn("verdict", f.lit(Verdict.REJECTED.value))
+        .withColumn("reason", f.lit(Reason.DUPLICATE_UPLOAD.value))
+        .withColumn("detail", f.col("mark"))
+        .drop("mark")
+    )
+    originals = records.select(*_PLACE, f.col("value").alias("payload"), "headers")
+    rejected = originals.join(f.broadcast(repeated), _PLACE)
+    kept = rows.join(f.broadcast(marks.drop("mark")), _PLACE, "left_anti")
+    return kept.unionByName(rejected, allowMissingColumns=True)
+
+
+def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex:
+    """Bring an index up to date with the ledger: after a crash, or all of it on a new machine."""
+    newer = tables.read(spark, lake, Table.UPLOADS).where(f.col("ingest_batch") > index.batch())
+    newest = newer.agg(f.max("ingest_batch")).head()
+    if newest is None or newest[0] is None:
+        return index
+    accepted = newer.where(f.col("verdict") == Verdict.ACCEPTED).select("upload_id", *_PLACE)
+    claims = (
+        (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
+    )
+    index.add(newest[0], claims)
+    return index

@@ -1,0 +1,23 @@
+"""Perceptual hash: pictures that look alike have hashes that differ in few bits."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def phash(gray: NDArray[np.uint8]) -> int:
+    """64-bit pHash: which of the 64 lowest DCT frequencies lie above their median.
+
+    Source: Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, section 3.2.1.
+
+    Args:
+        gray: luma, uint8 (h, w).
+
+    Returns:
+        a signed 64-bit integer, as Delta's BIGINT holds it; the top left frequency is the highest bit.
+    """
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:8, :8].ravel()
+    # The first coefficient is the mean brightness; left in, it would drag the median along.
+    bits = np.packbits(low > np.partition(low[1:], 31)[31])
+    return int.from_bytes(bits.tobytes(), "big", signed=True)

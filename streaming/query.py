@@ -1,0 +1,217 @@
+"""The streaming queries: Kafka to the ledger, and the followers from the ledger to everything else."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlparse
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql.streaming import StreamingQuery
+
+from conf.settings import Kafka, Settings
+from lake import tables
+from lake.schemas import Table
+from streaming import ledger, topics
+from streaming.errors import IngestFailed
+from streaming.followers import DeadLetterFollower, SamplesFollower
+from streaming.identity import UploadIndex
+from streaming.ledger import BatchCounts, Ledger
+from streaming.rules import Rules
+
+_EARLIEST = -2
+_SAMPLE_COLUMNS = [
+    "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
+    "topic", "partition", "offset",
+]  # fmt: skip
+_DEAD_LETTER_COLUMNS = [
+    "verdict", "reason", "detail", "topic", "partition", "offset", "device", "payload", "headers",
+]  # fmt: skip
+
+
+@dataclass
+class IngestReport:
+    """What an ingestion did so far.
+
+    Args:
+        records: Kafka records judged.
+        accepted: of them.
+        rejected: reason to count.
+        batches: micro-batches committed to the ledger.
+        ledger_seconds: from the start of the first to the commit of the last.
+        seconds: the whole, followers included.
+    """
+
+    records: int = 0
+    accepted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    batches: int = 0
+    ledger_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, counts: BatchCounts) -> None:
+        """Count one more micro-batch."""
+        self.records += counts.records
+        self.accepted += counts.accepted
+        self.batches += 1
+        for reason, count in counts.rejected.items():
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+
+    @property
+    def images_per_second(self) -> float:
+        """Records from Kafka to the committed ledger, each second."""
+        return self.records / self.ledger_seconds if self.ledger_seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """Takes uploads from Kafka into the tables.
+
+    Args:
+        spark: session to run on.
+        settings: of the hub.
+        bootstrap: of the Kafka cluster.
+        on_batch: called after each commit to the ledger.
+    """
+
+    spark: SparkSession
+    settings: Settings
+    bootstrap: str
+    on_batch: Callable[[BatchCounts], None] = lambda counts: None
+
+    def once(self) -> IngestReport:
+        """Take what is in Kafka now, bring all tables and dead letters up to it, and return.
+
+        Raises:
+            IngestFailed: a query stopped with an error; what was committed before it stays.
+        """
+        report, begun = IngestReport(), time.monotonic()
+        with self._prepared() as index:
+            main = self._ledger_query(index, report, {"availableNow": True})
+            _await(main)
+            report.ledger_seconds = time.monotonic() - begun
+            for follower in self._follower_queries({"availableNow": True}):
+                _await(follower)
+        report.seconds = time.monotonic() - begun
+        return report
+
+    def forever(self, report: IngestReport) -> None:
+        """Take uploads as they come, until a query fails or the caller is interrupted.
+
+        Raises:
+            IngestFailed: a query stopped with an error.
+        """
+        trigger = {"processingTime": f"{self.settings.ingest.trigger_seconds} seconds"}
+        with self._prepared() as index:
+            queries = [self._ledger_query(index, report, trigger), *self._follower_queries(trigger)]
+            try:
+                self.spark.streams.awaitAnyTermination()
+            except PySparkException as error:
+                raise IngestFailed(cause(error)) from None
+            finally:
+                for query in queries:
+                    query.stop()
+
+    def _prepared(self) -> UploadIndex:
+        tables.create(self.spark, self.settings.lake)
+        ledger_id = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
+        index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
+        return ledger.index_of(self.spark, self.settings.lake, index)
+
+    def _ledger_query(
+        self, index: UploadIndex, report: IngestReport, trigger: Mapping[str, object]
+    ) -> StreamingQuery:
+        def count(counts: BatchCounts) -> None:
+            report.add(counts)
+            self.on_batch(counts)
+
+        writer = Ledger(self.settings.lake, Rules.of(self.settings), index, count)
+        return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, trigger)
+
+    def _follower_queries(self, trigger: Mapping[str, object]) -> list[StreamingQuery]:
+        samples = SamplesFollower(self.settings.lake, self.settings.labels)
+        letters = DeadLetterFollower(self.settings.kafka, connection(self.settings.kafka, self.bootstrap))
+        return [
+            self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, trigger),
+            self._start("dead-letters", self._uploads(_DEAD_LETTER_COLUMNS), letters.write, trigger),
+        ]
+
+    def _start(
+        self,
+        name: str,
+        stream: DataFrame,
+        write: Callable[[DataFrame, int], None],
+        trigger: Mapping[str, object],
+    ) -> StreamingQuery:
+        return (
+            stream.writeStream.queryName(name)
+            .foreachBatch(write)
+            .option("checkpointLocation", self.settings.lake.at("checkpoints", name))
+            .trigger(**trigger)  # type: ignore[arg-type]  # one of its keyword arguments
+            .start()
+        )
+
+    def _records(self) -> DataFrame:
+        kafka = self.settings.kafka
+        return (
+            self.spark.readStream.format("kafka")
+            .options(**connection(kafka, self.bootstrap))
+            .option("subscribe", kafka.topic)
+            .option("includeHeaders", True)
+            .option("startingOffsets", self._starting_offsets())
+            .option("maxOffsetsPerTrigger", self.settings.ingest.batch_records)
+            .option("failOnDataLoss", True)
+            .load()
+        )
+
+    def _starting_offsets(self) -> str:
+        """Where a new checkpoint begins: right after what the ledger holds, so that a lost one repeats nothing."""
+        topic = self.settings.kafka.topic
+        partitions = topics.partitions(self.settings.kafka, self.bootstrap, topic)
+        uploads = tables.read(self.spark, self.settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
+        newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
+        known = {row.partition: row.newest + 1 for row in newest}
+        return json.dumps({topic: {str(p): known.get(p, _EARLIEST) for p in partitions}})
+
+    def _uploads(self, columns: list[str]) -> DataFrame:
+        return (
+            self.spark.readStream.format("delta")
+            .option("skipChangeCommits", True)  # erasure and maintenance rewrite files; no new uploads
+            .load(self.settings.lake.at(Table.UPLOADS))
+            .select(*columns)
+        )
+
+
+def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
+    """Options of Spark's Kafka source and sink for a cluster."""
+    options = {"kafka.bootstrap.servers": bootstrap, "kafka.security.protocol": kafka.security_protocol}
+    if kafka.security_protocol.startswith("SASL"):
+        module = "plain.PlainLoginModule" if kafka.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+        options["kafka.sasl.mechanism"] = kafka.sasl_mechanism
+        options["kafka.sasl.jaas.config"] = (
+            f"org.apache.kafka.common.security.{module} required "
+            f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
+        )
+    return options | {"kafka.max.request.size": "12582912"}
+
+
+def cause(error: PySparkException) -> str:
+    """The innermost cause in a streaming query's error, one line."""
+    text = str(error)
+    causes = re.findall(r"(?:Caused by: |^|\n)\s*(?:[\w.]+\.)?(\w+(?:Exception|Error)): ([^\n]+)", text)
+    return ": ".join(causes[-1]) if causes else tables.first_line(error)
+
+
+def is_local(uri: str) -> bool:
+    """Whether a lake's root is a folder on this machine."""
+    return urlparse(uri).scheme in ("", "file")
+
+
+def _await(query: StreamingQuery) -> None:
+    try:
+        query.awaitTermination()
+    except PySparkException as error:
+        raise IngestFailed(cause(error)) from None

@@ -1,0 +1,48 @@
+"""What uploads are held to: limits, thresholds and labels, as one value that travels to executors."""
+
+from dataclasses import dataclass
+
+from conf.errors import SettingError
+from conf.settings import Ingest, Labels, Quality, Settings
+from lake.labels import Hierarchy
+from streaming.record import LABEL
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Settings of the verification and preparation of one upload.
+
+    Args:
+        ingest: limits and sizes.
+        quality: thresholds of the flags.
+        labels: the labels that are taken, or None for any well-formed one.
+    """
+
+    ingest: Ingest
+    quality: Quality
+    labels: frozenset[str] | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        """The rules that the settings state.
+
+        Raises:
+            SettingError: labels are closed and their file cannot be read.
+        """
+        return cls(settings.ingest, settings.quality, closed_labels(settings.labels))
+
+
+def closed_labels(labels: Labels) -> frozenset[str] | None:
+    """The labels of the file in closed mode, None in open mode.
+
+    Raises:
+        SettingError: the file cannot be read or holds a malformed label.
+    """
+    if labels.mode == "open":
+        return None
+    found = frozenset(Hierarchy.read(labels.file).labels)
+    for label in found:
+        if not LABEL.fullmatch(label):
+            where = f"labels.file = {str(labels.file)!r}"
+            raise SettingError(f"{where}: {label!r} does not match {LABEL.pattern}")
+    return found

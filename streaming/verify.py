@@ -1,0 +1,143 @@
+"""Checks on a picture's bytes before anything is decoded. Pure: bytes in, verdict or facts out."""
+
+import hashlib
+import struct
+from enum import StrEnum
+
+from PIL import Image
+
+from conf.settings import Ingest
+from streaming.verdict import Reason, Rejected, quoted
+
+
+class Format(StrEnum):
+    """The formats that are taken."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+
+
+_REFUSED_MAGIC = {
+    b"GIF8": "GIF", b"BM": "BMP", b"%PDF": "PDF", b"\x7fELF": "ELF", b"PK\x03\x04": "ZIP", b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF", b"<svg": "SVG", b"<?xml": "XML", b"<!DO": "HTML", b"<htm": "HTML", b"MZ": "EXE",
+    b"\x1f\x8b": "gzip", b"\x00\x00\x01\x00": "ICO", b"8BPS": "PSD", b"\x00\x00\x00\x0cjP": "JPEG 2000",
+}  # fmt: skip
+
+
+def image_id(content: bytes, claimed_sha256: str | None, limits: Ingest) -> str:
+    """The sha256 of the content (hex), after its size and claimed hash have been checked.
+
+    Raises:
+        Rejected: empty, too_large or checksum_mismatch.
+    """
+    if not content:
+        raise Rejected(Reason.EMPTY, "the value has no bytes")
+    if len(content) > limits.max_bytes:
+        raise Rejected(Reason.TOO_LARGE, f"{len(content)} bytes, at most {limits.max_bytes} are taken")
+    digest = hashlib.sha256(content).hexdigest()
+    if claimed_sha256 is not None and claimed_sha256 != digest:
+        raise Rejected(Reason.CHECKSUM_MISMATCH, f"ce_sha256 is {claimed_sha256}, the value's is {digest}")
+    return digest
+
+
+def sniff(content: bytes) -> Format:
+    """The format by its magic bytes; what a phone claims in content-type is not asked.
+
+    Raises:
+        Rejected: unsupported_format.
+    """
+    if content.startswith(b"\xff\xd8\xff"):
+        return Format.JPEG
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return Format.PNG
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return Format.WEBP
+    names = [name for magic, name in _REFUSED_MAGIC.items() if content.startswith(magic)]
+    if content[4:8] == b"ftyp":
+        names = [f"ISO media ({content[8:12].decode('latin-1')})"]
+    what = names[0] if names else f"starts with {quoted(content[:8])}"
+    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(Format)}")
+
+
+def check_size(width: int, height: int, limits: Ingest) -> None:
+    """Hold the size that a header states to the limits.
+
+    Raises:
+        Rejected: pixel_bomb or too_small.
+    """
+    if width * height > limits.max_pixels:
+        raise Rejected(
+            Reason.PIXEL_BOMB, f"{width}x{height} is {width * height:,} pixels, at most {limits.max_pixels:,}"
+        )
+    if min(width, height) < limits.shortest_side:
+        raise Rejected(
+            Reason.TOO_SMALL, f"{width}x{height}, the shortest side needs {limits.shortest_side} pixels"
+        )
+
+
+def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
+    """Check a WebP's canvas by its own header, since opening one allocates it.
+
+    Source: https://developers.google.com/speed/webp/docs/riff_container
+
+    Raises:
+        Rejected: pixel_bomb.
+    """
+    if kind is not Format.WEBP or len(content) < 30:
+        return
+    chunk, body = content[12:16], content[20:]
+    if chunk == b"VP8X":
+        width = 1 + int.from_bytes(body[4:7], "little")
+        height = 1 + int.from_bytes(body[7:10], "little")
+    elif chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", body, 1)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", body, 6))
+    if width * height > limits.max_pixels:
+        check_size(width, height, limits)
+
+
+def check_scans(content: bytes, kind: Format, image: Image.Image, limits: Ingest) -> None:
+    """Refuse a JPEG of very many scans and an animation of very many frames.
+
+    A progressive JPEG of thousands of scans costs a full pass over the picture for each.
+
+    Raises:
+        Rejected: scan_bomb.
+    """
+    if kind is Format.JPEG:
+        # Counting everywhere is fast and can only be too high; walk the file only where it matters.
+        count = content.count(b"\xff\xda")
+        if count > limits.max_scans:
+            count = _scans(content)
+        what = "scans"
+    else:
+        count, what = getattr(image, "n_frames", 1), "frames"
+    if count > limits.max_scans:
+        raise Rejected(Reason.SCAN_BOMB, f"{count} {what}, at most {limits.max_scans} are decoded")
+
+
+def is_complete(content: bytes, kind: Format) -> bool:
+    """Whether the container has its end: tells a truncated upload from a damaged one."""
+    if kind is Format.JPEG:
+        return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+    if kind is Format.PNG:
+        return b"IEND" in content[-64:] or content.rfind(b"IEND\xaeB`\x82") > 0
+    return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+
+
+def _scans(content: bytes) -> int:
+    """SOS markers between SOI and EOI, as ITU-T T.81 annex B lays them out."""
+    position, scans = 2, 0
+    while 0 <= position < len(content) - 3:
+        marker = content[position + 1]
+        if content[position] != 0xFF or marker in (0x00, 0xFF, *range(0xD0, 0xD8)):
+            position = content.find(b"\xff", position + 1)
+        elif marker == 0xD9:
+            break
+        else:
+            scans += marker == 0xDA
+            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return scans
