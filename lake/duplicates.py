@@ -1,7 +1,9 @@
 """Groups of images that are copies of one another, or nearly."""
 
+from itertools import pairwise
+
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -46,21 +48,20 @@ def near_pairs(hashes: DataFrame, distance: int) -> DataFrame:
     bands = distance + 1
     edges = [HASH_BITS * band // bands for band in range(bands + 1)]
     pieces = [
-        f.struct(
-            f.lit(band).alias("band"),
-            f.shiftrightunsigned(f.shiftleft("phash", HASH_BITS - end), HASH_BITS - end + start).alias(
-                "bits"
-            ),
-        )
-        for band, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+        f.struct(f.lit(band).alias("band"), _bits(start, end).alias("bits"))
+        for band, (start, end) in enumerate(pairwise(edges))
     ]
     banded = hashes.select("phash", f.explode(f.array(*pieces)).alias("piece")).select("phash", "piece.*")
     left = banded.withColumnRenamed("phash", "low")
     right = banded.withColumnRenamed("phash", "high")
     close = f.bit_count(f.col("low").bitwiseXOR(f.col("high"))) <= distance
-    return (
-        left.join(right, ["band", "bits"]).where("low < high").where(close).select("low", "high").distinct()
-    )
+    agreeing = left.join(right, ["band", "bits"]).where("low < high")
+    return agreeing.where(close).select("low", "high").distinct()
+
+
+def _bits(start: int, end: int) -> Column:
+    """Bits `start` to `end` of the hash, counted from the lowest."""
+    return f.shiftrightunsigned(f.shiftleft("phash", HASH_BITS - end), HASH_BITS - end + start)
 
 
 def _roots(pairs: DataFrame) -> DataFrame:

@@ -1,5 +1,6 @@
 """From samples to a dataset snapshot: choose, group, split, write, register."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
+from pyspark.sql.pandas.functions import pandas_udf
 
 from conf.settings import Organize, Settings
 from lake import shards, tables
@@ -18,7 +20,7 @@ from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.labels import Hierarchy
 from lake.schemas import Table
 from lake.snapshot import MANIFEST, Snapshot, Split
-from lake.splits import Fractions, split_of
+from lake.splits import split_of
 from lake.storage import Storage
 
 _GROUP_COLUMNS = ["duplicate_group", "split"]
@@ -48,7 +50,7 @@ class Organized:
 
     def totals(self) -> dict[str, int]:
         """Split to images."""
-        return {split: self.snapshot.rows(split) for split in Split}
+        return {split.value: self.snapshot.rows(split) for split in Split}
 
 
 def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()) -> Organized:
@@ -71,9 +73,10 @@ def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()
         chosen = usable.where(f.col("label").isin(chosen_labels))
         counts = _counts(chosen, chosen_labels)
         places = _places(chosen, chosen_labels, plan).persist()
+        planned = _planned(settings, chosen_labels)
         organized = Organized(
-            dataset_id=f"ds-{shards.digest(places)[:12]}",
-            snapshot=_planned(settings, chosen_labels),
+            dataset_id=_dataset_id(planned, shards.digest(places), plan),
+            snapshot=planned,
             counts=counts,
             groups=chosen.select("duplicate_group").distinct().count(),
             left_out=_left_out(samples, chosen_labels),
@@ -92,7 +95,7 @@ def with_split(samples: DataFrame, plan: Organize) -> DataFrame:
     """The samples with `duplicate_group` and `split`; old values of both are kept as `was_…`."""
     fractions, seed = plan.fractions, plan.seed
 
-    @f.pandas_udf("string")  # type: ignore[call-overload]
+    @pandas_udf("string")
     def split(groups: pd.Series) -> pd.Series:
         return groups.map(lambda group: split_of(group, seed, fractions).value)
 
@@ -181,6 +184,12 @@ def _planned(settings: Settings, labels: list[str]) -> Snapshot:
     )
 
 
+def _dataset_id(planned: Snapshot, places: str, plan: Organize) -> str:
+    """Named by content: what is chosen, where it lies, and how it is cut."""
+    content = planned.manifest() | {"places": places, "rows": [plan.shard_rows, plan.row_group_rows]}
+    return "ds-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def _written(
     spark: SparkSession, settings: Settings, organized: Organized, places: DataFrame, uploads_version: int
 ) -> Organized:
@@ -198,8 +207,8 @@ def _written(
         expected = {split: sum(counts[split] for counts in organized.counts.values()) for split in Split}
         if any(snapshot.rows(split) != expected[split] for split in Split):
             raise LakeError(
-                f"samples and uploads disagree: {expected} images chosen, "
-                f"{ {split.value: snapshot.rows(split) for split in Split} } found in uploads; run `hub ingest --once`"
+                f"samples and uploads disagree: {sum(expected.values())} images chosen, "
+                f"{sum(map(snapshot.rows, Split))} found in uploads; run `hub ingest --once`"
             )
         # The manifest comes last: a folder without one is no snapshot, and a rerun writes it again.
         storage.write_json(MANIFEST, snapshot.manifest())
@@ -210,10 +219,8 @@ def _written(
 def _register(
     spark: SparkSession, settings: Settings, organized: Organized, versions: dict[str, int]
 ) -> None:
-    known = tables.read(spark, settings.lake, Table.DATASETS).where(
-        f.col("dataset_id") == organized.dataset_id
-    )
-    if not known.isEmpty():
+    datasets = tables.read(spark, settings.lake, Table.DATASETS)
+    if not datasets.where(f.col("dataset_id") == organized.dataset_id).isEmpty():
         return
     row = {
         "dataset_id": organized.dataset_id,
@@ -221,12 +228,9 @@ def _register(
         "seed": organized.snapshot.seed,
         "table_versions": versions,
         "labels": list(organized.snapshot.labels),
-        "counts": {split.value: rows for split, rows in organized.totals().items()},
+        "counts": organized.totals(),
         "path": organized.snapshot.storage.root,
         "manifest_sha256": organized.manifest_sha256,
         "created": datetime.now(UTC),
     }
     tables.upsert(spark, settings.lake, Table.DATASETS, [row], "dataset_id")
-
-
-__all__ = ["Fractions", "Organized", "organize", "with_split"]

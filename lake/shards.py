@@ -8,11 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as f
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from lake.snapshot import SHARD, Shard, Split
 from lake.storage import Storage
 
-_WRITTEN = "split string, path string, rows int, sha256 string"
+_WRITTEN = pa.schema(
+    [("split", pa.string()), ("path", pa.string()), ("rows", pa.int32()), ("sha256", pa.string())]
+)
 
 
 def dealt(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
@@ -55,7 +58,7 @@ def write(samples: DataFrame, storage: Storage, row_group_rows: int) -> dict[Spl
     """
     written = (
         samples.groupBy("split", "shard")
-        .applyInArrow(_writer(storage, row_group_rows), _WRITTEN)
+        .applyInArrow(_writer(storage, row_group_rows), from_arrow_schema(_WRITTEN))
         .orderBy("path")
         .collect()
     )
@@ -86,14 +89,11 @@ def _writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Ta
         content = buffer.getvalue()
         path = f"{split}/{shard:05d}.parquet"
         storage.write(path, content)
-        done = {
-            "split": split,
-            "path": path,
-            "rows": len(ordered),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        return pa.Table.from_pylist([done], schema=pa.schema(
-            [("split", pa.string()), ("path", pa.string()), ("rows", pa.int32()), ("sha256", pa.string())]
-        ))  # fmt: skip
+        done = {"split": split, "path": path, "rows": len(ordered), "sha256": _sha256(content)}
+        return pa.Table.from_pylist([done], schema=_WRITTEN)
 
     return write_shard
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -26,9 +26,9 @@ SELECT c.batch, submitted, accepted, rejected,
 """
 
 _DEVICES = """
-SELECT device, count(DISTINCT user) AS users, count(*) AS submitted, count_if(verdict = 'accepted') AS accepted,
-       count_if(verdict = 'rejected') AS rejected, min(event_time) AS first_upload,
-       max(event_time) AS last_upload
+SELECT device, count(DISTINCT user) AS users, count(*) AS submitted,
+       count_if(verdict = 'accepted') AS accepted, count_if(verdict = 'rejected') AS rejected,
+       min(event_time) AS first_upload, max(event_time) AS last_upload
   FROM uploads GROUP BY device
 """
 
