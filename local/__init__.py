@@ -1,0 +1,1 @@
+"""The embedded default: a real Kafka broker on this machine."""
