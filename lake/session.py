@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyspark
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -28,6 +29,7 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
         SparkUnavailable: the JVM parts are missing or the master does not answer.
     """
     _refuse_missing_jars()
+    _set_environment(settings.spark.work_dir)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(f"hub {app}")
     for name, value in defaults(settings).items():
@@ -47,6 +49,24 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
     return spark
 
 
+def _set_environment(work: Path) -> None:
+    """What Spark reads from the environment only, when its JVM starts.
+
+    Python workers must be this interpreter. And local-cluster keeps its executors' folders in
+    `$SPARK_HOME/work`, which no property moves and which is in site-packages: so home is a folder of links.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if "SPARK_HOME" in os.environ:
+        return
+    spark_home = work / "home"
+    spark_home.mkdir(parents=True, exist_ok=True)
+    for part in Path(pyspark.__file__).parent.iterdir():
+        if part.name != "work":
+            with suppress(FileExistsError):
+                (spark_home / part.name).symlink_to(part)
+    os.environ["SPARK_HOME"] = str(spark_home)
+
+
 def defaults(settings: Settings) -> dict[str, str]:
     """Spark properties: the file's, with absolute paths, and what the settings add."""
     properties = {}
@@ -64,7 +84,6 @@ def defaults(settings: Settings) -> dict[str, str]:
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.local.dir": f"{work}/local",
         "spark.sql.warehouse.dir": f"{work}/warehouse",
-        "spark.pyspark.python": sys.executable,
         **_s3_properties(settings),
     }
 

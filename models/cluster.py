@@ -1,0 +1,259 @@
+"""Running a training on Spark's executors with TensorFlowOnSpark, and never waiting for ever."""
+
+import importlib.util
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings, Train
+from lake import session
+from models.errors import ClusterTooSmall, TrainingFailed
+from models.messages import Done, EpochEnded, Failed, Message, Started, Stepped, Tested, Working
+from models.progress import Bar, Desk
+
+EXECUTORS_SECONDS = 60  # for executors to register
+POLL_SECONDS = 0.2
+PEER_SECONDS = 60  # a lost worker whose cause nobody told is waited for so long
+
+Main = Callable[[Any, Any], None]
+
+
+@dataclass
+class Record:
+    """What the workers told in the course of a run.
+
+    Args:
+        epochs: figures by epoch number.
+        tested: test rows by worker.
+        began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
+        resumed_from: finished epochs that the last attempt started from.
+        failure: the first cause, None if nobody failed.
+    """
+
+    workers: int
+    began: float
+    heard: float
+    first_step: float | None = None
+    last_epoch: float | None = None
+    resumed_from: int = 0
+    steps: int = 0
+    batch: int = 0
+    epochs: dict[int, EpochEnded] = field(default_factory=dict)
+    tested: dict[int, Tested] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    failure: Failed | None = None
+
+    def add(self, message: Message, at: float) -> None:
+        """Take in a message."""
+        self.heard = at
+        match message:
+            case Started(worker=0):
+                self.resumed_from, self.steps, self.batch = message.resumed_from, message.steps, message.batch
+            case Stepped():
+                self.first_step = self.first_step or at
+            case EpochEnded():
+                self.epochs[message.epoch], self.last_epoch = message, at
+            case Tested():
+                self.tested[message.worker] = message
+            case Done():
+                self.done.add(message.worker)
+            case Failed():
+                # What a lost peer makes the others say is not the cause.
+                if self.failure is None or (self.failure.lost_peer and not message.lost_peer):
+                    self.failure = message
+            case Started() | Working():
+                pass
+
+    @property
+    def finished(self) -> bool:
+        """Whether every worker has said that it is done."""
+        return len(self.done) == self.workers
+
+
+def start_session(settings: Settings, workers: int) -> SparkSession:
+    """A session for training: the settings' master, or Spark's own several-process cluster on this machine.
+
+    Raises:
+        SparkUnavailable: the master does not answer.
+    """
+    memory = settings.spark.executor_memory_mb
+    return session.start(
+        settings,
+        "train",
+        settings.spark.train_master or f"local-cluster[{workers},1,{memory}]",
+        # A Python worker that has run TensorFlow cannot run it again: a second cluster would hang.
+        spark__python__worker__reuse="false",
+        spark__executor__instances=str(workers),
+        spark__dynamicAllocation__enabled="false",
+    )
+
+
+def require(spark: SparkSession, workers: int) -> None:
+    """Wait until there is an executor for every worker.
+
+    Raises:
+        ClusterTooSmall: there are fewer after a minute.
+    """
+    context = spark.sparkContext
+    if not context.master.startswith("local-cluster[") and context.master.startswith("local"):
+        raise ClusterTooSmall(
+            f"master {context.master} has no executors; leave HUB__SPARK__TRAIN_MASTER empty or name a cluster"
+        )
+    if context.master.startswith("local-cluster["):
+        given = int(context.master.removeprefix("local-cluster[").split(",")[0])
+        if given < workers:
+            raise ClusterTooSmall(
+                f"--workers {workers} is more than the {given} executors of {context.master}"
+            )
+    deadline = time.monotonic() + EXECUTORS_SECONDS
+    while (found := _executors(context)) < workers:
+        if time.monotonic() > deadline:
+            raise ClusterTooSmall(
+                f"--workers {workers} is more than the {found} executors that {context.master} gave "
+                f"within {EXECUTORS_SECONDS} s; ask for fewer workers or add executors"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _executors(context: SparkContext) -> int:
+    # The driver counts itself.
+    return len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1
+
+
+def run(
+    spark: SparkSession,
+    main: Main,
+    task_for: Callable[[tuple[str, int], bytes], Any],
+    workers: int,
+    limits: Train,
+    bar: bool = True,
+) -> Record:
+    """Run `main(task, context)` once on each of `workers` executors until all are done.
+
+    Args:
+        spark: whose executors to use.
+        main: the function, picklable.
+        task_for: makes its first argument from the driver's address and key.
+        workers: TensorFlow workers.
+        limits: how long a run may take, and how long it may be silent.
+        bar: show a progress bar.
+
+    Raises:
+        ClusterTooSmall: there are fewer executors than workers.
+        TrainingFailed: with the first cause.
+    """
+    require(spark, workers)
+    host = spark.sparkContext.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
+    desk, shown = Desk(host), Bar(workers, bar)
+    now = time.monotonic()
+    record = Record(workers, began=now, heard=now)
+    try:
+        with _launched(
+            spark.sparkContext, main, task_for((host, desk.port), desk.authkey), workers
+        ) as status:
+            _follow(record, desk, shown, status, limits)
+    finally:
+        shown.close()
+        desk.close()
+    return record
+
+
+def _follow(record: Record, desk: Desk, bar: Bar, status: dict[str, str], limits: Train) -> None:
+    """Take in messages until all workers are done."""
+    while not record.finished:
+        heard = desk.next(POLL_SECONDS)
+        if heard:
+            record.add(heard.message, heard.at)
+            bar.show(heard.message)
+            continue
+        now = time.monotonic()
+        if record.failure and not record.failure.lost_peer:
+            raise TrainingFailed(f"worker {record.failure.worker}: {record.failure.cause}")
+        if "error" in status:
+            raise TrainingFailed(_cause(record, status["error"]))
+        if now - record.heard > limits.stall_seconds:
+            raise TrainingFailed(
+                f"nothing was heard from the workers for {limits.stall_seconds} s "
+                "(train.stall_seconds); the executors' logs are in <spark.work_dir>/worker"
+            )
+        if now - record.began > limits.timeout_seconds:
+            raise TrainingFailed(f"stopped after {limits.timeout_seconds} s (train.timeout_seconds)")
+
+
+def _cause(record: Record, error: str) -> str:
+    if record.failure:
+        return f"worker {record.failure.worker}: {record.failure.cause}"
+    return _first_error(error)
+
+
+def _first_error(error: str) -> str:
+    """The line that names the exception, of Spark's report on a failed job."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    named = (line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line))
+    return next(named, lines[0] if lines else "no cause given")
+
+
+@contextmanager
+def _launched(context: SparkContext, main: Main, task: Any, workers: int) -> Iterator[dict[str, str]]:
+    """The cluster while it runs; yields what TensorFlowOnSpark's own thread says of its Spark job.
+
+    Its `shutdown` is not called: it waits in steps of 5 s, runs a second job that imports TensorFlow
+    again, and stops the session when something failed. What it is for does not arise here: no queues
+    are fed and no Python process is reused.
+    """
+    cluster = _tensorflowonspark()
+    cluster.tf_status.clear()
+    before = set(context.statusTracker().getActiveJobsIds())
+    started = None
+    try:
+        started = cluster.run(
+            context, main, task, num_executors=workers, num_ps=0,
+            input_mode=cluster.InputMode.TENSORFLOW, master_node="chief", reservation_timeout=EXECUTORS_SECONDS,
+        )  # fmt: skip
+        yield cluster.tf_status
+    except SystemExit:
+        raise TrainingFailed(_first_error(cluster.tf_status.get("error", "no cause given"))) from None
+    finally:
+        if started:
+            started.server.stop()
+        _end_jobs(context, before)
+
+
+def _end_jobs(context: SparkContext, before: set[int]) -> None:
+    """Wait a moment for the job to end by itself, then cancel it."""
+    if context._jsc is None:
+        return
+    deadline = time.monotonic() + 10
+    while left := set(context.statusTracker().getActiveJobsIds()) - before:
+        if time.monotonic() > deadline:
+            for job in left:
+                context._jsc.sc().cancelJob(job)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _tensorflowonspark() -> Any:
+    """TensorFlowOnSpark without TensorFlow, which its `compat` would import on the driver for nothing."""
+    name = "tensorflowonspark.compat"
+    logging.getLogger("tensorflowonspark").setLevel(logging.ERROR)
+    if name not in sys.modules:
+        import tensorflowonspark
+
+        spec = importlib.util.find_spec(name)
+        assert spec and spec.loader
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        tensorflowonspark.compat = module
+    from tensorflowonspark import TFCluster
+
+    return TFCluster

@@ -1,0 +1,29 @@
+"""What can go wrong with models."""
+
+from conf.errors import HubError, UsageError
+
+
+class ModelError(HubError):
+    """A model cannot be trained, found or used as asked."""
+
+
+class NotTrainable(ModelError, UsageError):
+    """The dataset or the plan cannot be trained on; said before any cluster time is spent."""
+
+    exit_status = 1
+
+
+class ClusterTooSmall(ModelError):
+    """The Spark cluster has fewer executors than the training asks for workers."""
+
+
+class TrainingFailed(ModelError):
+    """A training run ended early; the message carries the first cause, not what followed from it."""
+
+
+class UnknownModel(ModelError):
+    """No model has this id."""
+
+
+class UnreadablePicture(ModelError):
+    """A picture to predict cannot be read or decoded."""

@@ -1,0 +1,143 @@
+"""A model under TensorFlow's multi-worker strategy: its steps, its measurements, its variables."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models import schedule
+from models.inputs import Pace, Pictures, measured
+from models.plan import TrainingPlan
+from models.resnet import ARCHITECTURES
+
+
+class _Table(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate for every step, looked up."""
+
+    def __init__(self, rates: list[float]) -> None:
+        self._rates = tf.constant(rates, keras.config.floatx())
+
+    def __call__(self, step: Any) -> Any:
+        return tf.gather(self._rates, tf.minimum(step, len(self._rates) - 1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rates": self._rates.numpy().tolist()}
+
+
+class Learner:
+    """One worker's part of the model that all workers train together.
+
+    Gradients are sums over the worker's images divided by the global batch, and the optimizer adds them
+    up over the workers, so N workers do what one would do with the combined batch.
+
+    Args:
+        plan: the run's settings.
+        pace: steps of an epoch and batch size.
+        classes: number of labels.
+    """
+
+    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int) -> None:
+        self._global_batch = pace.batch * plan.workers
+        self._workers = plan.workers
+        self._decay = plan.weight_decay / plan.workers
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        self.rates = schedule.rates(
+            plan.epochs * pace.steps,
+            round(plan.warmup_epochs * pace.steps),
+            schedule.peak(plan.learning_rate, self._global_batch),
+        )
+        with self.strategy.scope():
+            self.model = ARCHITECTURES[plan.architecture].build(classes)
+            self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
+            self._optimizer.build(self.model.trainable_variables)
+
+    @tf.function
+    def step(self, images: Any, labels: Any) -> Any:
+        """Learn from one batch.
+
+        Returns:
+            float (2,): the worker's sum of losses and number of correct answers.
+        """
+        return self._local(self.strategy.run(self._learn, (images, labels)))
+
+    def _learn(self, images: Any, labels: Any) -> Any:
+        weights = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_sum(losses) / self._global_batch
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        decayed = [
+            gradient + self._decay * weight.value if weight.name == "kernel" else gradient
+            for gradient, weight in zip(gradients, weights, strict=True)
+        ]
+        self._optimizer.apply_gradients(zip(decayed, weights, strict=True))
+        return tf.stack([tf.reduce_sum(losses), _correct(logits, labels)])
+
+    @tf.function
+    def _measure(self, images: Any, labels: Any, weights: Any) -> Any:
+        return self._local(self.strategy.run(self._answer, (images, labels, weights)))
+
+    def _answer(self, images: Any, labels: Any, weights: Any) -> Any:
+        logits = self.model(images, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return tf.stack([tf.reduce_sum(weights * losses), _correct(logits, labels, weights)])
+
+    def measure(self, pictures: Pictures, side: int, batch: int) -> NDArray[np.float64]:
+        """Loss and accuracy over the pictures of all workers, each picture counted once.
+
+        Returns:
+            float64 (3,): sum of losses, correct answers, pictures; the same on every worker.
+        """
+        total = np.zeros(3)
+        for images, labels, weights in measured(pictures, side, batch):
+            weights = weights.astype(keras.config.floatx())
+            total[:2] += self._measure(tf.constant(images), tf.constant(labels), weights).numpy()
+            total[2] += weights.sum()
+        return self.summed(total)
+
+    def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum over all workers; every worker must call it."""
+        result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy()
+        return result
+
+    @tf.function
+    def _sum(self, values: Any) -> Any:
+        return self.strategy.reduce(
+            tf.distribute.ReduceOp.SUM, self.strategy.run(tf.identity, (values,)), None
+        )
+
+    def _local(self, result: Any) -> Any:
+        return self.strategy.experimental_local_results(result)[0]
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self._optimizer.variables]
+
+    def values(self) -> tuple[NDArray[Any], ...]:
+        """This worker's copies of all variables, the model's first; they are the same on every worker.
+
+        Read locally: no other worker needs to take part.
+        """
+        return tuple(self._local(variable.value).numpy() for variable in self._variables())
+
+    def assign(self, values: tuple[NDArray[Any], ...]) -> None:
+        """Set all variables; every worker must call it with the same values."""
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.value.assign(value)
+
+    def plain_model(self, plan: TrainingPlan, classes: int) -> Any:
+        """A copy of the model outside the strategy, answering probabilities."""
+        copy = ARCHITECTURES[plan.architecture].build(classes)
+        values = self.values()[: len(self.model.variables)]
+        for variable, value in zip(copy.variables, values, strict=True):
+            variable.assign(value)
+        return keras.Model(
+            copy.input, keras.layers.Softmax(name="probabilities")(copy.output), name=copy.name
+        )
+
+
+def _correct(logits: Any, labels: Any, weights: Any = 1) -> Any:
+    right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    return tf.reduce_sum(tf.cast(right, logits.dtype) * weights)

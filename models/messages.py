@@ -1,0 +1,112 @@
+"""What workers tell the driver while they train; JSON on the wire."""
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has its pictures and its model.
+
+    `resumed_from` is the number of epochs that an earlier attempt had finished, 0 for none.
+    """
+
+    worker: int
+    epochs: int
+    steps: int
+    batch: int
+    resumed_from: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A step is done; sent about twice a second. Loss and accuracy are the worker's, since the epoch began.
+
+    Epochs and steps count from 1.
+    """
+
+    worker: int
+    epoch: int
+    step: int
+    images_per_second: float
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch is over: figures over all workers. Validation figures are None without a validation split."""
+
+    worker: int
+    epoch: int
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A worker's share of the test split, row by row."""
+
+    worker: int
+    image_ids: list[str]
+    labels: list[int]
+    predicted: list[int]
+    probabilities: list[float]
+
+
+@dataclass(frozen=True)
+class Working:
+    """A sign of life from work that has no steps, and what it is."""
+
+    worker: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A worker has finished and written what it had to write."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A worker stopped.
+
+    Args:
+        worker: which.
+        cause: type and message of the exception, one line.
+        lost_peer: whether the exception is what TensorFlow raises when another worker has gone; not a
+            cause in itself, and worth Spark's retry.
+    """
+
+    worker: int
+    cause: str
+    lost_peer: bool
+
+
+Message = Started | Stepped | EpochEnded | Tested | Working | Done | Failed
+
+_KINDS = {kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Working, Done, Failed)}
+
+
+def encode(message: Message) -> bytes:
+    """A message as one JSON object."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+
+
+def decode(data: bytes) -> Message:
+    """The message that `encode` made these bytes of.
+
+    Raises:
+        ValueError, TypeError, KeyError: the bytes are not such a message.
+    """
+    values = json.loads(data)
+    kind = _KINDS[values.pop("kind")]
+    message: Message = kind(**values)
+    return message

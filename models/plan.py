@@ -1,0 +1,93 @@
+"""What a training run is asked to do, and what each of its workers is told. No Spark, no TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from conf.settings import Settings
+from lake.snapshot import Snapshot
+from lake.storage import Storage
+
+# The sides are repeated here so that a command can check a name without importing Keras; a test compares.
+SIDES = {"resnet20": 32, "resnet32": 32, "resnet56": 32, "resnet50": 224}
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training run's settings.
+
+    Args:
+        dataset_id: of the snapshot.
+        workers: TensorFlow workers, one per Spark executor.
+        architecture: a key of `SIDES`.
+        epochs: passes over the training split.
+        batch_size: images per worker and step; less where a worker has fewer images.
+        learning_rate: for a global batch of 128, scaled linearly with the real one.
+        warmup_epochs: of the linear climb to that rate.
+        momentum: of SGD.
+        weight_decay: L2 on kernels, not on biases or batch normalization.
+        seed: of weights, order and augmentation.
+        flip: mirror pictures; None does what the dataset allows.
+        augment: crop (and flip) at random; False takes the centre.
+        floatx: Keras' float type; float64 is for comparing runs to the last digit.
+    """
+
+    dataset_id: str
+    workers: int
+    architecture: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_epochs: float
+    momentum: float
+    weight_decay: float
+    seed: int
+    flip: bool | None = None
+    augment: bool = True
+    floatx: str = "float32"
+
+    @classmethod
+    def of(cls, settings: Settings, dataset_id: str, workers: int, **given: Any) -> Self:
+        """A plan with the settings' defaults for all that is not given (None counts as not given)."""
+        train = settings.train
+        defaults = {
+            "architecture": train.arch,
+            "epochs": train.epochs,
+            "batch_size": train.batch_size,
+            "learning_rate": train.learning_rate,
+            "warmup_epochs": train.warmup_epochs,
+            "momentum": train.momentum,
+            "weight_decay": train.weight_decay,
+            "seed": train.seed,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
+
+    @property
+    def side(self) -> int:
+        """Side of the square pictures the model takes (pixels)."""
+        return SIDES[self.architecture]
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """What every worker is sent; picklable.
+
+    Args:
+        plan: the run's settings.
+        model_id: of the run.
+        snapshot: the images.
+        artifacts: where the run's files go.
+        address: host and port of the driver's listener.
+        authkey: what the listener asks for.
+    """
+
+    plan: TrainingPlan
+    model_id: str
+    snapshot: Snapshot
+    artifacts: Storage
+    address: tuple[str, int]
+    authkey: bytes
+
+    def __contains__(self, name: str) -> bool:
+        """TensorFlowOnSpark asks whether its arguments name a number of GPUs; ours leave it to Spark."""
+        return False

@@ -1,0 +1,210 @@
+"""What every worker runs: `main(task, context)`, called by TensorFlowOnSpark in a Spark task.
+
+Spark runs the same function again after a failure; it then goes on from the newest checkpoint.
+"""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+from lake.snapshot import Split
+from models.checkpoints import Checkpoint, Checkpoints
+from models.errors import TrainingFailed
+from models.inputs import Pace, Pictures, batches, deal, equal_share, kept_side, read, whole_share
+from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working
+from models.plan import WorkerTask
+from models.progress import Reporter
+
+
+class Context(Protocol):
+    """What is used of TensorFlowOnSpark's TFNodeContext."""
+
+    executor_id: int
+    mgr: Any
+
+
+def main(task: WorkerTask, context: Context) -> None:
+    """Train, report, and leave the artifacts that need TensorFlow (the first worker does)."""
+    with Reporter(task.address, task.authkey) as reporter:
+        try:
+            _configure(task)
+            worker = Worker(task, context.executor_id, reporter)
+            worker.train()
+            worker.finish()
+        except Exception as error:
+            reporter.send(Failed(context.executor_id, _line(error), _is_lost_peer(error)))
+            raise
+        finally:
+            # TensorFlowOnSpark leaves its queue server running; nothing is fed through it here.
+            context.mgr.shutdown()
+
+
+def _configure(task: WorkerTask) -> None:
+    """Take the cores that Spark gave the task, not those of the machine, and one device."""
+    import keras
+    import tensorflow as tf
+    from pyspark import TaskContext
+
+    spark_task = TaskContext.get()
+    cores = spark_task.cpus() if spark_task else 1
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1], "GPU")
+    keras.config.set_floatx(task.plan.floatx)
+    keras.utils.set_random_seed(task.plan.seed)
+
+
+class Worker:
+    """One worker's run.
+
+    Args:
+        task: what to do.
+        number: of this worker, from 0; worker 0 also writes checkpoints, logs and the model.
+        reporter: to the driver.
+    """
+
+    def __init__(self, task: WorkerTask, number: int, reporter: Reporter) -> None:
+        from models.learner import Learner
+
+        self._task, self._number, self._reporter = task, number, reporter
+        plan, snapshot = task.plan, task.snapshot
+        rows = snapshot.rows(Split.TRAIN)
+        self._pace = Pace.of(rows, plan.workers, plan.batch_size)
+        share = equal_share(rows, number, plan.workers)
+        self._train = read(snapshot, Split.TRAIN, share, plan.side)
+        self._validation = self._measured_share(Split.VALIDATION)
+        self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
+        self._learner = Learner(plan, self._pace, len(snapshot.labels))
+
+    def _measured_share(self, split: Split) -> Pictures:
+        plan, snapshot = self._task.plan, self._task.snapshot
+        rows = whole_share(snapshot.rows(split), self._number, plan.workers)
+        return read(snapshot, split, rows, plan.side)
+
+    def train(self) -> None:
+        """Run the epochs that are still to be run."""
+        plan = self._task.plan
+        finished = self._resume()
+        self._reporter.send(Started(self._number, plan.epochs, self._pace.steps, self._pace.batch, finished))
+        with self._logs() as logs:
+            for epoch in range(finished + 1, plan.epochs + 1):
+                ended = self._epoch(epoch)
+                if self._number == 0:
+                    _log(logs, ended)
+                    self._checkpoints.write(Checkpoint(epoch, self._learner.values()))
+                    self._reporter.send(ended)
+
+    def _resume(self) -> int:
+        """Set the variables from the newest checkpoint; the first worker decides which one that is."""
+        found = self._checkpoints.newest()
+        mine = found.epochs if found and self._number == 0 else 0
+        finished = int(self._learner.summed(np.array([float(mine)]))[0])
+        if finished:
+            chosen = found if found and found.epochs == finished else self._checkpoints.read(finished)
+            self._learner.assign(chosen.values)
+        return finished
+
+    def _epoch(self, epoch: int) -> EpochEnded:
+        plan, pace = self._task.plan, self._pace
+        flip = self._task.snapshot.flip if plan.flip is None else plan.flip
+        drawn = deal(
+            len(self._train.labels),
+            pace,
+            kept_side(plan.side) - plan.side,
+            plan.augment,
+            flip,
+            (plan.seed, epoch, self._number),
+        )
+        began = time.monotonic()
+        total = np.zeros(3)
+        for step, (images, labels) in enumerate(batches(self._train, drawn, plan.side), start=1):
+            total[:2] += self._learner.step(images, labels).numpy()
+            total[2] += pace.batch
+            if not np.isfinite(total[0]):
+                raise TrainingFailed(f"the loss is {total[0]} in epoch {epoch}; try a lower --learning-rate")
+            if step == 1 or self._reporter.due():
+                rate = total[2] / (time.monotonic() - began)
+                loss, correct = total[:2] / total[2]
+                self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
+        seconds = time.monotonic() - began
+        loss, correct, seen = self._learner.summed(total)
+        validation = self._learner.measure(self._validation, plan.side, pace.batch)
+        return EpochEnded(
+            worker=self._number,
+            epoch=epoch,
+            loss=loss / seen,
+            accuracy=correct / seen,
+            validation_loss=validation[0] / validation[2] if validation[2] else None,
+            validation_accuracy=validation[1] / validation[2] if validation[2] else None,
+            learning_rate=self._learner.rates[epoch * pace.steps - 1],
+            seconds=seconds,
+            images_per_second=seen / seconds,
+        )
+
+    def _logs(self) -> AbstractContextManager[Any]:
+        """TensorBoard's writer on the first worker."""
+        if self._number:
+            return nullcontext()
+        from models.export import Logs
+
+        return Logs(self._task.artifacts.below("tensorboard"))
+
+    def finish(self) -> None:
+        """Measure on the test split; the first worker also writes the model."""
+        from models import export
+        from models.evaluation import answers
+
+        plan = self._task.plan
+        model = self._learner.plain_model(plan, len(self._task.snapshot.labels))
+        self._reporter.send(Working(self._number, "testing"))
+        test = self._measured_share(Split.TEST)
+        predicted, probabilities = answers(model, test, plan.side)
+        self._reporter.send(
+            Tested(
+                self._number,
+                list(test.image_ids),
+                test.labels.tolist(),
+                predicted.tolist(),
+                probabilities.tolist(),
+            )
+        )
+        if self._number == 0:
+            self._reporter.send(Working(self._number, "writing the model"))
+            export.write(model, self._task.artifacts)
+        self._reporter.send(Done(self._number))
+
+
+def _log(logs: Any, ended: EpochEnded) -> None:
+    logs.add(
+        ended.epoch,
+        {
+            "loss/train": ended.loss,
+            "loss/validation": ended.validation_loss,
+            "accuracy/train": ended.accuracy,
+            "accuracy/validation": ended.validation_accuracy,
+            "learning rate": ended.learning_rate,
+            "images per second": ended.images_per_second,
+        },
+    )
+
+
+def _line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message[:500]}" if message else type(error).__name__
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    """Whether TensorFlow says that another worker does not answer."""
+    import tensorflow as tf
+
+    kinds = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
+    return isinstance(error, kinds) or (
+        isinstance(error, tf.errors.InternalError) and "ollective" in str(error)
+    )
