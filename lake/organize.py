@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import pandas as pd
 from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
-from pyspark.sql.pandas.functions import pandas_udf
 
 from conf.settings import Organize, Settings
 from lake import shards, tables
@@ -95,9 +93,9 @@ def with_split(samples: DataFrame, plan: Organize) -> DataFrame:
     """The samples with `duplicate_group` and `split`; old values of both are kept as `was_…`."""
     fractions, seed = plan.fractions, plan.seed
 
-    @pandas_udf("string")
-    def split(groups: pd.Series) -> pd.Series:
-        return groups.map(lambda group: split_of(group, seed, fractions).value)
+    @f.udf("string", useArrow=True)
+    def split(group: str) -> str:
+        return split_of(group, seed, fractions).value
 
     old = samples.withColumnsRenamed({name: f"was_{name}" for name in _GROUP_COLUMNS})
     return with_duplicate_group(old, plan.phash_distance).withColumn("split", split("duplicate_group"))

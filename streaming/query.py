@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlparse
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -23,6 +22,8 @@ from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
 
 _EARLIEST = -2
+_ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*))?$", re.MULTILINE)
+_WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
 _SAMPLE_COLUMNS = [
     "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
     "topic", "partition", "offset",
@@ -199,15 +200,13 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
 
 
 def cause(error: PySparkException) -> str:
-    """The innermost cause in a streaming query's error, one line."""
-    text = str(error)
-    causes = re.findall(r"(?:Caused by: |^|\n)\s*(?:[\w.]+\.)?(\w+(?:Exception|Error)): ([^\n]+)", text)
-    return ": ".join(causes[-1]) if causes else tables.first_line(error)
-
-
-def is_local(uri: str) -> bool:
-    """Whether a lake's root is a folder on this machine."""
-    return urlparse(uri).scheme in ("", "file")
+    """The innermost cause in a streaming query's error, one line: a Java exception's or a Python error's."""
+    found = _ERROR_LINE.findall(str(error))
+    causes = [(name, text) for name, text in found if not name.startswith(_WRAPPERS)]
+    if not causes:
+        return tables.first_line(error)
+    name, text = causes[-1]
+    return f"{name.rpartition('.')[2]}: {text}" if text else name.rpartition(".")[2]
 
 
 def _await(query: StreamingQuery) -> None:

@@ -13,7 +13,7 @@ from streaming.envelope import Envelope
 from streaming.preprocess import Prepared, prepare
 from streaming.record import Header
 from streaming.rules import Rules
-from streaming.verdict import Reason, Rejected, Verdict, quoted
+from streaming.verdict import Reason, Rejected, Verdict
 
 # What the driver adds to the rows of a micro-batch.
 _ADDED = {"ingest_time", "ingest_batch"}
@@ -29,7 +29,7 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     Its input has the columns topic, partition, offset, timestamp, key, value and headers as Spark's Kafka
     source names them.
     """
-    schema = to_arrow_schema(ROWS)
+    schema = to_arrow_schema(ROWS, timezone="UTC")
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
