@@ -1,0 +1,55 @@
+# Everything there is to do here; `make help` lists it.
+SHELL := bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PACKAGES := conf lake local streaming models web jobs
+ARCHIVE ?=
+
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults lint bench up down status clean distclean
+
+help: ## List what there is to do
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install Python packages and JVM parts into this folder; nothing where all is there
+	@local/setup.sh
+
+setup-s3: ## Fetch what a lake on s3a:// needs
+	@local/setup.sh spark broker s3
+
+setup-s3server: ## Fetch an S3 server for tests on this machine
+	@local/setup.sh spark broker s3server
+
+demo: setup ## Run the whole path; ARCHIVE=zip, tar, folder or s3:// takes your own labelled pictures
+	@$(BIN)/hub demo $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+
+test: setup ## Run the tests against a real broker, Spark and TensorFlow
+	@$(BIN)/python -m pytest -m "not faults"
+
+test-faults: setup ## Kill, starve and break real processes; slow
+	@$(BIN)/python -m pytest -m faults
+
+lint: setup ## Check style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	@$(BIN)/mypy tests
+	@$(BIN)/lint-imports
+
+bench: setup ## Measure the path beside a plain loop
+	@$(BIN)/python -m benchmarks.spine
+
+up: setup ## Start the embedded broker and make the topics
+	@$(BIN)/hub up
+
+down: setup ## Stop the embedded broker
+	@$(BIN)/hub down
+
+status: setup ## Show broker, topics and tables
+	@$(BIN)/hub status
+
+clean: ## Stop the embedded broker and remove build/: lake, broker, models, logs
+	@if [ -x $(BIN)/hub ]; then $(BIN)/hub down; fi
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+distclean: clean ## As clean, and remove what setup installed
+	rm -rf .venv jars *.egg-info

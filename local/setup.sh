@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Sets up the checkout: Java, .venv, Python packages and the JVM parts. Does nothing where all is there.
+# Usage: local/setup.sh [CONF…]   confs of conf/ivy.xml; spark and broker where none are named
+#
+# Interrupt it at any time and run it again: what counts as done carries a stamp that is written last.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+confs=("$@")
+[ $# -gt 0 ] || confs=(spark broker)
+logs=build/logs
+children=()
+
+main() {
+  mkdir -p "$logs" jars
+  take_turns
+  trap 'stop_children' EXIT
+  trap 'echo "setup: interrupted; run it again to go on" >&2; exit 130' INT TERM HUP
+  local missing
+  missing=$(missing_confs)
+  find_java || install_java
+  if installed && [ -z "$missing" ]; then
+    return
+  fi
+  echo "Setting up; details in $logs/setup-*.log. The first time takes a few minutes."
+  installed || make_venv
+  if [ -n "$missing" ]; then
+    ivy_jar >/dev/null || step pyspark "pyspark (it brings Ivy, which fetches the JVM parts)" pip_install --no-deps pyspark
+  fi
+  # The JVM parts wait for the network and pip for the processor, so both go at once.
+  # shellcheck disable=SC2086  # one word for each conf
+  [ -z "$missing" ] || start jars "JVM parts ($(echo $missing))" fetch_jars $missing
+  installed || start packages "Python packages" pip_install -e '.[dev]'
+  finish
+  [ -z "$missing" ] || keep_jars
+  fingerprint_of_venv >.venv/.installed
+  echo "Ready. Next: make demo"
+}
+
+# One set-up at a time; a second one waits and then finds everything done.
+take_turns() {
+  if command -v flock >/dev/null; then
+    exec 9>build/setup.lock
+    flock -n 9 || { echo "Another set-up is running; waiting for it …"; flock 9; }
+  fi
+}
+
+fail() {
+  echo "setup: $1" >&2
+  exit 1
+}
+
+# --- Java ---------------------------------------------------------------------------------------------
+
+find_java() {
+  local java=${JAVA_HOME:+$JAVA_HOME/bin/}java version
+  version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
+  [ "${version:-0}" -ge 17 ]
+}
+
+install_java() {
+  local package
+  [ -z "${JAVA_HOME:-}" ] || fail "JAVA_HOME=$JAVA_HOME holds no Java 17 or later: point it at one, or unset it"
+  if ! command -v apt-get >/dev/null; then
+    case $(uname) in
+      Darwin) fail "Java 17 or later is needed; type: brew install openjdk@17" ;;
+      *) fail "Java 17 or later is needed; type: sudo dnf install java-17-openjdk-headless (or your system's like of it)" ;;
+    esac
+  fi
+  [ "$(id -u)" = 0 ] || fail "Java 17 or later is needed; type: sudo apt-get install openjdk-17-jre-headless"
+  step apt-update "Debian's list of packages" apt-get update
+  for package in openjdk-17-jre-headless openjdk-21-jre-headless; do
+    if apt-cache show "$package" >/dev/null 2>&1; then
+      step java "Java ($package)" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"
+      find_java || fail "$package is installed, but 'java -version' is below 17; see $logs/setup-java.log"
+      return
+    fi
+  done
+  fail "Java 17 or later is needed and apt-get has none; install one and set JAVA_HOME"
+}
+
+# --- Python -------------------------------------------------------------------------------------------
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.11, 3.12 or 3.13 is needed; type: sudo apt-get install python3.11 python3.11-venv (or set PYTHON=…)"
+}
+
+make_venv() {
+  local python
+  .venv/bin/python -m pip --version >/dev/null 2>&1 && return
+  python=$(find_python)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python cannot make virtual environments; type: sudo apt-get install python3-venv"
+  step venv "virtual environment ($("$python" --version))" "$python" -m venv --clear .venv
+}
+
+pip_install() {
+  .venv/bin/python -m pip install --no-input --progress-bar off -c constraints.txt "$@"
+}
+
+# What an installation depends on, its own place included: a virtual environment cannot be moved.
+fingerprint_of_venv() {
+  { pwd; cat setup.py constraints.txt; } | cksum
+}
+
+installed() {
+  [ "$(cat .venv/.installed 2>/dev/null)" = "$(fingerprint_of_venv)" ]
+}
+
+# --- JVM parts ----------------------------------------------------------------------------------------
+
+fingerprint_of_jars() {
+  cksum <conf/ivy.xml
+}
+
+missing_confs() {
+  local conf
+  for conf in "${confs[@]}"; do
+    [ "$(cat "jars/$conf/.complete" 2>/dev/null)" = "$(fingerprint_of_jars)" ] || echo "$conf"
+  done
+}
+
+ivy_jar() {
+  local found
+  for found in .venv/lib/python3*/site-packages/pyspark/jars/ivy-*.jar; do
+    [ -f "$found" ] && echo "$found" && return
+  done
+  return 1
+}
+
+# Into a folder beside their place; Ivy itself keeps no half download under a jar's name.
+fetch_jars() {
+  rm -rf jars/.unfinished
+  "${JAVA_HOME:+$JAVA_HOME/bin/}java" -jar "$(ivy_jar)" -ivy conf/ivy.xml ${IVY_SETTINGS:+-settings "$IVY_SETTINGS"} \
+    -confs "$@" -cache build/ivy -retrieve 'jars/.unfinished/[conf]/[artifact]-[revision].[ext]'
+}
+
+keep_jars() {
+  local conf
+  for conf in jars/.unfinished/*; do
+    fingerprint_of_jars >"$conf/.complete"
+    rm -rf "jars/${conf##*/}"
+    mv "$conf" "jars/${conf##*/}"
+  done
+  rm -rf jars/.unfinished
+}
+
+# --- Progress -----------------------------------------------------------------------------------------
+
+# start NAME TITLE COMMAND…: run in the background, output to a log.
+start() {
+  local name=$1 title=$2
+  shift 2
+  echo "  $title …"
+  # `exec` lets the process id be the command's own where it is no function.
+  if [ "$(type -t "$1")" = function ]; then "$@" >"$logs/setup-$name.log" 2>&1 9>&- & else (exec "$@") >"$logs/setup-$name.log" 2>&1 9>&- & fi
+  children+=("$!|$name|$title|$SECONDS")
+}
+
+# Wait for everything that was started, and say how far it is; stop with the reason where one fails.
+finish() {
+  local child pid name title since next=$((SECONDS + 10)) left
+  while [ ${#children[@]} -gt 0 ]; do
+    left=()
+    for child in "${children[@]}"; do
+      IFS='|' read -r pid name title since <<<"$child"
+      if kill -0 "$pid" 2>/dev/null; then
+        left+=("$child")
+        [ "$SECONDS" -lt "$next" ] || echo "    $((SECONDS - since)) s  $title: $(progress "$name")"
+      elif wait "$pid"; then
+        echo "  $title: done in $((SECONDS - since)) s"
+      else
+        children=("${left[@]+"${left[@]}"}")
+        tail -n 3 "$logs/setup-$name.log" >&2
+        fail "$title failed; see $logs/setup-$name.log, then run it again to go on"
+      fi
+    done
+    children=("${left[@]+"${left[@]}"}")
+    [ "$SECONDS" -lt "$next" ] || next=$((SECONDS + 10))
+    sleep 0.2
+  done
+}
+
+step() {
+  start "$@"
+  finish
+}
+
+# The last thing that a log tells, short.
+progress() {
+  grep -E '^(Collecting|  Downloading|Installing|Building|downloading|.*SUCCESSFUL|Get:|Unpacking|Setting up)' "$logs/setup-$1.log" 2>/dev/null |
+    tail -n 1 | sed -E 's/^[[:space:]]+//; s/https?:[^ ]*\///; s/\[SUCCESSFUL \] //; s/ \(from .*//' | cut -c 1-70
+}
+
+stop_children() {
+  local child
+  for child in "${children[@]+"${children[@]}"}"; do
+    end_tree "${child%%|*}"
+  done
+}
+
+# A process and those it started, by their ids.
+end_tree() {
+  local below
+  for below in $(ps -o pid= --ppid "$1" 2>/dev/null || pgrep -P "$1"); do
+    end_tree "$below"
+  done
+  kill "$1" 2>/dev/null || true
+}
+
+main
