@@ -36,6 +36,7 @@ setup(
         "pydantic-settings",
         "pygeohash",
         "pyspark",
+        "rich",
         "scikit-learn",
         "scipy",
         "setuptools<81",  # tensorflowonspark imports pkg_resources

@@ -1,7 +1,10 @@
 """The views that Spark SQL sees: every table, and what users ask of them most."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from conf.settings import Lake
 from lake import tables
@@ -47,14 +50,28 @@ def register(spark: SparkSession, lake: Lake) -> None:
     spark.sql(_DEVICES).createOrReplaceTempView("devices")
 
 
-def query(spark: SparkSession, statement: str) -> DataFrame:
+@dataclass(frozen=True)
+class Answer:
+    """What a statement gave: column names, and rows as dicts of plain values."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+def rows(spark: SparkSession, statement: str, limit: int) -> Answer:
     """Ask the views.
+
+    Args:
+        limit: rows at most.
 
     Raises:
         BadQuery: Spark does not understand the statement or cannot run it.
     """
     try:
-        return spark.sql(statement)
+        found = spark.sql(statement)
+        return Answer(
+            found.columns, [_plain(row.asDict(recursive=True)) for row in found.limit(limit).collect()]
+        )
     except AnalysisException as error:
         raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(names(spark))})") from None
     except PySparkException as error:
@@ -64,3 +81,14 @@ def query(spark: SparkSession, statement: str) -> DataFrame:
 def names(spark: SparkSession) -> list[str]:
     """The views there are."""
     return sorted(table.name for table in spark.catalog.listTables() if table.isTemporary)
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON and a terminal can show; pixels by their size."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes | bytearray):
+        return f"<{len(value):,} bytes>"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

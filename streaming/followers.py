@@ -12,7 +12,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
-from conf.settings import Kafka, Labels, Lake
+from conf.settings import Kafka, Lake
+from lake.labels import Hierarchy
 from lake.schemas import Table
 from streaming.ledger import query_id
 from streaming.verdict import Verdict
@@ -26,11 +27,13 @@ class SamplesFollower:
 
     Args:
         lake: whose tables they are.
-        labels: from how many images a label is ready.
+        ready_images: accepted uploads from which a label is ready.
+        hierarchy: parents and display names of labels.
     """
 
     lake: Lake
-    labels: Labels
+    ready_images: int
+    hierarchy: Hierarchy
 
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Merge the accepted uploads of one batch."""
@@ -68,8 +71,8 @@ class SamplesFollower:
             .alias("old")
             .merge(images.alias("new"), "old.image_id = new.image_id")
             .whenMatchedUpdate(
-                condition=f"NOT array_contains(old.flags, '{LABEL_CONFLICT}') AND old.label_source = 'claimed' "
-                "AND exists(new.claimed, label -> label <> old.label)",
+                condition=f"NOT array_contains(old.flags, '{LABEL_CONFLICT}') "
+                "AND old.label_source = 'claimed' AND exists(new.claimed, label -> label <> old.label)",
                 set={"flags": f"array_union(old.flags, array('{LABEL_CONFLICT}'))"},
             )
             .whenNotMatchedInsert(values=values)
@@ -79,8 +82,11 @@ class SamplesFollower:
     def _merge_labels(self, accepted: DataFrame, batch: int) -> None:
         """Add the batch's uploads to the counts; Delta drops the commit of a batch that it has seen."""
         spark = accepted.sparkSession
+        names = [(label.name, label.parent, label.display_name) for label in self.hierarchy.labels.values()]
+        known = spark.createDataFrame(names, "label string, parent string, display_name string")
         counts = accepted.groupBy("label").agg(f.count("*").alias("accepted"))
-        ready = self.labels.ready_images
+        counts = counts.join(f.broadcast(known), "label", "left")
+        ready = self.ready_images
         with _once(spark, f"labels-{query_id(spark)}", batch):
             (
                 DeltaTable.forPath(spark, self.lake.at(Table.LABELS))
@@ -95,6 +101,8 @@ class SamplesFollower:
                 .whenNotMatchedInsert(
                     values={
                         "label": "new.label",
+                        "parent": "new.parent",
+                        "display_name": "coalesce(new.display_name, new.label)",
                         "accepted": "new.accepted",
                         "ready": f"new.accepted >= {ready}",
                     }

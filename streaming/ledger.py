@@ -98,7 +98,7 @@ def with_duplicates(rows: DataFrame, records: DataFrame, repeats: dict[Position,
     spark = rows.sparkSession
     marks = spark.createDataFrame(
         [
-            (at.topic, at.partition, at.offset, f"first seen at {first.topic}/{first.partition}/{first.offset}")
+            (at.topic, at.partition, at.offset, f"first at {first.topic}/{first.partition}/{first.offset}")
             for at, first in repeats.items()
         ],
         "topic string, partition int, offset long, mark string",

@@ -13,6 +13,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from conf.settings import Kafka, Settings
 from lake import tables
+from lake.labels import Hierarchy
 from lake.schemas import Table
 from streaming import ledger, topics
 from streaming.errors import IngestFailed
@@ -83,21 +84,25 @@ class Ingestion:
     bootstrap: str
     on_batch: Callable[[BatchCounts], None] = lambda counts: None
 
-    def once(self) -> IngestReport:
+    def once(self, report: IngestReport) -> None:
         """Take what is in Kafka now, bring all tables and dead letters up to it, and return.
+
+        Args:
+            report: counts are added to it as batches are committed.
 
         Raises:
             IngestFailed: a query stopped with an error; what was committed before it stays.
         """
-        report, begun = IngestReport(), time.monotonic()
+        begun = time.monotonic()
         with self._prepared() as index:
+            prepared = time.monotonic()
             main = self._ledger_query(index, report, {"availableNow": True})
             _await(main)
-            report.ledger_seconds = time.monotonic() - begun
-            for follower in self._follower_queries({"availableNow": True}):
+            report.ledger_seconds = time.monotonic() - prepared
+            followers = self._follower_queries({"availableNow": True})
+            for follower in followers:
                 _await(follower)
         report.seconds = time.monotonic() - begun
-        return report
 
     def forever(self, report: IngestReport) -> None:
         """Take uploads as they come, until a query fails or the caller is interrupted.
@@ -133,7 +138,9 @@ class Ingestion:
         return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, trigger)
 
     def _follower_queries(self, trigger: Mapping[str, object]) -> list[StreamingQuery]:
-        samples = SamplesFollower(self.settings.lake, self.settings.labels)
+        labels = self.settings.labels
+        hierarchy = Hierarchy.read(labels.file)
+        samples = SamplesFollower(self.settings.lake, labels.ready_images, hierarchy)
         letters = DeadLetterFollower(self.settings.kafka, connection(self.settings.kafka, self.bootstrap))
         return [
             self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, trigger),
@@ -169,9 +176,13 @@ class Ingestion:
         )
 
     def _starting_offsets(self) -> str:
-        """Where a new checkpoint begins: right after what the ledger holds, so that a lost one repeats nothing."""
+        """Where a new checkpoint begins: after what the ledger holds, so that a lost one repeats nothing."""
         topic = self.settings.kafka.topic
         partitions = topics.partitions(self.settings.kafka, self.bootstrap, topic)
+        if not partitions:
+            raise IngestFailed(
+                f"there is no topic {topic!r} at {self.bootstrap}: run `hub up`, which makes it"
+            )
         uploads = tables.read(self.spark, self.settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
         newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
         known = {row.partition: row.newest + 1 for row in newest}

@@ -1,0 +1,70 @@
+"""`hub organize`: group, split and write a dataset snapshot."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, Outcome, run
+
+if TYPE_CHECKING:
+    from lake.organize import Organized
+
+
+@click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
+@click.option("--labels", default="", help="Labels, separated by commas; all that are ready where absent.")
+@click.option("--seed", type=int, help="Another one shuffles and splits anew.")
+@click.option("--phash-distance", type=click.IntRange(0, 16), help="Bits by which near copies may differ.")
+def main(labels: str, seed: int | None, phash_distance: int | None) -> Outcome:
+    """Group near copies, split by group, and write a dataset snapshot."""
+    from conf import settings as configuration
+    from lake import organize, session
+
+    settings = configuration.load()
+    changes = {"seed": seed, "phash_distance": phash_distance}
+    plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    settings = settings.model_copy(update={"organize": plan})
+    wanted = [label.strip() for label in labels.split(",") if label.strip()]
+    spark = session.start(settings, "organize")
+    try:
+        organized = organize.organize(spark, settings, wanted)
+    finally:
+        spark.stop()
+    return results(organized), summary(organized), 0
+
+
+def results(organized: "Organized") -> dict[str, object]:
+    """The dataset as JSON."""
+    return {
+        "dataset_id": organized.dataset_id,
+        "path": organized.snapshot.storage.root,
+        "labels": list(organized.snapshot.labels),
+        "counts": organized.totals(),
+        "counts_by_label": organized.counts,
+        "groups": organized.groups,
+        "left_out": organized.left_out,
+        "manifest_sha256": organized.manifest_sha256,
+        "reused": organized.reused,
+    }
+
+
+def summary(organized: "Organized") -> str:
+    """The dataset for a person."""
+    from jobs.terminal import table
+    from lake.snapshot import Split
+
+    columns = ["label", *(split.value for split in Split)]
+    rows = [[label, *counts.values()] for label, counts in organized.counts.items()]
+    total = ["all", *organized.totals().values()]
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in organized.left_out.items()) or "nothing"
+    state = "was there already" if organized.reused else "written"
+    return "\n".join(
+        [
+            f"dataset {organized.dataset_id} {state}: {organized.snapshot.storage.root}",
+            table(columns, [*rows, total]),
+            f"{organized.groups:,} duplicate groups, left out: {left_out}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    run(main)

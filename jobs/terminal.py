@@ -1,0 +1,42 @@
+"""Tables for people's terminals."""
+
+import io
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> str:
+    """Rows as a text table; numbers stand right.
+
+    Args:
+        columns: headings.
+        rows: values, one for each column; None is shown as a dash.
+    """
+    listed = [list(row) for row in rows]
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(columns):
+        numbers = all(isinstance(row[position], int | float | None) for row in listed)
+        shown.add_column(name, justify="right" if numbers and listed else "left", overflow="fold")
+    for row in listed:
+        shown.add_row(*(_text(value) for value in row))
+    buffer = io.StringIO()
+    Console(file=buffer, width=_width(), highlight=False).print(shown)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("[", "\\[")
+
+
+def _width() -> int:
+    console = Console()
+    return console.width if console.is_terminal else 160
