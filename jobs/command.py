@@ -54,14 +54,22 @@ def say(text: str) -> None:
     click.echo(text, err=quiet())
 
 
-def run(command: click.Command, arguments: list[str] | None = None, name: str | None = None) -> None:
+def run(command: click.Command, arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit status: 0, 1 for a failure, 2 for wrong usage.
 
     Errors are one line on standard error; a stack trace comes with --debug only.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    name = name or f"hub {command.name}"
-    status = _status(lambda: command.main(arguments, prog_name=name, standalone_mode=False), name, arguments)
+    program, shown = "hub", "hub"
+    if isinstance(command, click.Group):
+        shown += "".join(
+            f" {name}" for name in arguments[:1] if name in command.list_commands(click.Context(command))
+        )
+    else:
+        program = shown = f"hub {command.name}"
+    status = _status(
+        lambda: command.main(arguments, prog_name=program, standalone_mode=False), shown, arguments
+    )
     # Spark and Kafka leave threads that may not stand between a finished command and its status.
     with suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -1,7 +1,6 @@
 """The `hub` command: finds the file of a command and runs it."""
 
 import importlib
-import sys
 
 import click
 
@@ -48,9 +47,7 @@ def hub() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    arguments = sys.argv[1:]
-    name = f"hub {arguments[0]}" if arguments and arguments[0] in COMMANDS else "hub"
-    command.run(hub, arguments, name)
+    command.run(hub)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from conf.errors import UsageError
-from jobs.command import Command, Outcome, quiet, run
+from jobs.command import Command, Outcome, run
+
+EXAMPLE = 'hub sql "SELECT label, count(*) FROM samples GROUP BY label"'
 
 
-@click.command(
-    cls=Command, name="sql", example='hub sql "SELECT label, count(*) FROM samples GROUP BY label"'
-)
+@click.command(cls=Command, name="sql", example=EXAMPLE)
 @click.argument("statement")
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--limit", type=click.IntRange(min=1), default=10_000, help="Rows at most.")
@@ -34,7 +34,9 @@ def main(statement: str, shape: str, limit: int) -> Outcome:
         answer = views.rows(spark, statement, limit)
     finally:
         spark.stop()
-    return answer.rows, rendered(answer.columns, answer.rows, "json" if quiet() else shape), 0
+    if answer.cut:
+        click.echo(f"only the first {limit:,} rows are shown; ask for more with --limit", err=True)
+    return answer.rows, rendered(answer.columns, answer.rows, shape), 0
 
 
 def rendered(columns: list[str], rows: list[dict[str, Any]], shape: str) -> str:

@@ -52,10 +52,11 @@ def register(spark: SparkSession, lake: Lake) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a statement gave: column names, and rows as dicts of plain values."""
+    """What a statement gave: column names, rows as dicts of plain values, and whether there were more."""
 
     columns: list[str]
     rows: list[dict[str, Any]]
+    cut: bool
 
 
 def rows(spark: SparkSession, statement: str, limit: int) -> Answer:
@@ -69,9 +70,8 @@ def rows(spark: SparkSession, statement: str, limit: int) -> Answer:
     """
     try:
         found = spark.sql(statement)
-        return Answer(
-            found.columns, [_plain(row.asDict(recursive=True)) for row in found.limit(limit).collect()]
-        )
+        collected = [_plain(row.asDict(recursive=True)) for row in found.limit(limit + 1).collect()]
+        return Answer(found.columns, collected[:limit], len(collected) > limit)
     except AnalysisException as error:
         raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(names(spark))})") from None
     except PySparkException as error:

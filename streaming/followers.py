@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 from conf.settings import Kafka, Lake
@@ -135,7 +135,7 @@ class DeadLetterFollower:
         )
 
 
-def with_reason() -> "f.Column":
+def with_reason() -> Column:
     """The original headers and hub_reason, hub_detail, hub_topic, hub_partition, hub_offset."""
     added = [
         f.struct(f.lit(f"hub_{name}").alias("key"), f.col(name).cast("string").cast("binary").alias("value"))

@@ -3,13 +3,13 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Kafka, Settings
 from lake import tables
@@ -96,10 +96,10 @@ class Ingestion:
         begun = time.monotonic()
         with self._prepared() as index:
             prepared = time.monotonic()
-            main = self._ledger_query(index, report, {"availableNow": True})
+            main = self._ledger_query(index, report, once=True)
             _await(main)
             report.ledger_seconds = time.monotonic() - prepared
-            followers = self._follower_queries({"availableNow": True})
+            followers = self._follower_queries(once=True)
             for follower in followers:
                 _await(follower)
         report.seconds = time.monotonic() - begun
@@ -110,9 +110,8 @@ class Ingestion:
         Raises:
             IngestFailed: a query stopped with an error.
         """
-        trigger = {"processingTime": f"{self.settings.ingest.trigger_seconds} seconds"}
         with self._prepared() as index:
-            queries = [self._ledger_query(index, report, trigger), *self._follower_queries(trigger)]
+            queries = [self._ledger_query(index, report, once=False), *self._follower_queries(once=False)]
             try:
                 self.spark.streams.awaitAnyTermination()
             except PySparkException as error:
@@ -127,24 +126,22 @@ class Ingestion:
         index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
         return ledger.index_of(self.spark, self.settings.lake, index)
 
-    def _ledger_query(
-        self, index: UploadIndex, report: IngestReport, trigger: Mapping[str, object]
-    ) -> StreamingQuery:
+    def _ledger_query(self, index: UploadIndex, report: IngestReport, once: bool) -> StreamingQuery:
         def count(counts: BatchCounts) -> None:
             report.add(counts)
             self.on_batch(counts)
 
         writer = Ledger(self.settings.lake, Rules.of(self.settings), index, count)
-        return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, trigger)
+        return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, once)
 
-    def _follower_queries(self, trigger: Mapping[str, object]) -> list[StreamingQuery]:
+    def _follower_queries(self, once: bool) -> list[StreamingQuery]:
         labels = self.settings.labels
         hierarchy = Hierarchy.read(labels.file)
         samples = SamplesFollower(self.settings.lake, labels.ready_images, hierarchy)
         letters = DeadLetterFollower(self.settings.kafka, connection(self.settings.kafka, self.bootstrap))
         return [
-            self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, trigger),
-            self._start("dead-letters", self._uploads(_DEAD_LETTER_COLUMNS), letters.write, trigger),
+            self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, once),
+            self._start("dead-letters", self._uploads(_DEAD_LETTER_COLUMNS), letters.write, once),
         ]
 
     def _start(
@@ -152,15 +149,16 @@ class Ingestion:
         name: str,
         stream: DataFrame,
         write: Callable[[DataFrame, int], None],
-        trigger: Mapping[str, object],
+        once: bool,
     ) -> StreamingQuery:
-        return (
+        writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
             .option("checkpointLocation", self.settings.lake.at("checkpoints", name))
-            .trigger(**trigger)  # type: ignore[arg-type]  # one of its keyword arguments
-            .start()
         )
+        if once:
+            return writer.trigger(availableNow=True).start()
+        return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
 
     def _records(self) -> DataFrame:
         kafka = self.settings.kafka
@@ -180,9 +178,7 @@ class Ingestion:
         topic = self.settings.kafka.topic
         partitions = topics.partitions(self.settings.kafka, self.bootstrap, topic)
         if not partitions:
-            raise IngestFailed(
-                f"there is no topic {topic!r} at {self.bootstrap}: run `hub up`, which makes it"
-            )
+            raise IngestFailed(f"no topic {topic!r} at {self.bootstrap}: run `hub up`, which makes it")
         uploads = tables.read(self.spark, self.settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
         newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
         known = {row.partition: row.newest + 1 for row in newest}
