@@ -32,10 +32,11 @@ class Hierarchy:
         """
         try:
             with file.open(encoding="utf-8", newline="") as lines:
-                rows = [
-                    Label(row["label"], row["parent"] or None, row["display_name"])
-                    for row in csv.DictReader(lines)
-                ]
+                table = csv.DictReader(lines)
+                missing = {"label", "parent", "display_name"}.difference(table.fieldnames or ())
+                if missing:
+                    raise KeyError(f"no column {min(missing)}")
+                rows = [_label(row) for row in table]
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise SettingError(
                 f"labels.file = {str(file)!r}: cannot read label,parent,display_name from it "
@@ -71,3 +72,7 @@ class Hierarchy:
             or (name not in self.labels and len(name) == 1)
             for name in names
         )
+
+
+def _label(row: dict[str, str]) -> Label:
+    return Label(row["label"], row["parent"] or None, row["display_name"])

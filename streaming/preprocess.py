@@ -1,6 +1,7 @@
 """One pass over one picture: bytes in, what the tables need out. Pure: no Spark."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +18,8 @@ from streaming.verify import Format
 
 # The hub has its own, smaller limit and states it in the verdict; Pillow's would come as a warning.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of every damaged EXIF block; strangers' phones would fill the executors' logs with it.
+warnings.filterwarnings("ignore", module="PIL")
 
 
 @dataclass(frozen=True)
