@@ -94,11 +94,22 @@ find_python() {
 
 make_venv() {
   local python
-  .venv/bin/python -m pip --version >/dev/null 2>&1 && return
+  if .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    drop_half_packages
+    return
+  fi
   python=$(find_python)
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python cannot make virtual environments; type: sudo apt-get install python3-venv"
   step venv "virtual environment ($("$python" --version))" "$python" -m venv --clear .venv
+}
+
+# pip takes a package for installed as soon as its metadata lies there; INSTALLER is what it writes last.
+drop_half_packages() {
+  local metadata
+  for metadata in .venv/lib/python3*/site-packages/*.dist-info; do
+    [ -f "$metadata/INSTALLER" ] || rm -rf "$metadata"
+  done
 }
 
 pip_install() {
@@ -195,8 +206,8 @@ step() {
 
 # The last thing that a log tells, short.
 progress() {
-  grep -E '^(Collecting|  Downloading|Installing|Building|downloading|.*SUCCESSFUL|Get:|Unpacking|Setting up)' "$logs/setup-$1.log" 2>/dev/null |
-    tail -n 1 | sed -E 's/^[[:space:]]+//; s/https?:[^ ]*\///; s/\[SUCCESSFUL \] //; s/ \(from .*//' | cut -c 1-70
+  grep -E '^(Collecting|  Downloading|Installing|Building|downloading|\s+found|Get:|Unpacking|Setting up)' "$logs/setup-$1.log" 2>/dev/null |
+    tail -n 1 | sed -E 's/^[[:space:]]+//; s/https?:[^ ]*\///; s/ \(from .*//; s/(packages): .*/\1/' | cut -c 1-70
 }
 
 stop_children() {

@@ -1,0 +1,136 @@
+"""What tests share: one broker, one Spark session, settings that point into a temporary folder."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conf import settings as configuration
+from conf.settings import Kafka, Settings
+from local import broker as local_broker
+from streaming import topics
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The defaults, with every folder in a temporary one; subprocesses see the same in their environment."""
+    folder = tmp_path_factory.mktemp("hub")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("HUB__")]:
+            patch.delenv(name)
+        patch.setenv("HUB__LAKE__ROOT", str(folder / "lake"))
+        patch.setenv("HUB__LOGS__DIR", str(folder / "logs"))
+        patch.setenv("HUB__BROKER__DIR", str(folder / "broker"))
+        patch.setenv("HUB__SPARK__WORK_DIR", str(folder / "spark"))
+        patch.setenv("HUB__INGEST__INDEX_DIR", str(folder / "index"))
+        yield configuration.load()
+
+
+@pytest.fixture(scope="session")
+def broker(settings: Settings) -> Iterator[str]:
+    """Where the broker of the test run answers."""
+    with local_broker.running(settings) as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def spark(settings: Settings) -> Iterator["SparkSession"]:
+    """The Spark session of the test run: a cluster of two worker processes of one core each."""
+    from lake import session
+
+    spark = session.start(settings, "tests", master="local-cluster[2,1,2048]")
+    yield spark
+    spark.stop()
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic name that no other test has."""
+    return f"images-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def kafka(settings: Settings, broker: str, topic: str) -> Kafka:
+    """Settings of two topics, made on the broker, that no other test has."""
+    fresh = settings.kafka.model_copy(
+        update={"bootstrap": broker, "topic": topic, "rejected_topic": f"{topic}.rejected"}
+    )
+    topics.create(fresh, broker)
+    return fresh
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left: its exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Hub = Callable[..., Finished]
+
+
+@pytest.fixture
+def hub(settings: Settings) -> Hub:
+    """Runs `hub` as a user does, in a process of its own: `hub("up", "--json", HUB__BROKER__HEAP="256m")`."""
+
+    def call(*arguments: str, timeout: float = 300, **environment: str) -> Finished:
+        done = subprocess.run(
+            hub_command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=os.environ | environment,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+def hub_command(*arguments: str) -> list[str]:
+    """The command line of `hub` in this Python."""
+    return [sys.executable, "-P", "-m", "jobs.hub", *arguments]
+
+
+def comes_true(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether the condition holds before the deadline."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.05)
+    return True
+
+
+def is_open(bootstrap: str) -> bool:
+    """Whether something listens at host:port."""
+    host, _, port = bootstrap.rpartition(":")
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, int(port))) == 0
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real pictures beside the checkout."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real pictures at {folder}")
+    return folder

@@ -1,0 +1,100 @@
+"""What belongs to the project and to no package: packaging, Makefile, set-up, Compose."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGES = ("conf", "lake", "local", "streaming", "models", "web", "jobs")
+
+
+def _printed(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_generic_package_name_is_this_projects(name: str) -> None:
+    owners = importlib.metadata.packages_distributions()[name]
+    assert set(owners) == {"deep-images-hub"}
+    assert importlib.import_module(name).__file__ == str(ROOT / name / "__init__.py")
+
+
+def test_nothing_but_the_packages_is_installed() -> None:
+    found = importlib.metadata.packages_distributions()
+    ours = {name for name, owners in found.items() if "deep-images-hub" in owners}
+    assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
+
+
+def test_make_help_lists_every_target() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    lines = _printed("make", "help").splitlines()
+    assert [line.split()[1] for line in lines] == phony.group(1).split()
+    assert all(len(line.split(maxsplit=2)) == 3 for line in lines), "a target lacks its line"
+
+
+def test_continuous_integration_runs_from_any_folder() -> None:
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    assert "make lint test" in (ROOT / ".ci/run").read_text()
+
+
+def test_setup_script_parses() -> None:
+    _printed("bash", "-n", "local/setup.sh")
+
+
+def test_installed_versions_are_those_of_the_constraints() -> None:
+    pinned = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert len(pinned) > 50
+    needed = {
+        re.split(r"[<>=;\[ ]", line)[0].lower()
+        for line in importlib.metadata.requires("deep-images-hub") or ()
+    }
+    names = {name.lower().replace("_", "-") for name, _ in pinned}
+    assert needed - {"daft"} <= names, "a dependency of setup.py is not pinned"
+
+
+def test_ivy_pins_every_version() -> None:
+    for dependency in ElementTree.parse(ROOT / "conf/ivy.xml").iter("dependency"):
+        assert re.fullmatch(r"\d+(\.\d+)+", dependency.attrib["rev"]), dependency.attrib
+
+
+def test_jvm_kafka_versions_are_the_connectors(settings: object) -> None:
+    revisions = {
+        dependency.attrib["name"]: dependency.attrib["rev"]
+        for dependency in ElementTree.parse(ROOT / "conf/ivy.xml").iter("dependency")
+    }
+    assert revisions["spark-sql-kafka-0-10_2.13"] == importlib.metadata.version("pyspark")
+
+
+def test_light_commands_load_neither_spark_nor_tensorflow() -> None:
+    code = (
+        "import sys, jobs.hub, jobs.up, jobs.down, jobs.status; "
+        "print(sorted({'pyspark', 'tensorflow', 'cv2'} & set(sys.modules)))"
+    )
+    assert _printed(sys.executable, "-c", code) == "[]\n"
+
+
+def test_compose_file_is_valid() -> None:
+    compose = _compose()
+    if compose is None:
+        pytest.skip("no docker CLI with Compose here")
+    shown = _printed(*compose, "-f", str(ROOT / "docker-compose.yml"), "config")
+    for service in ("kafka", "master", "worker-1", "worker-2", "hub", "s3"):
+        assert f"  {service}:" in shown
+
+
+def _compose() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, "version"], capture_output=True, timeout=60, check=False)
+            if done.returncode == 0:
+                return command
+    return None

@@ -1,0 +1,78 @@
+"""Settings: a wrong one is told with its name, its value and what is allowed."""
+
+import pytest
+from pydantic import ValidationError
+
+from conf import settings as configuration
+from conf.errors import SettingError
+from conf.settings import Settings
+
+
+def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
+    assert settings.kafka.topic == "images"
+    assert settings.kafka.bootstrap == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("HUB__INGEST__JPEG_QUALITY", "101", ["ingest.jpeg_quality", "'101'", "less than or equal to 100"]),
+        ("HUB__KAFKA__BOOTSTRAP", "localhost", ["kafka.bootstrap", "'localhost'", "host:port"]),
+        ("HUB__KAFKA__BOOTSTRAP", "a:1,b:70000", ["kafka.bootstrap", "b:70000"]),
+        ("HUB__KAFKA__SECURITY_PROTOCOL", "TLS", ["kafka.security_protocol", "'TLS'", "SASL_SSL"]),
+        ("HUB__BROKER__HEAP", "lots", ["broker.heap", "'lots'"]),
+        ("HUB__LAKE__ROOT", " ", ["lake.root", "s3a://"]),
+        ("HUB__LABELS__MODE", "ajar", ["labels.mode", "'open' or 'closed'"]),
+        ("HUB__ORGANIZE__FRACTIONS", "[0.5, 0.5, 0.5]", ["organize.fractions", "sum to 1"]),
+    ],
+)
+def test_wrong_value_is_told_with_key_value_and_what_is_allowed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: list[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError) as caught:
+        configuration.load()
+    for part in [*told, name]:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_misspelt_section_is_told_with_the_sections_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB__KAFFKA__TOPIC", "x")
+    with pytest.raises(SettingError, match=r"no section 'kaffka'.*kafka"):
+        configuration.load()
+
+
+def test_misspelt_key_is_told_with_the_keys_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB__KAFKA__BOOTSTARP", "x:1")
+    with pytest.raises(SettingError, match=r"kafka has no 'bootstarp'.*bootstrap"):
+        configuration.load()
+
+
+def test_environment_wins_over_the_file(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB__KAFKA__BOOTSTRAP", "kafka.example:9092,other.example:9093")
+    assert configuration.load().kafka.bootstrap == "kafka.example:9092,other.example:9093"
+
+
+def test_s3_root_becomes_the_scheme_that_spark_reads(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB__LAKE__ROOT", "s3://bucket/lake/")
+    assert configuration.load().lake.at("uploads") == "s3a://bucket/lake/uploads"
+
+
+def test_relative_folder_starts_at_the_checkout(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB__LAKE__ROOT", "build/elsewhere")
+    assert configuration.load().lake.root == str(configuration.home() / "build/elsewhere")
+
+
+def test_settings_cannot_be_changed(settings: Settings) -> None:
+    with pytest.raises(ValidationError):
+        settings.kafka.topic = "other"
+
+
+def test_password_is_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB__KAFKA__SASL_PASSWORD", "open-sesame")
+    loaded = configuration.load()
+    assert loaded.kafka.sasl_password == "open-sesame"
+    assert "open-sesame" not in repr(loaded)
