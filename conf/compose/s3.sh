@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs the S3 server of docker-compose.yml on a folder; its one bucket is made here.
+set -euo pipefail
+mkdir -p "/data/s3/$BUCKET"
+# filesystem, not filesystem-nio2, which breaks Delta's directory markers
+exec java -Xmx512m -cp 'jars/s3server/*' \
+  -Djclouds.provider=filesystem -Djclouds.filesystem.basedir=/data/s3 \
+  -Ds3proxy.endpoint=http://0.0.0.0:9000 -Ds3proxy.authorization=aws-v2-or-v4 \
+  "-Ds3proxy.identity=$AWS_ACCESS_KEY_ID" "-Ds3proxy.credential=$AWS_SECRET_ACCESS_KEY" \
+  -Ds3proxy.ignore-unknown-headers=true \
+  org.gaul.s3proxy.Main --properties /dev/null
