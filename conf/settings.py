@@ -184,7 +184,7 @@ class Train(_Section):
 
     arch: str
     epochs: Positive
-    batch_size: Positive
+    batch_size: Annotated[int, Field(ge=0)]
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark import SparkContext
@@ -16,66 +15,13 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, Train
 from lake import session
 from models.errors import ClusterTooSmall, TrainingFailed
-from models.messages import Done, EpochEnded, Failed, Message, Started, Stepped, Tested, Working
 from models.progress import Bar, Desk
+from models.record import Record
 
 EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
-PEER_SECONDS = 60  # a lost worker whose cause nobody told is waited for so long
 
 Main = Callable[[Any, Any], None]
-
-
-@dataclass
-class Record:
-    """What the workers told in the course of a run.
-
-    Args:
-        epochs: figures by epoch number.
-        tested: test rows by worker.
-        began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
-        resumed_from: finished epochs that the last attempt started from.
-        failure: the first cause, None if nobody failed.
-    """
-
-    workers: int
-    began: float
-    heard: float
-    first_step: float | None = None
-    last_epoch: float | None = None
-    resumed_from: int = 0
-    steps: int = 0
-    batch: int = 0
-    epochs: dict[int, EpochEnded] = field(default_factory=dict)
-    tested: dict[int, Tested] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    failure: Failed | None = None
-
-    def add(self, message: Message, at: float) -> None:
-        """Take in a message."""
-        self.heard = at
-        match message:
-            case Started(worker=0):
-                self.resumed_from, self.steps, self.batch = message.resumed_from, message.steps, message.batch
-            case Stepped():
-                self.first_step = self.first_step or at
-            case EpochEnded():
-                self.epochs[message.epoch], self.last_epoch = message, at
-            case Tested():
-                self.tested[message.worker] = message
-            case Done():
-                self.done.add(message.worker)
-            case Failed():
-                # What a lost peer makes the others say is not the cause.
-                if self.failure is None or (self.failure.lost_peer and not message.lost_peer):
-                    self.failure = message
-            case Started() | Working():
-                pass
-
-    @property
-    def finished(self) -> bool:
-        """Whether every worker has said that it is done."""
-        return len(self.done) == self.workers
 
 
 def start_session(settings: Settings, workers: int) -> SparkSession:
@@ -103,21 +49,19 @@ def require(spark: SparkSession, workers: int) -> None:
         ClusterTooSmall: there are fewer after a minute.
     """
     context = spark.sparkContext
-    if not context.master.startswith("local-cluster[") and context.master.startswith("local"):
+    master = context.master or ""
+    if local := re.fullmatch(r"local-cluster\[ *(\d+).*", master):
+        if int(local[1]) < workers:
+            raise ClusterTooSmall(f"--workers {workers} is more than the {local[1]} executors of {master}")
+    elif master.startswith("local"):
         raise ClusterTooSmall(
-            f"master {context.master} has no executors; leave HUB__SPARK__TRAIN_MASTER empty or name a cluster"
+            f"master {master} has no executors: leave HUB__SPARK__TRAIN_MASTER empty or name a cluster"
         )
-    if context.master.startswith("local-cluster["):
-        given = int(context.master.removeprefix("local-cluster[").split(",")[0])
-        if given < workers:
-            raise ClusterTooSmall(
-                f"--workers {workers} is more than the {given} executors of {context.master}"
-            )
     deadline = time.monotonic() + EXECUTORS_SECONDS
     while (found := _executors(context)) < workers:
         if time.monotonic() > deadline:
             raise ClusterTooSmall(
-                f"--workers {workers} is more than the {found} executors that {context.master} gave "
+                f"--workers {workers} is more than the {found} executors that {master} gave "
                 f"within {EXECUTORS_SECONDS} s; ask for fewer workers or add executors"
             )
         time.sleep(POLL_SECONDS)
@@ -139,7 +83,7 @@ def run(
     """Run `main(task, context)` once on each of `workers` executors until all are done.
 
     Args:
-        spark: whose executors to use.
+        spark: whose executors to use; `require` sees that there are enough.
         main: the function, picklable.
         task_for: makes its first argument from the driver's address and key.
         workers: TensorFlow workers.
@@ -147,10 +91,8 @@ def run(
         bar: show a progress bar.
 
     Raises:
-        ClusterTooSmall: there are fewer executors than workers.
         TrainingFailed: with the first cause.
     """
-    require(spark, workers)
     host = spark.sparkContext.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
     desk, shown = Desk(host), Bar(workers, bar)
     now = time.monotonic()
@@ -215,9 +157,15 @@ def _launched(context: SparkContext, main: Main, task: Any, workers: int) -> Ite
     started = None
     try:
         started = cluster.run(
-            context, main, task, num_executors=workers, num_ps=0,
-            input_mode=cluster.InputMode.TENSORFLOW, master_node="chief", reservation_timeout=EXECUTORS_SECONDS,
-        )  # fmt: skip
+            context,
+            main,
+            task,
+            num_executors=workers,
+            num_ps=0,
+            input_mode=cluster.InputMode.TENSORFLOW,
+            master_node="chief",
+            reservation_timeout=EXECUTORS_SECONDS,
+        )
         yield cluster.tf_status
     except SystemExit:
         raise TrainingFailed(_first_error(cluster.tf_status.get("error", "no cause given"))) from None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models import schedule
 from models.inputs import Pace, Pictures, measured
+from models.normalization import shared
 from models.plan import TrainingPlan
 from models.resnet import ARCHITECTURES
 
@@ -48,8 +49,9 @@ class Learner:
             round(plan.warmup_epochs * pace.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
         )
+        self._plain = ARCHITECTURES[plan.architecture].build(classes)
         with self.strategy.scope():
-            self.model = ARCHITECTURES[plan.architecture].build(classes)
+            self.model = keras.models.clone_model(self._plain, clone_function=shared)
             self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
 
@@ -127,15 +129,14 @@ class Learner:
         for variable, value in zip(self._variables(), values, strict=True):
             variable.value.assign(value)
 
-    def plain_model(self, plan: TrainingPlan, classes: int) -> Any:
-        """A copy of the model outside the strategy, answering probabilities."""
-        copy = ARCHITECTURES[plan.architecture].build(classes)
-        values = self.values()[: len(self.model.variables)]
-        for variable, value in zip(copy.variables, values, strict=True):
+    def plain_model(self) -> Any:
+        """The model outside the strategy, with Keras' own layers, answering probabilities."""
+        plain = self._plain
+        values = self.values()[: len(plain.variables)]
+        for variable, value in zip(plain.variables, values, strict=True):
             variable.assign(value)
-        return keras.Model(
-            copy.input, keras.layers.Softmax(name="probabilities")(copy.output), name=copy.name
-        )
+        probabilities = keras.layers.Softmax(name="probabilities")(plain.output)
+        return keras.Model(plain.input, probabilities, name=plain.name)
 
 
 def _correct(logits: Any, labels: Any, weights: Any = 1) -> Any:

@@ -157,7 +157,7 @@ class Worker:
         from models.evaluation import answers
 
         plan = self._task.plan
-        model = self._learner.plain_model(plan, len(self._task.snapshot.labels))
+        model = self._learner.plain_model()
         self._reporter.send(Working(self._number, "testing"))
         test = self._measured_share(Split.TEST)
         predicted, probabilities = answers(model, test, plan.side)

@@ -1,0 +1,66 @@
+"""hub train: a ResNet on a dataset snapshot, on the workers of a Spark cluster."""
+
+import click
+
+from conf import settings as hub
+from jobs.command import Command, Outcome, quiet, run
+from models.plan import SIDES
+
+
+@click.command(cls=Command, name="train", example="hub train --dataset digits-3f2a --workers 2 --epochs 20")
+@click.option("--dataset", "dataset_id", required=True, help="Id of the dataset (see `hub organize`).")
+@click.option(
+    "--workers", type=int, default=2, show_default=True, help="TensorFlow workers, one an executor."
+)
+@click.option("--arch", "architecture", type=click.Choice(list(SIDES)), help="Default: train.arch.")
+@click.option("--epochs", type=int, help="Passes over the training split. Default: train.epochs.")
+@click.option("--batch-size", type=int, help="Pictures per worker and step. Default: train.batch_size.")
+@click.option(
+    "--learning-rate", type=float, help="For a global batch of 128, scaled. Default: train.learning_rate."
+)
+@click.option("--seed", type=int, help="Of weights, order and augmentation. Default: train.seed.")
+@click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
+def main(dataset_id: str, workers: int, **given: object) -> Outcome:
+    """Train a ResNet on a dataset, distributed.
+
+    Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
+    row in the table models.
+    """
+    from models.plan import TrainingPlan
+    from models.run import train
+
+    settings = hub.load()
+    plan = TrainingPlan.of(settings, dataset_id, workers, **given)
+    trained = train(settings, plan, bar=not quiet())
+    results = {
+        "model_id": trained.model_id,
+        "path": trained.path,
+        "epochs": len(trained.history),
+        "steps": trained.steps,
+        "workers": plan.workers,
+        "batch_size": trained.batch,
+        "test_accuracy": trained.evaluation.accuracy,
+        "validation_accuracy": trained.history[-1].validation_accuracy,
+        "images_per_second": round(trained.images_per_second, 1),
+        "seconds": round(trained.seconds, 2),
+        "seconds_to_first_step": round(trained.seconds_to_first_step, 2),
+        "resumed_from": trained.resumed_from,
+    }
+    accuracy = trained.evaluation.accuracy
+    text = "\n".join(
+        [
+            f"model        {trained.model_id}",
+            f"test         {'no test pictures' if accuracy is None else f'accuracy {accuracy:.4f}'}"
+            f" on {trained.evaluation.pictures} pictures",
+            f"trained      {len(trained.history)} epochs, {trained.steps} steps on {plan.workers} workers, "
+            f"{trained.images_per_second:,.0f} images/s",
+            f"time         {trained.seconds:.0f} s, first step after {trained.seconds_to_first_step:.0f} s",
+            f"files        {trained.path}",
+            f"next         hub predict --model {trained.model_id} PICTURE",
+        ]
+    )
+    return results, text, 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""What the driver knows of a training run."""
+
+from dataclasses import dataclass, field
+
+from models.messages import Done, EpochEnded, Failed, Message, Started, Stepped, Tested, Working
+
+
+@dataclass
+class Record:
+    """What the workers told in the course of a run.
+
+    Args:
+        epochs: figures by epoch number.
+        tested: test rows by worker.
+        began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
+        resumed_from: finished epochs that the last attempt started from.
+        failure: the first cause, None if nobody failed.
+    """
+
+    workers: int
+    began: float
+    heard: float
+    first_step: float | None = None
+    last_epoch: float | None = None
+    resumed_from: int = 0
+    steps: int = 0
+    batch: int = 0
+    epochs: dict[int, EpochEnded] = field(default_factory=dict)
+    tested: dict[int, Tested] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    failure: Failed | None = None
+
+    def add(self, message: Message, at: float) -> None:
+        """Take in a message."""
+        self.heard = at
+        match message:
+            case Started(worker=0):
+                self.resumed_from, self.steps, self.batch = message.resumed_from, message.steps, message.batch
+            case Stepped():
+                self.first_step = self.first_step or at
+            case EpochEnded():
+                self.epochs[message.epoch], self.last_epoch = message, at
+            case Tested():
+                self.tested[message.worker] = message
+            case Done():
+                self.done.add(message.worker)
+            case Failed():
+                # What a lost peer makes the others say is not the cause.
+                if self.failure is None or (self.failure.lost_peer and not message.lost_peer):
+                    self.failure = message
+            case Started() | Working():
+                pass
+
+    @property
+    def finished(self) -> bool:
+        """Whether every worker has said that it is done."""
+        return len(self.done) == self.workers

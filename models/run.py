@@ -1,0 +1,201 @@
+"""A training run from plan to model: checks, cluster, artifacts, registry."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from conf.errors import UsageError
+from conf.settings import Settings
+from lake.errors import UnknownDataset
+from lake.snapshot import MANIFEST, Snapshot, Split
+from lake.storage import Storage
+from models import artifacts, cluster, registry
+from models.errors import NotTrainable, TrainingFailed
+from models.evaluation import Evaluation, evaluate
+from models.messages import EpochEnded
+from models.plan import SIDES, TrainingPlan, WorkerTask
+from models.record import Record
+from models.training import main
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What came of a training run.
+
+    Args:
+        model_id: of the model.
+        path: folder or URI of the artifacts.
+        plan: what was asked.
+        history: figures of every epoch.
+        evaluation: of the test split.
+        steps: of the whole run, on every worker.
+        batch: pictures per worker and step.
+        images_per_second: of all workers, epochs after the first.
+        seconds: from the call to the result.
+        seconds_to_first_step: from the call to the end of the first step.
+        resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+    """
+
+    model_id: str
+    path: str
+    plan: TrainingPlan
+    history: tuple[EpochEnded, ...]
+    evaluation: Evaluation
+    steps: int
+    batch: int
+    images_per_second: float
+    seconds: float
+    seconds_to_first_step: float
+    resumed_from: int | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures that the registry keeps."""
+        last = self.history[-1]
+        values = {
+            "test_accuracy": self.evaluation.accuracy,
+            "validation_accuracy": last.validation_accuracy,
+            "train_accuracy": last.accuracy,
+            "train_loss": last.loss,
+            "images_per_second": self.images_per_second,
+            "seconds": self.seconds,
+            "seconds_to_first_step": self.seconds_to_first_step,
+        }
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
+    """The snapshot of a dataset.
+
+    Raises:
+        UnknownDataset: there is none of this id; names those there are.
+        DamagedSnapshot: it cannot be read.
+    """
+    storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
+    if dataset_id and storage.exists(MANIFEST):
+        return Snapshot.load(storage)
+    names = Storage(settings.lake.at("snapshots"), settings.s3).names()
+    known = sorted(name.removesuffix(f"/{MANIFEST}") for name in names if name.endswith(f"/{MANIFEST}"))
+    there = f"there are {', '.join(known[-5:])}" if known else "there is none yet, `hub organize` makes one"
+    raise UnknownDataset(f"no dataset {dataset_id!r}: {there}")
+
+
+def check(plan: TrainingPlan, snapshot: Snapshot) -> None:
+    """Refuse what cannot be trained, before any cluster time is spent.
+
+    Raises:
+        UsageError: a value of the plan is not allowed.
+        NotTrainable: the dataset is too small for it.
+    """
+    for name in ("workers", "epochs", "batch_size"):
+        if getattr(plan, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
+    if plan.architecture not in SIDES:
+        raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(SIDES)}")
+    if plan.learning_rate <= 0:
+        raise UsageError(f"--learning-rate {plan.learning_rate}: must be above 0")
+    if len(snapshot.labels) < 2:
+        raise NotTrainable(
+            f"dataset {plan.dataset_id} has {len(snapshot.labels)} label ({', '.join(snapshot.labels)}); "
+            "a model needs two or more to tell apart: organize with more --labels"
+        )
+    rows = snapshot.rows(Split.TRAIN)
+    if rows < plan.workers:
+        raise NotTrainable(
+            f"--workers {plan.workers} is more than the {rows} training pictures of dataset {plan.dataset_id}"
+        )
+
+
+def train(
+    settings: Settings, plan: TrainingPlan, spark: SparkSession | None = None, bar: bool = True
+) -> TrainedModel:
+    """Train a model and put it into the registry.
+
+    Args:
+        settings: of the hub.
+        plan: what to train.
+        spark: a session on a cluster with an executor for every worker; made and stopped here if None.
+        bar: show a progress bar on standard error.
+
+    Raises:
+        UnknownDataset, UsageError, NotTrainable: before any cluster time is spent.
+        ClusterTooSmall: there are fewer executors than workers.
+        TrainingFailed: with the first cause.
+    """
+    began = time.monotonic()
+    snapshot = load_snapshot(settings, plan.dataset_id)
+    check(plan, snapshot)
+    session = spark or cluster.start_session(settings, plan.workers)
+    try:
+        cluster.require(session, plan.workers)
+        return _train(settings, plan, snapshot, session, began, bar)
+    finally:
+        if spark is None:
+            session.stop()
+
+
+def _train(
+    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, spark: SparkSession, began: float, bar: bool
+) -> TrainedModel:
+    model_id = registry.new_id(plan.architecture)
+    storage = registry.artifacts(settings, model_id)
+    registry.begin(spark, settings, model_id, plan)
+
+    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
+        return WorkerTask(plan, model_id, snapshot, storage, address, authkey)
+
+    try:
+        record = cluster.run(spark, main, task, plan.workers, settings.train, bar)
+    except BaseException as error:
+        if not spark.sparkContext._jsc.sc().isStopped():
+            registry.end(spark, settings.lake, model_id, None, str(error) or type(error).__name__)
+        raise
+    trained = _trained(record, plan, snapshot, model_id, storage.root, began)
+    _write(settings, storage, snapshot, trained)
+    registry.end(spark, settings.lake, model_id, trained.metrics)
+    return trained
+
+
+def _trained(
+    record: Record, plan: TrainingPlan, snapshot: Snapshot, model_id: str, path: str, began: float
+) -> TrainedModel:
+    history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
+    if not history or record.first_step is None:
+        raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
+    tested = [record.tested[worker] for worker in sorted(record.tested)]
+    evaluation = evaluate(
+        snapshot.labels,
+        [image_id for share in tested for image_id in share.image_ids],
+        np.array([label for share in tested for label in share.labels], np.int32),
+        np.array([label for share in tested for label in share.predicted], np.int32),
+        np.array([value for share in tested for value in share.probabilities], np.float64),
+    )
+    warm = history[1:] or history
+    return TrainedModel(
+        model_id=model_id,
+        path=path,
+        plan=plan,
+        history=history,
+        evaluation=evaluation,
+        steps=record.steps * plan.epochs,
+        batch=record.batch,
+        images_per_second=sum(row.images_per_second * row.seconds for row in warm)
+        / sum(row.seconds for row in warm),
+        seconds=time.monotonic() - began,
+        seconds_to_first_step=record.first_step - began,
+        resumed_from=record.resumed_from or None,
+    )
+
+
+def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
+    plan = trained.plan
+    artifacts.write_run(storage, snapshot.labels, trained.history)
+    artifacts.write_evaluation(storage, trained.evaluation, trained.model_id)
+    manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
+    storage.write_json(artifacts.METRICS, trained.metrics | manifest)
+    registry.add_card(
+        settings,
+        registry.Card(trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels),
+    )
