@@ -3,7 +3,7 @@
 set -euo pipefail
 mkdir -p "/data/s3/$BUCKET"
 # filesystem, not filesystem-nio2, which breaks Delta's directory markers
-exec java -Xmx512m -cp 'jars/s3server/*' \
+exec java -Xmx512m -Dlogback.configurationFile=conf/compose/s3-logback.xml -cp 'jars/s3server/*' \
   -Djclouds.provider=filesystem -Djclouds.filesystem.basedir=/data/s3 \
   -Ds3proxy.endpoint=http://0.0.0.0:9000 -Ds3proxy.authorization=aws-v2-or-v4 \
   "-Ds3proxy.identity=$AWS_ACCESS_KEY_ID" "-Ds3proxy.credential=$AWS_SECRET_ACCESS_KEY" \
