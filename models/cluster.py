@@ -3,8 +3,10 @@
 import importlib.util
 import logging
 import re
+import secrets
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +21,7 @@ from models.progress import Bar, Desk
 from models.record import Record
 
 EXECUTORS_SECONDS = 60  # for executors to register
+END_SECONDS = 20  # for the Spark job to end when all workers are done
 POLL_SECONDS = 0.2
 
 Main = Callable[[Any, Any], None]
@@ -35,7 +38,7 @@ def start_session(settings: Settings, workers: int) -> SparkSession:
         settings,
         "train",
         settings.spark.train_master or f"local-cluster[{workers},1,{memory}]",
-        # A Python worker that has run TensorFlow cannot run it again: a second cluster would hang.
+        # A Python process that has run TensorFlow cannot run it again: a second cluster would hang.
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
@@ -154,7 +157,9 @@ def _launched(context: SparkContext, main: Main, task: Any, workers: int) -> Ite
     cluster = _tensorflowonspark()
     cluster.tf_status.clear()
     before = set(context.statusTracker().getActiveJobsIds())
-    started = None
+    # Spark keeps Python processes apart by their environment: this run gets fresh ones in any session.
+    context.environment["HUB_RUN"] = secrets.token_hex(8)
+    started, patience = None, 0.0
     try:
         started = cluster.run(
             context,
@@ -167,25 +172,27 @@ def _launched(context: SparkContext, main: Main, task: Any, workers: int) -> Ite
             reservation_timeout=EXECUTORS_SECONDS,
         )
         yield cluster.tf_status
+        patience = END_SECONDS
     except SystemExit:
         raise TrainingFailed(_first_error(cluster.tf_status.get("error", "no cause given"))) from None
     finally:
         if started:
             started.server.stop()
-        _end_jobs(context, before)
+        _end_jobs(context, before, patience)
+        context.environment.pop("HUB_RUN", None)
 
 
-def _end_jobs(context: SparkContext, before: set[int]) -> None:
-    """Wait a moment for the job to end by itself, then cancel it."""
-    if context._jsc is None:
+def _end_jobs(context: SparkContext, before: set[int], patience: float) -> None:
+    """Wait some seconds for the run's job to end by itself, then cancel it."""
+    if context._jsc is None or context._jsc.sc().isStopped():
         return
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience
     while left := set(context.statusTracker().getActiveJobsIds()) - before:
-        if time.monotonic() > deadline:
+        if time.monotonic() >= deadline:
             for job in left:
                 context._jsc.sc().cancelJob(job)
             return
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS / 2)
 
 
 def _tensorflowonspark() -> Any:
@@ -202,6 +209,8 @@ def _tensorflowonspark() -> Any:
         sys.modules[name] = module
         spec.loader.exec_module(module)
         tensorflowonspark.compat = module
-    from tensorflowonspark import TFCluster
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pkg_resources, which it imports, is deprecated
+        from tensorflowonspark import TFCluster
 
     return TFCluster

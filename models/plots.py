@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from models.evaluation import Evaluation
 from models.messages import EpochEnded
 
+SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # marked on the colour scale
 COUNTED = 25  # classes up to which every cell shows its count
 TRAIN, VALIDATION = "#1f77b4", "#d95f02"
 
@@ -66,8 +68,9 @@ def confusion(evaluation: Evaluation, name: str) -> bytes:
     axes = figure.subplots()
     counts = evaluation.confusion
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true label")
+    scale = PowerNorm(0.4, vmin=0, vmax=1)  # so that a few mistakes among many labels can be seen
+    image = axes.imshow(shares, cmap="Blues", norm=scale)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true label", ticks=SHARES)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xticks(range(classes), evaluation.labels, rotation=90 if not few else 45, fontsize=font)
     axes.set_yticks(range(classes), evaluation.labels, fontsize=font)
@@ -75,13 +78,10 @@ def confusion(evaluation: Evaluation, name: str) -> bytes:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
         for row, column in zip(*counts.nonzero(), strict=True):
-            ink = "white" if shares[row, column] > 0.5 else "black"
+            ink = "white" if scale(shares[row, column]) > 0.6 else "black"
             axes.text(
                 column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=font, color=ink
             )
-    else:
-        axes.grid(color="#dddddd", linewidth=0.4)
-        axes.set_axisbelow(True)
     accuracy = "nothing to test on" if evaluation.accuracy is None else f"accuracy {evaluation.accuracy:.2%}"
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(f"{name}\n{accuracy} on {evaluation.pictures} test pictures", fontsize=10)

@@ -29,7 +29,7 @@ def main(task: WorkerTask, context: Context) -> None:
     """Train, report, and leave the artifacts that need TensorFlow (the first worker does)."""
     with Reporter(task.address, task.authkey) as reporter:
         try:
-            _configure(task)
+            configure(task)
             worker = Worker(task, context.executor_id, reporter)
             worker.train()
             worker.finish()
@@ -41,7 +41,7 @@ def main(task: WorkerTask, context: Context) -> None:
             context.mgr.shutdown()
 
 
-def _configure(task: WorkerTask) -> None:
+def configure(task: WorkerTask) -> None:
     """Take the cores that Spark gave the task, not those of the machine, and one device."""
     import keras
     import tensorflow as tf

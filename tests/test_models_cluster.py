@@ -1,0 +1,253 @@
+"""Training on a real two-worker TensorFlowOnSpark cluster, and what it leaves."""
+
+import csv
+import io
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from conf.errors import UsageError
+from conf.settings import Settings
+from lake import tables
+from lake.errors import UnknownDataset
+from lake.schemas import Table
+from lake.snapshot import Snapshot, Split
+from models import artifacts, cluster, prediction, registry
+from models.checkpoints import Checkpoints
+from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
+from models.evaluation import answers
+from models.export import KERAS, SAVED_MODEL, TFLITE
+from models.inputs import Rows, measured, read
+from models.messages import Done
+from models.plan import TrainingPlan, WorkerTask
+from models.progress import Reporter
+from models.registry import State
+from models.run import TrainedModel, check, train
+from models.testing import evaluate_model
+from tests import tiny
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture(scope="module", autouse=True)
+def by_value() -> None:
+    """Executors cannot import this file: its functions travel whole."""
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture(scope="module")
+def snapshot(settings: Settings) -> Snapshot:
+    return tiny.snapshot(settings, "tiny")
+
+
+def plan(settings: Settings, **given: Any) -> TrainingPlan:
+    chosen = {"workers": 2, "epochs": 5, "batch_size": 16, "warmup_epochs": 1.0} | given
+    return TrainingPlan.of(settings, chosen.pop("dataset_id", "tiny"), chosen.pop("workers"), **chosen)
+
+
+@pytest.fixture(scope="module")
+def trained(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> TrainedModel:
+    return train(settings, plan(settings), spark, bar=False)
+
+
+def test_two_workers_learn_the_stripes(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession"
+) -> None:
+    assert trained.evaluation.pictures == 41
+    assert trained.evaluation.accuracy is not None and trained.evaluation.accuracy >= 0.95
+    assert trained.steps == 5 * (256 // 2 // 16)
+    assert [row.epoch for row in trained.history] == [1, 2, 3, 4, 5]
+    assert trained.resumed_from is None and 0 < trained.seconds_to_first_step < trained.seconds
+    row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
+    assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
+    assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
+    assert registry.find(spark, settings.lake, trained.model_id) is State.READY
+
+
+def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Settings) -> None:
+    storage = registry.artifacts(settings, trained.model_id)
+    names = storage.names()
+    for name in (
+        KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, artifacts.LABELS, artifacts.METRICS, artifacts.HISTORY,
+        artifacts.EVALUATION, artifacts.CURVES, artifacts.CONFUSION, registry.CARD,
+    ):  # fmt: skip
+        assert name in names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    assert Checkpoints(storage.below("checkpoints")).epochs() == [4, 5]
+    assert storage.read(artifacts.LABELS).decode().split() == list(tiny.LABELS)
+    history = list(csv.DictReader(io.StringIO(storage.read(artifacts.HISTORY).decode())))
+    assert [float(row["loss"]) for row in history] == [row.loss for row in trained.history]
+
+
+def test_saved_model_and_tflite_agree_with_keras(
+    trained: TrainedModel, settings: Settings, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    registry.artifacts(settings, trained.model_id).download(tmp_path)
+    pictures = read(snapshot, Split.TEST, Rows(0, 41), 32)
+    images = next(measured(pictures, 32, 41))[0].astype(np.float32)
+    expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
+    assert expected.sum(axis=1) == pytest.approx(np.ones(41), abs=1e-5)
+    served = tf.saved_model.load(str(tmp_path / SAVED_MODEL)).serve(images)
+    assert np.abs(served.numpy() - expected).max() < 1e-5
+    phone = tf.lite.Interpreter(str(tmp_path / TFLITE))
+    (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
+    phone.resize_tensor_input(taken["index"], images.shape)
+    phone.allocate_tensors()
+    phone.set_tensor(taken["index"], images)
+    phone.invoke()
+    assert np.abs(phone.get_tensor(given["index"]) - expected).max() < 1e-3
+
+
+def test_measuring_again_gives_the_same_figures(trained: TrainedModel, settings: Settings) -> None:
+    again = evaluate_model(settings, trained.model_id)
+    assert np.array_equal(again.confusion, trained.evaluation.confusion)
+
+
+def test_a_broken_picture_is_an_error_in_its_row(
+    trained: TrainedModel, settings: Settings, tmp_path: Path
+) -> None:
+    files = tiny.folder(tmp_path / "pictures", 8)
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    rows = prediction.predict_paths(settings, trained.model_id, [str(tmp_path / "pictures")])
+    assert [row.path for row in rows] == sorted([*files, str(tmp_path / "pictures" / "broken.jpg")])
+    for row in rows:
+        if row.path.endswith("broken.jpg"):
+            assert row.label is None and row.probability is None and "cannot read" in (row.error or "")
+        else:
+            assert row.error is None and row.label == Path(row.path).name.split("-")[0]
+
+
+def test_pictures_labelled_on_spark_get_the_answers_of_one_process(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession", tmp_path: Path
+) -> None:
+    files = tiny.folder(tmp_path / "many", 70)
+    model = prediction.load(settings, trained.model_id)
+    spread = prediction.predict_on_spark(spark, settings, model.card, files)
+    here = prediction.predict(model, files)
+    assert [row.path for row in spread] == files
+    assert [row.label for row in spread] == [row.label for row in here]
+    assert [row.probability for row in spread] == pytest.approx([row.probability for row in here], abs=1e-4)
+
+
+def test_one_worker_does_as_well_as_two(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession"
+) -> None:
+    alone = train(settings, plan(settings, workers=1, batch_size=32), spark, bar=False)
+    assert alone.steps == trained.steps
+    assert alone.evaluation.accuracy == pytest.approx(trained.evaluation.accuracy, abs=0.08)
+
+
+def only_train(task: WorkerTask, context: Any) -> None:
+    """Train without evaluation and export: TFLite knows no float64."""
+    from models.training import Worker, configure
+
+    with Reporter(task.address, task.authkey) as reporter:
+        configure(task)
+        Worker(task, context.executor_id, reporter).train()
+        reporter.send(Done(context.executor_id))
+
+
+def weights_after(
+    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan
+) -> list[Any]:
+    name = f"exact-{chosen.workers}"
+    storage = registry.artifacts(settings, name)
+
+    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
+        return WorkerTask(chosen, name, snapshot, storage, address, authkey)
+
+    cluster.run(spark, only_train, task, chosen.workers, settings.train, bar=False)
+    newest = Checkpoints(storage.below("checkpoints")).newest()
+    assert newest and newest.epochs == chosen.epochs
+    return list(newest.values)
+
+
+def test_two_workers_do_what_one_does_with_the_combined_batch(
+    settings: Settings, spark: "SparkSession"
+) -> None:
+    snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
+    exact = plan(settings, dataset_id="exact", epochs=4, augment=False, floatx="float64")
+    two = weights_after(settings, spark, snapshot, exact)
+    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32))
+    assert len(one) == len(two) and all(value.dtype == np.float64 for value in one if value.ndim)
+    assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) <= 1e-12
+
+
+def fails(task: WorkerTask, context: Any) -> None:
+    """Worker 1 breaks; worker 0 would wait for it for ever."""
+    from models.training import main
+
+    if context.executor_id == 1:
+        task = replace(task, snapshot=replace(task.snapshot, shards={}))
+    main(task, context)
+
+
+def test_a_failing_worker_ends_the_run_with_its_cause(
+    settings: Settings, spark: "SparkSession", snapshot: Snapshot
+) -> None:
+    storage = registry.artifacts(settings, "failing")
+
+    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
+        return WorkerTask(plan(settings), "failing", snapshot, storage, address, authkey)
+
+    with pytest.raises(TrainingFailed, match=r"^worker 1: ZeroDivisionError: .*zero"):
+        cluster.run(spark, fails, task, 2, settings.train, bar=False)
+    assert spark.range(3).count() == 3  # the session lives on
+
+
+def test_more_workers_than_executors_are_refused(
+    settings: Settings, spark: "SparkSession", snapshot: Snapshot
+) -> None:
+    with pytest.raises(ClusterTooSmall, match="--workers 3 is more than the 2 executors"):
+        train(settings, plan(settings, workers=3), spark, bar=False)
+
+
+def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
+    settings: Settings, snapshot: Snapshot
+) -> None:
+    for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, {"architecture": "vgg"}):
+        with pytest.raises(UsageError):
+            check(plan(settings, **wrong), snapshot)
+    with pytest.raises(NotTrainable, match="--workers 300 is more than the 256 training pictures"):
+        check(plan(settings, workers=300), snapshot)
+    lonely = tiny.snapshot(settings, "lonely", (8, 0, 0), labels=("across",))
+    with pytest.raises(NotTrainable, match=r"has 1 label \(across\)"):
+        check(plan(settings), lonely)
+    with pytest.raises(UnknownDataset, match=r"no dataset 'nowhere': there are .*tiny"):
+        train(settings, plan(settings, dataset_id="nowhere"))
+
+
+def test_an_unknown_model_is_answered_with_those_there_are(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession"
+) -> None:
+    with pytest.raises(UnknownModel, match=rf"no model 'resnet1': the newest are .*{trained.model_id}"):
+        prediction.load(settings, "resnet1")
+    with pytest.raises(UnknownModel, match=trained.model_id):
+        registry.find(spark, settings.lake, "resnet1")
+
+
+def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        prediction.pictures([str(tmp_path / "gone.jpg")])
+    with pytest.raises(UsageError, match="has no picture"):
+        prediction.pictures([str(tmp_path)])
+
+
+def test_answers_do_not_depend_on_the_batch(
+    trained: TrainedModel, settings: Settings, snapshot: Snapshot
+) -> None:
+    model = prediction.load(settings, trained.model_id).keras
+    whole = answers(model, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
+    parts = [answers(model, read(snapshot, Split.TEST, Rows(a, b), 32), 32) for a, b in ((0, 20), (20, 41))]
+    assert np.array_equal(whole[0], np.concatenate([part[0] for part in parts]))

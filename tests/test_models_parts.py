@@ -1,0 +1,193 @@
+"""Schedule, resnets, inputs, evaluation, messages and checkpoints: worked out on paper."""
+
+import threading
+from multiprocessing.connection import Client
+
+import numpy as np
+import pytest
+
+from conf.settings import Settings
+from lake.snapshot import Split
+from lake.storage import Storage
+from models import artifacts, inputs, messages, plots, schedule
+from models.checkpoints import Checkpoint, Checkpoints
+from models.evaluation import evaluate
+from models.inputs import Pace, Rows, equal_share, whole_share
+from models.messages import Done, EpochEnded, Failed, Started, Stepped
+from models.plan import SIDES
+from models.progress import Desk, Reporter
+from models.record import Record
+from tests import tiny
+
+
+def test_learning_rate_climbs_to_its_peak_and_falls_by_a_half_cosine() -> None:
+    assert schedule.peak(0.1, 256) == pytest.approx(0.2)
+    rates = schedule.rates(steps=8, warmup=4, top=1.0)
+    # 4 steps of climb, then (1 + cos(pi k / 4)) / 2 for k = 0..3
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
+def test_warm_up_never_takes_more_than_half_of_a_run() -> None:
+    assert max(schedule.rates(steps=4, warmup=100, top=1.0)) == 1
+
+
+def test_resnet20_has_the_paper_s_parameters() -> None:
+    from models.resnet import small_resnet
+
+    model = small_resnet(20, 10)
+    # Kernels: 3·9·16 + 6·9·16² + (9·16·32 + 5·9·32²) + (9·32·64 + 5·9·64²) = 267,696; dense 64·10 + 10 = 650;
+    # batch normalization 2·(7·16 + 6·32 + 6·64) = 1,376 learned and as many running statistics.
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == 267_696 + 650 + 1_376
+    assert model.count_params() == 267_696 + 650 + 2 * 1_376
+
+
+def test_resnet50_is_that_of_keras_applications() -> None:
+    import keras
+
+    from models.resnet import ARCHITECTURES
+
+    ours = ARCHITECTURES["resnet50"].build(1000)
+    theirs = keras.applications.ResNet50(weights=None)
+    assert ours.count_params() == 25_636_712 == theirs.count_params()
+    shapes = {w.path: w.shape for w in theirs.variables if "predictions" not in w.path}
+    assert {w.path: w.shape for w in ours.variables if "logits" not in w.path} == shapes
+
+
+def test_every_architecture_has_the_side_that_plans_name() -> None:
+    from models.resnet import ARCHITECTURES
+
+    assert {name: architecture.side for name, architecture in ARCHITECTURES.items()} == SIDES
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1437])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
+def test_workers_share_rows_without_overlap_and_take_equal_steps(rows: int, workers: int) -> None:
+    if rows >= workers:
+        shares = [equal_share(rows, worker, workers) for worker in range(workers)]
+        assert {len(share) for share in shares} == {rows // workers}
+        taken = [row for share in shares for row in range(share.start, share.stop)]
+        assert len(set(taken)) == len(taken) and max(taken) < rows
+        pace = Pace.of(rows, workers, 32)
+        assert pace.steps >= 1 and pace.steps * pace.batch <= rows // workers
+    measured = [whole_share(rows, worker, workers) for worker in range(workers)]
+    assert [row for share in measured for row in range(share.start, share.stop)] == list(range(rows))
+
+
+def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
+    assert Pace.of(rows=20, workers=2, batch_size=32) == Pace(batch=10, steps=1)
+
+
+def test_an_epoch_is_dealt_again_exactly_and_shows_no_picture_twice() -> None:
+    first = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
+    again = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
+    other = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=False, seed=(7, 2, 0))
+    assert np.array_equal(first.rows, again.rows) and np.array_equal(first.flip, again.flip)
+    assert not np.array_equal(first.rows, other.rows)
+    assert len(set(first.rows.ravel())) == 96
+    assert set(np.unique(first.top)) == set(range(5)) and set(np.unique(first.flip)) == {0, 1}
+    assert not other.flip.any()
+
+
+def test_batches_are_the_crops_that_were_dealt() -> None:
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (6, 36, 36, 3)).astype(np.uint8)
+    pictures = inputs.Pictures(images, np.arange(6, dtype=np.int32), tuple("abcdef"))
+    drawn = inputs.deal(6, Pace(3, 2), 4, augment=True, flip=True, seed=(0, 0, 0))
+    for step, (crops, labels) in enumerate(inputs.batches(pictures, drawn, 32)):
+        for at in range(3):
+            row, top, left = drawn.rows[step, at], drawn.top[step, at], drawn.left[step, at]
+            expected = images[row, top : top + 32, left : left + 32]
+            expected = expected[:, ::-1] if drawn.flip[step, at] else expected
+            assert labels[at] == row
+            assert np.array_equal(crops[at], expected)
+
+
+def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:
+    snapshot = tiny.snapshot(settings, "measured", (8, 0, 5))
+    pictures = inputs.read(snapshot, Split.TEST, Rows(0, 5), 32)
+    assert pictures.images.shape == (5, 36, 36, 3) and pictures.image_ids[4] == "test-4"
+    weights = [weights.tolist() for _, _, weights in inputs.measured(pictures, 32, 3)]
+    assert weights == [[1, 1, 1], [1, 1, 0]]
+
+
+def test_prediction_sees_the_pixels_that_measuring_sees(settings: Settings) -> None:
+    snapshot = tiny.snapshot(settings, "pixels", (1, 0, 1))
+    pictures = inputs.read(snapshot, Split.TEST, Rows(0, 1), 32)
+    jpeg = next(iter(snapshot.batches(Split.TEST, 0, 1)))["jpeg"][0].as_py()
+    (measured,) = (images[0] for images, _, _ in inputs.measured(pictures, 32, 1))
+    assert np.array_equal(inputs.square(jpeg, 32), measured)
+
+
+def test_scores_worked_out_on_paper() -> None:
+    true = np.array([0, 0, 0, 1, 1, 2], np.int32)
+    predicted = np.array([0, 0, 1, 1, 1, 0], np.int32)
+    sure = np.array([0.9, 0.8, 0.6, 0.9, 0.9, 0.7])
+    found = evaluate(("a", "b", "c"), tuple("uvwxyz"), true, predicted, sure)
+    assert found.confusion.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert found.accuracy == pytest.approx(4 / 6)
+    a, b, c = found.per_class
+    assert (a.precision, a.recall, a.f1, a.support) == pytest.approx((2 / 3, 2 / 3, 2 / 3, 3))
+    assert (b.precision, b.recall, b.f1) == pytest.approx((2 / 3, 1, 0.8))
+    assert (c.precision, c.recall, c.f1, c.support) == (0, 0, 0, 1)
+    assert [mistake.image_id for mistake in found.mistakes] == ["z", "w"]  # the surest first
+    assert artifacts.report(found)["confusion"] == found.confusion.tolist()
+    assert plots.confusion(found, "m").startswith(b"\x89PNG")
+
+
+def test_nothing_to_test_on_has_no_accuracy() -> None:
+    none = np.array([], np.int32)
+    found = evaluate(("a", "b"), (), none, none, np.array([]))
+    assert found.accuracy is None
+    assert plots.confusion(found, "m").startswith(b"\x89PNG")
+
+
+EPOCH = EpochEnded(0, 1, 0.5, 0.8, None, None, 0.1, 2.0, 100.0)
+
+
+def test_curves_are_drawn_without_validation() -> None:
+    assert plots.curves([EPOCH]).startswith(b"\x89PNG")
+
+
+def test_messages_arrive_as_they_were_sent() -> None:
+    for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1)):
+        assert messages.decode(messages.encode(message)) == message
+
+
+def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
+    desk = Desk("127.0.0.1")
+
+    def intrude() -> None:
+        with pytest.raises((OSError, EOFError, Exception)):  # noqa: PT011, B017  # however it is refused
+            Client(("127.0.0.1", desk.port), authkey=b"guess").recv_bytes()
+
+    stranger = threading.Thread(target=intrude)
+    stranger.start()
+    stranger.join(10)
+    with Reporter(("127.0.0.1", desk.port), desk.authkey) as reporter:
+        reporter.send(Done(3))
+        heard = desk.next(10)
+    assert heard and heard.message == Done(3)
+    assert desk.next(0) is None
+    desk.close()
+
+
+def test_the_first_cause_wins_over_what_followed_from_it() -> None:
+    record = Record(workers=2, began=0, heard=0)
+    record.add(Failed(0, "UnavailableError: peer", lost_peer=True), 1)
+    record.add(Failed(1, "ValueError: first", lost_peer=False), 2)
+    record.add(Failed(0, "ValueError: second", lost_peer=False), 3)
+    assert record.failure and record.failure.cause == "ValueError: first"
+
+
+def test_checkpoints_keep_the_newest_two_and_pass_over_a_damaged_one(settings: Settings) -> None:
+    storage = Storage(settings.lake.at("checkpoints-test"), settings.s3)
+    checkpoints = Checkpoints(storage)
+    assert checkpoints.newest() is None
+    for epochs in (1, 2, 3):
+        checkpoints.write(Checkpoint(epochs, (np.full(3, epochs), np.array(0.5))))
+    assert checkpoints.epochs() == [2, 3]
+    newest = checkpoints.newest()
+    assert newest and newest.epochs == 3 and newest.values[0].tolist() == [3, 3, 3]
+    storage.write("epoch-00003/variables.npz", storage.read("epoch-00003/variables.npz")[:200])
+    older = checkpoints.newest()
+    assert older and older.epochs == 2
