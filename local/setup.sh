@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 confs=("$@")
 [ $# -gt 0 ] || confs=(spark broker)
+# What takes long and does not need pyspark; the versions are those of constraints.txt.
+large=(tensorflow scikit-learn matplotlib opencv-python-headless boto3)
 logs=build/logs
 children=()
 
@@ -24,14 +26,12 @@ main() {
   fi
   echo "Setting up; details in $logs/setup-*.log. The first time takes a few minutes."
   installed || make_venv
-  if [ -n "$missing" ]; then
-    ivy_jar >/dev/null || step pyspark "pyspark (it brings Ivy, which fetches the JVM parts)" pip_install --no-deps pyspark
-  fi
-  # The JVM parts wait for the network and pip for the processor, so both go at once.
+  # pyspark's wheel is built here and the JVM parts wait for the network, so the rest goes beside them.
   # shellcheck disable=SC2086  # one word for each conf
-  [ -z "$missing" ] || start jars "JVM parts ($(echo $missing))" fetch_jars $missing
-  installed || start packages "Python packages" pip_install -e '.[dev]'
+  [ -z "$missing" ] || start jars "pyspark and JVM parts ($(echo $missing))" pyspark_and_jars $missing
+  installed || start packages "TensorFlow and other large packages" pip_install "${large[@]}"
   finish
+  installed || step hub "everything else" pip_install -e '.[dev]'
   [ -z "$missing" ] || keep_jars
   fingerprint_of_venv >.venv/.installed
   echo "Ready. Next: make demo"
@@ -140,10 +140,17 @@ missing_confs() {
 
 ivy_jar() {
   local found
+  compgen -G '.venv/lib/python3*/site-packages/pyspark-*.dist-info/INSTALLER' >/dev/null || return 1
   for found in .venv/lib/python3*/site-packages/pyspark/jars/ivy-*.jar; do
     [ -f "$found" ] && echo "$found" && return
   done
   return 1
+}
+
+# Ivy comes with pyspark.
+pyspark_and_jars() {
+  ivy_jar >/dev/null || pip_install --no-deps pyspark
+  fetch_jars "$@"
 }
 
 # Into a folder beside their place; Ivy itself keeps no half download under a jar's name.
