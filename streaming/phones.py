@@ -1,0 +1,52 @@
+"""Phones: they turn pictures into uploads with ids, times, users and places."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from streaming.record import Upload
+from streaming.sources import Item
+
+_TYPES = {
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+}
+_CITIES = ((52.52, 13.405), (48.857, 2.352), (40.713, -74.006), (35.69, 139.692), (-33.869, 151.209))
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Devices that send pictures.
+
+    Args:
+        devices: how many; picture number n is sent by device n modulo this.
+        batch: name of the upload batch.
+    """
+
+    devices: int
+    batch: str
+
+    def device(self, number: int) -> str:
+        """Id of the device that sends the picture of this number."""
+        return f"phone-{number % self.devices + 1:03d}"
+
+    def upload(self, number: int, item: Item) -> Upload:
+        """The upload of one picture."""
+        phone = number % self.devices
+        latitude, longitude = _CITIES[phone % len(_CITIES)]
+        return Upload(
+            id=str(uuid.uuid4()),
+            device=self.device(number),
+            time=datetime.now(UTC),
+            label=item.label or "",
+            content=item.content,
+            content_type=_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream"),
+            user=f"user-{phone + 1:03d}",
+            batch=self.batch,
+            location=(latitude, longitude + phone / 1000) if phone % 3 == 0 else None,
+            sha256=hashlib.sha256(item.content).hexdigest(),
+        )
