@@ -112,8 +112,9 @@ drop_half_packages() {
   done
 }
 
+# An older pip without --use-pep517 would run `setup.py install`, which leaves neither wheel nor INSTALLER.
 pip_install() {
-  .venv/bin/python -m pip install --no-input --progress-bar off -c constraints.txt "$@"
+  .venv/bin/python -m pip install --no-input --progress-bar off --use-pep517 -c constraints.txt "$@"
 }
 
 # What an installation depends on, its own place included: a virtual environment cannot be moved.
