@@ -7,6 +7,8 @@ import click
 from jobs.command import Command, Outcome, quiet, run, say
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from conf.settings import Settings
     from streaming.query import IngestReport
 
@@ -23,8 +25,14 @@ def main(once: bool) -> Outcome:
     return results(report), summary(report), 0
 
 
-def ingest(settings: "Settings", bootstrap: str, once: bool) -> "IngestReport":
-    """Run the streaming queries, with a line that shows what has been done."""
+def ingest(
+    settings: "Settings", bootstrap: str, once: bool, spark: "SparkSession | None" = None
+) -> "IngestReport":
+    """Run the streaming queries, with a line that shows what has been done.
+
+    Args:
+        spark: a session to run on; one is made, and stopped, where there is none.
+    """
     from tqdm import tqdm
 
     from lake import session
@@ -33,17 +41,17 @@ def ingest(settings: "Settings", bootstrap: str, once: bool) -> "IngestReport":
     from streaming.query import Ingestion, IngestReport
 
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
-    say(f"Taking uploads from {settings.kafka.topic} at {bootstrap} (Spark starts in a few seconds).")
-    spark = session.start(settings, "ingest")
+    say(f"Taking uploads from {settings.kafka.topic} at {bootstrap}; the first batch takes some seconds.")
+    running = spark or session.start(settings, "ingest")
     report = IngestReport()
-    bar = tqdm(unit=" records", desc="ingest", disable=quiet(), dynamic_ncols=True)
+    bar = tqdm(unit=" records", desc="ingest", disable=quiet() or None, dynamic_ncols=True)
 
     def show(counts: BatchCounts) -> None:
         bar.set_postfix(accepted=f"{report.accepted:,}", rejected=f"{sum(report.rejected.values()):,}")
         bar.update(counts.records)
 
     try:
-        ingestion = Ingestion(spark, settings, bootstrap, show)
+        ingestion = Ingestion(running, settings, bootstrap, show)
         if once:
             ingestion.once(report)
         else:
@@ -52,7 +60,8 @@ def ingest(settings: "Settings", bootstrap: str, once: bool) -> "IngestReport":
         say("Stopped; the next ingest goes on where this one ended.")
     finally:
         bar.close()
-        spark.stop()
+        if spark is None:
+            running.stop()
     return report
 
 

@@ -49,7 +49,7 @@ def push(settings: "Settings", bootstrap: str, order: Order, rate: float | None 
     from streaming import orders, producer
 
     records = orders.records(order, settings.push)
-    with tqdm(unit=" images", desc="push", disable=quiet(), dynamic_ncols=True) as bar:
+    with tqdm(unit=" images", desc="push", disable=quiet() or None, dynamic_ncols=True) as bar:
 
         def show(report: "PushReport") -> None:
             bar.update(report.acknowledged - bar.n)

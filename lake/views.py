@@ -5,6 +5,7 @@ from typing import Any
 
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as f
 
 from conf.settings import Lake
 from lake import tables
@@ -76,6 +77,26 @@ def rows(spark: SparkSession, statement: str, limit: int) -> Answer:
         raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(names(spark))})") from None
     except PySparkException as error:
         raise BadQuery(tables.first_line(error)) from None
+
+
+def labels_of(spark: SparkSession, lake: Lake, batch: str, ready_images: int) -> list[str]:
+    """The labels of a batch's accepted uploads that can be trained on, by all images there are of them.
+
+    Raises:
+        LakeError: there are fewer than two such labels.
+    """
+    accepted = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
+    of_batch = accepted.where(f.col("batch") == batch).select("label").distinct()
+    claimed = [row.label for row in of_batch.collect()]
+    samples = tables.read(spark, lake, Table.SAMPLES).where(f.col("label").isin(claimed))
+    counted = {row.label: row["count"] for row in samples.groupBy("label").count().collect()}
+    ready = sorted(label for label, count in counted.items() if count >= ready_images)
+    if len(ready) < 2:
+        raise LakeError(
+            f"batch {batch} gives {len(ready)} label(s) with {ready_images} images or more, two are needed; "
+            "push more pictures or set HUB__LABELS__READY_IMAGES lower"
+        )
+    return ready
 
 
 def names(spark: SparkSession) -> list[str]:

@@ -1,0 +1,178 @@
+"""`hub demo`: the whole path, from push to report, on the real parts."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.command import Command, Outcome, quiet, run, say
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from conf.settings import Settings
+    from lake.organize import Organized
+    from models.run import TrainedModel
+
+_HOSTILE = 60
+_WORKERS = 2
+_IMAGES = 150_000  # that a demo trains on, all epochs together
+_MOST_EPOCHS = 30
+_FEWEST_EPOCHS = 3
+_QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FROM samples GROUP BY label"
+
+
+@click.command(cls=Command, name="demo", example="hub demo --archive pictures.zip")
+@click.option(
+    "--archive", default="", help="A folder, zip or tar of labelled pictures in place of the digits."
+)
+@click.option("--label-pattern", metavar="REGEX", help="Its group `label`, in the file name, is the label.")
+@click.option("--workers", type=click.IntRange(min=1), default=_WORKERS, help="TensorFlow workers (2).")
+@click.option("--epochs", type=click.IntRange(min=1), help="3 to 30 by the number of pictures, if not given.")
+def main(archive: str, label_pattern: str | None, workers: int, epochs: int | None) -> Outcome:
+    """Push, ingest, organize, train, evaluate and report, with broken uploads mixed in."""
+    from conf import settings as configuration
+    from jobs import push
+    from local import broker
+    from streaming import topics
+    from streaming.orders import DIGITS, Order, batch_name
+
+    settings, begun = configuration.load(), time.monotonic()
+    source = archive or DIGITS
+    order = Order(source, batch_name(source), label_pattern, hostile=_HOSTILE)
+    with broker.running(settings) if not settings.kafka.bootstrap else _external(settings) as bootstrap:
+        topics.create(settings.kafka, bootstrap)
+        _step(1, f"push {source} and {_HOSTILE} broken uploads to Kafka at {bootstrap}")
+        pushed = push.push(settings, bootstrap, order)
+        say(push.summary(order, pushed))
+        accepted, rejected, organized = _ingested(settings, bootstrap, order.batch)
+    trained, report, answer = _trained(settings, order.batch, organized, workers, epochs)
+    seconds = time.monotonic() - begun
+    results = {
+        "pushed": pushed.acknowledged,
+        "accepted": accepted,
+        "rejected": rejected,
+        "dataset_id": organized.dataset_id,
+        "model_id": trained.model_id,
+        "test_accuracy": trained.evaluation.accuracy,
+        "seconds": round(seconds, 1),
+        "report": str(report),
+    }
+    return results, _summary(results, trained, answer), 1 if pushed.failed else 0
+
+
+def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, int, Organized]":
+    from jobs import ingest, organize
+    from lake import organize as organizing
+    from lake import session, views
+
+    _step(2, "ingest: verify, prepare, store (Spark Structured Streaming to Delta)")
+    spark = session.start(settings, "demo")
+    try:
+        report = ingest.ingest(settings, bootstrap, once=True, spark=spark)
+        say(ingest.summary(report))
+        _step(3, "organize: near copies, splits, a snapshot")
+        labels = views.labels_of(spark, settings.lake, batch, settings.labels.ready_images)
+        organized = organizing.organize(spark, settings, labels)
+        say(organize.summary(organized))
+    finally:
+        spark.stop()
+    return report.accepted, sum(report.rejected.values()), organized
+
+
+def _trained(
+    settings: "Settings", batch: str, organized: "Organized", workers: int, epochs: int | None
+) -> "tuple[TrainedModel, Path, str]":
+    from jobs.sql import rendered
+    from lake import views
+    from lake.snapshot import Split
+    from models import cluster
+    from models.plan import TrainingPlan
+    from models.run import train
+
+    rows = organized.snapshot.rows(Split.TRAIN)
+    epochs = epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _IMAGES // max(rows, 1)))
+    plan = TrainingPlan.of(settings, organized.dataset_id, workers, epochs=epochs)
+    _step(4, f"train {plan.architecture} for {epochs} epochs on {workers} TensorFlowOnSpark workers")
+    spark = cluster.start_session(settings, workers)
+    try:
+        trained = train(settings, plan, spark, bar=not quiet())
+        _step(5, "report")
+        path = _report(spark, settings, batch, organized, trained)
+        views.register(spark, settings.lake)
+        answer = views.rows(spark, _QUERY, 100)
+    finally:
+        spark.stop()
+    return trained, path, rendered(answer.columns, answer.rows, "table")
+
+
+def _report(
+    spark: "SparkSession", settings: "Settings", batch: str, organized: "Organized", trained: "TrainedModel"
+) -> Path:
+    from conf.settings import home
+    from lake.storage import Storage
+    from models import artifacts
+    from web import report
+
+    storage = Storage(trained.path, settings.s3)
+    shown = [(m.image_id, m.label, m.predicted, m.probability) for m in trained.evaluation.mistakes]
+    training = report.Training(
+        model_id=trained.model_id,
+        architecture=trained.plan.architecture,
+        workers=trained.plan.workers,
+        epochs=len(trained.history),
+        seconds=trained.seconds,
+        test_accuracy=trained.evaluation.accuracy,
+        curves=storage.read(artifacts.CURVES),
+        confusion=storage.read(artifacts.CONFUSION),
+        mistakes=report.mistakes_of(spark, settings.lake, shown),
+    )
+    page = report.render(report.uploads_of(spark, settings.lake, batch), organized, training)
+    path = home() / "build" / "reports" / f"{batch}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _external(settings: "Settings") -> Iterator[str]:
+    yield settings.kafka.bootstrap
+
+
+def _step(number: int, text: str) -> None:
+    say(f"\n[{number}/5] {text}")
+
+
+def _summary(results: dict[str, object], trained: "TrainedModel", answer: str) -> str:
+    from jobs.terminal import table
+
+    accuracy = trained.evaluation.accuracy
+    uploads = ", ".join(f"{results[what]:,} {what}" for what in ("pushed", "accepted", "rejected"))
+    shown = [
+        ("uploads", uploads),
+        ("dataset", results["dataset_id"]),
+        ("model", trained.model_id),
+        ("training", f"{trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s"),
+        ("test accuracy", "no test pictures" if accuracy is None else f"{accuracy:.4f}"),
+        ("time", f"{results['seconds']} s"),
+        ("report", results["report"]),
+    ]
+    return "\n".join(
+        [
+            "",
+            table(["", "result"], shown),
+            f'\nhub sql "{_QUERY}"',
+            answer,
+            "\nWhat to type next (in the virtual environment, `. .venv/bin/activate`):",
+            f"  hub predict --model {trained.model_id} PICTURE.jpg",
+            "  hub sql \"SELECT reason, count(*) FROM uploads WHERE verdict = 'rejected' GROUP BY reason\"",
+            "  hub up && hub push FOLDER && hub ingest --once && hub organize",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    run(main)
