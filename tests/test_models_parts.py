@@ -1,6 +1,7 @@
 """Schedule, resnets, inputs, evaluation, messages and checkpoints: worked out on paper."""
 
 import threading
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
     desk = Desk("127.0.0.1")
 
     def intrude() -> None:
-        with pytest.raises((OSError, EOFError, Exception)):  # noqa: PT011, B017  # however it is refused
+        with pytest.raises((AuthenticationError, OSError, EOFError)):
             Client(("127.0.0.1", desk.port), authkey=b"guess").recv_bytes()
 
     stranger = threading.Thread(target=intrude)
