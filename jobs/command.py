@@ -30,7 +30,7 @@ class Command(click.Command):
         """Run the callback and print what it returns: results and a text for people."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.obj = {"json": as_json, "debug": debug}
-        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
+        logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
         outcome = super().invoke(ctx)
         results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
         if as_json:
