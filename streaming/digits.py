@@ -5,7 +5,6 @@ scikit-learn carries (BSD). The rendering is seeded: the same bytes on every run
 """
 
 import io
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from streaming.sources import Item
+from streaming.items import Item, Skipped
 
 _INK = 16.0  # the scans' darkest value
 # How pixels are stored so that each EXIF orientation turns them upright: numpy quarter turns.
@@ -33,7 +32,7 @@ class Digits:
     devices: int = 25
     seed: int = 0
 
-    def items(self, passed_over: Counter[str]) -> Iterator[Item]:
+    def items(self, skipped: Skipped) -> Iterator[Item]:
         """Render every digit, one at a time."""
         from sklearn.datasets import load_digits
 

@@ -1,171 +1,165 @@
 """Broken and hostile uploads of every kind that data alone can provoke, each with the reason it deserves."""
 
-import io
-import struct
-import zlib
-from collections.abc import Callable, Iterator
+import hashlib
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import chain, cycle, islice
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from streaming.phones import Fleet
+from streaming import specimens
 from streaming.record import Header, Upload
-from streaming.sources import Item
 from streaming.verdict import Reason
+from streaming.wire import Record
+
+if TYPE_CHECKING:
+    from conf.settings import Settings
+
+_RECORD_CEILING = 12 * 2**20 - 2**16  # a broker takes no larger value
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """A record that breaks a rule: what goes over the wire, and the reason the hub must give.
+    """A record that breaks a rule, and the reason the hub must reject it for."""
+
+    record: Record
+    reason: Reason
+
+
+# Makes a record of an upload and a turn: each turn of a kind breaks its rule in another way.
+Maker = Callable[[Upload, int], Record]
+
+
+@dataclass(frozen=True)
+class Spoiler:
+    """Spoils uploads, kind after kind.
 
     Args:
-        expected: None for the first of a pair of duplicates, which is fine by itself.
+        kinds: the ways to break rules under these settings, in the order in which they come.
     """
 
-    key: bytes
-    value: bytes | None
-    headers: list[Header]
-    expected: Reason | None
+    kinds: tuple[tuple[Reason, Maker], ...]
+
+    @classmethod
+    def of(cls, settings: "Settings") -> "Spoiler":
+        """All kinds that the settings reject: unknown labels only where labels are closed."""
+        kinds = dict(_KINDS)
+        if settings.labels.mode == "closed":
+            kinds[Reason.UNKNOWN_LABEL] = _unknown_label
+        most = settings.ingest.max_bytes
+        if most < _RECORD_CEILING:
+            kinds[Reason.TOO_LARGE] = lambda upload, turn: _of(upload, specimens.padded(most + 1 + turn))
+        return cls(tuple(kinds.items()))
+
+    def spoil(self, upload: Upload, number: int) -> Hostile:
+        """The hostile upload of this number.
+
+        Args:
+            upload: a valid one that has been sent; all but a duplicate get a new id.
+            number: from 0; the same number breaks the same rule in the same way.
+        """
+        turn, kind = divmod(number, len(self.kinds))
+        reason, maker = self.kinds[kind]
+        if reason is not Reason.DUPLICATE_UPLOAD:
+            upload = replace(upload, id=str(uuid.uuid4()))
+        return Hostile(maker(upload, turn), reason)
 
 
-Maker = Callable[[Upload, int], "list[Hostile]"]
+def _of(upload: Upload, content: bytes) -> Record:
+    """The upload with other content and a true hash of it."""
+    return Record.of(replace(upload, content=content, sha256=hashlib.sha256(content).hexdigest()))
 
 
-def hostile(count: int, fleet: Fleet, label: str, seed: int = 0) -> Iterator[Hostile]:
-    """Broken uploads, kind after kind, until there are `count` of them.
-
-    Args:
-        label: a label that is taken, for those whose label is not what is wrong.
-        seed: of the pictures that are spoilt.
-    """
-    return islice(chain.from_iterable(_rounds(fleet, label, seed)), count)
-
-
-def _rounds(fleet: Fleet, label: str, seed: int) -> Iterator[list[Hostile]]:
-    for number, maker in enumerate(cycle(_MAKERS)):
-        picture = _picture(seed + number)
-        yield maker(fleet.upload(number, Item("hostile.jpg", picture, label)), number // len(_MAKERS))
-
-
-def _record(upload: Upload, expected: Reason | None) -> Hostile:
-    return Hostile(upload.key(), upload.content, upload.headers(), expected)
-
-
-def _with(upload: Upload, content: bytes, expected: Reason) -> list[Hostile]:
-    return [_record(replace(upload, content=content, sha256=None), expected)]
-
-
-def _with_header(upload: Upload, name: str, value: bytes | None, expected: Reason) -> list[Hostile]:
+def _with_header(upload: Upload, name: str, value: bytes | None) -> Record:
     headers: list[Header] = [header for header in upload.headers() if header[0] != name]
     if value is not None:
         headers.append((name, value))
-    return [Hostile(upload.key(), upload.content, headers, expected)]
+    return Record(upload.key(), upload.content, headers)
 
 
-def _missing_header(upload: Upload, turn: int) -> list[Hostile]:
+def _missing_header(upload: Upload, turn: int) -> Record:
     names = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
-    return _with_header(upload, names[turn % 5], None, Reason.MISSING_HEADER)
+    return _with_header(upload, names[turn % len(names)], None)
 
 
-def _bad_header(upload: Upload, turn: int) -> list[Hostile]:
+def _bad_header(upload: Upload, turn: int) -> Record:
     kinds = (
         ("ce_time", b"last tuesday"),
         ("ce_source", b"\xff\xfe not UTF-8"),
         ("ce_user", b"u" * 100_000),
         ("ce_geo", b"91.0,400.0"),
+        ("ce_type", b"someone.elses.event"),
+        ("ce_id", b"two\nlines"),
+        ("ce_sha256", b"sha256"),
+        ("ce_specversion", b"0.3"),
     )
-    return _with_header(upload, *kinds[turn % 4], Reason.BAD_HEADER)
+    return _with_header(upload, *kinds[turn % len(kinds)])
 
 
-def _bad_label(upload: Upload, turn: int) -> list[Hostile]:
-    labels = ("../../etc/passwd", "<script>", "кот", "x" * 70)
-    return [_record(replace(upload, label=labels[turn % 4]), Reason.BAD_LABEL)]
+def _bad_label(upload: Upload, turn: int) -> Record:
+    labels = ("../../etc/passwd", "<script>alert(1)</script>", "x" * 65, "кот", "-rf", "cat;drop table")
+    return Record.of(replace(upload, label=labels[turn % len(labels)]))
 
 
-def _empty(upload: Upload, turn: int) -> list[Hostile]:
-    return _with(upload, b"", Reason.EMPTY)
+def _unknown_label(upload: Upload, turn: int) -> Record:
+    return Record.of(replace(upload, label=f"nobody-lists-this-{turn}"))
 
 
-def _too_large(upload: Upload, turn: int) -> list[Hostile]:
-    content = upload.content or b""
-    return _with(upload, content + bytes(10 * 2**20 + 1 - len(content)), Reason.TOO_LARGE)
+def _empty(upload: Upload, turn: int) -> Record:
+    return _of(upload, b"")
 
 
-def _checksum_mismatch(upload: Upload, turn: int) -> list[Hostile]:
-    return [_record(replace(upload, sha256="00" * 32), Reason.CHECKSUM_MISMATCH)]
+def _checksum_mismatch(upload: Upload, turn: int) -> Record:
+    wrong = hashlib.sha256(f"{turn}".encode()).hexdigest()
+    return Record.of(replace(upload, sha256=wrong))
 
 
-def _payload_unreachable(upload: Upload, turn: int) -> list[Hostile]:
-    uri = ("file:///etc/passwd", "http://169.254.169.254/latest", "s3://nobody/nothing.jpg")[turn % 3]
-    reference = replace(upload, content=None, sha256=None, dataref=uri)
-    return [_record(reference, Reason.PAYLOAD_UNREACHABLE)]
+def _payload_unreachable(upload: Upload, turn: int) -> Record:
+    uris = ("file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "s3://nobody/nothing.jpg")
+    reference = uris[turn % len(uris)]
+    return Record.of(replace(upload, content=None, sha256=None, dataref=reference))
 
 
-def _unsupported_format(upload: Upload, turn: int) -> list[Hostile]:
-    others = (_saved("GIF"), b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", _saved("BMP"), b"\x7fELF" + bytes(60))
-    return _with(upload, others[turn % 4], Reason.UNSUPPORTED_FORMAT)
+def _unsupported_format(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.unsupported(turn))
 
 
-def _undecodable(upload: Upload, turn: int) -> list[Hostile]:
-    rubbish = np.random.default_rng(turn).integers(0, 256, 3000, np.uint8).tobytes()
-    return _with(upload, b"\xff\xd8\xff\xe0" + rubbish + b"\xff\xd9", Reason.UNDECODABLE)
+def _undecodable(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.rubbish(turn))
 
 
-def _truncated(upload: Upload, turn: int) -> list[Hostile]:
-    whole = _saved(("JPEG", "PNG", "WEBP")[turn % 3], turn)
-    return _with(upload, whole[: len(whole) * 5 // 8], Reason.TRUNCATED)
+def _truncated(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.truncated(turn))
 
 
-def _pixel_bomb(upload: Upload, turn: int) -> list[Hostile]:
-    """A PNG of a few kilobytes that claims 50,000 x 50,000 pixels."""
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(2**20))), (b"IEND", b""))
-    content = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-    return _with(upload, content, Reason.PIXEL_BOMB)
+def _pixel_bomb(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.pixel_bomb(turn))
 
 
-def _scan_bomb(upload: Upload, turn: int) -> list[Hostile]:
-    """A progressive JPEG whose last scan stands there two thousand times."""
-    whole = _saved("JPEG", turn, progressive=True)
-    start, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
-    return _with(upload, whole[:end] + whole[start:end] * 2000 + whole[end:], Reason.SCAN_BOMB)
+def _scan_bomb(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.scan_bomb(turn))
 
 
-def _too_small(upload: Upload, turn: int) -> list[Hostile]:
-    tiny = Image.open(io.BytesIO(upload.content or b"")).resize((20, 15))
-    return _with(upload, _encoded(tiny, "JPEG"), Reason.TOO_SMALL)
+def _too_small(upload: Upload, turn: int) -> Record:
+    return _of(upload, specimens.tiny(turn))
 
 
-def _duplicate_upload(upload: Upload, turn: int) -> list[Hostile]:
-    # The first is accepted; under a label of its own it stays out of the pictures that are trained on.
-    first = replace(upload, label="quilt")
-    return [_record(first, None), _record(first, Reason.DUPLICATE_UPLOAD)]
+def _duplicate_upload(upload: Upload, turn: int) -> Record:
+    """The same upload again, as a phone sends it that lost the acknowledgement."""
+    return Record.of(upload)
 
 
-_MAKERS: tuple[Maker, ...] = (
-    _missing_header, _bad_header, _bad_label, _empty, _checksum_mismatch, _payload_unreachable,
-    _unsupported_format, _undecodable, _truncated, _pixel_bomb, _scan_bomb, _too_small, _duplicate_upload,
-    _too_large,
-)  # fmt: skip
-
-
-def _picture(seed: int) -> bytes:
-    return _saved("JPEG", seed, quality=85)
-
-
-def _saved(kind: str, seed: int = 0, **options: object) -> bytes:
-    """Coarse coloured squares, as a phone might photograph a quilt."""
-    coarse = np.random.default_rng([7, seed]).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC)
-    return _encoded(image, kind, **options)
-
-
-def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+_KINDS: dict[Reason, Maker] = {
+    Reason.MISSING_HEADER: _missing_header,
+    Reason.BAD_HEADER: _bad_header,
+    Reason.BAD_LABEL: _bad_label,
+    Reason.EMPTY: _empty,
+    Reason.CHECKSUM_MISMATCH: _checksum_mismatch,
+    Reason.PAYLOAD_UNREACHABLE: _payload_unreachable,
+    Reason.UNSUPPORTED_FORMAT: _unsupported_format,
+    Reason.UNDECODABLE: _undecodable,
+    Reason.TRUNCATED: _truncated,
+    Reason.PIXEL_BOMB: _pixel_bomb,
+    Reason.SCAN_BOMB: _scan_bomb,
+    Reason.TOO_SMALL: _too_small,
+    Reason.DUPLICATE_UPLOAD: _duplicate_upload,
+}

@@ -1,20 +1,24 @@
 """What is asked of a push, and the records that come of it."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conf.errors import UsageError
+from streaming.items import Item, Labelling, Skipped, Source
+from streaming.wire import Record, Unsent
+
 if TYPE_CHECKING:
-    from conf.settings import Push
-    from streaming.producer import Record
-    from streaming.sources import Item, Source
+    from conf.settings import Settings
+    from streaming.record import Upload
 
 DIGITS = "digits"
 _EVERY = 20  # pictures between two hostile uploads
+_BATCH_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class Order:
         devices: phones that send.
         repeat: times the source is sent, with new upload ids each time.
         hostile: broken uploads that are mixed in.
-        passed_over: filled while the source is read: what was not sent, by reason.
+        limit: pictures that are sent at most, the hostile ones not counted.
+        skipped: filled while the source is read: what was not sent, by reason.
+        labels: filled likewise: pictures by claimed label.
+        expected: filled likewise: hostile uploads by the reason they must be rejected for.
     """
 
     source: str
@@ -37,55 +44,89 @@ class Order:
     devices: int = 25
     repeat: int = 1
     hostile: int = 0
-    passed_over: Counter[str] = field(default_factory=Counter)
+    limit: int | None = None
+    skipped: Skipped = field(default_factory=Skipped)
+    labels: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Refuse a batch name that every upload would be rejected for.
+
+        Raises:
+            UsageError: it is empty, too long or holds control characters.
+        """
+        if not self.batch or not self.batch.isprintable() or len(self.batch) > _BATCH_CHARACTERS:
+            raise UsageError(
+                f"--batch {self.batch[: _BATCH_CHARACTERS + 1]!r}: "
+                f"give 1 to {_BATCH_CHARACTERS} printable characters"
+            )
 
 
 def batch_name(source: str) -> str:
     """A name for a batch: its source and the time (UTC)."""
-    stem = Path(source.rstrip("/")).name.split(".")[0] or "upload"
-    return f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    stem = "".join(filter(str.isprintable, Path(source).absolute().name.split(".")[0]))
+    return f"{stem[:64] or 'upload'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def records(order: Order, limits: "Push") -> Iterator["Record"]:
+def records(order: Order, settings: "Settings") -> Iterator[Record | Unsent]:
     """The records of an order, made as they are read.
 
     Raises:
-        BadSource: the source is missing, no archive, or holds no picture; raised at once.
-        UsageError: the label pattern is none.
+        BadSource: the source is missing, no archive, or holds no picture with a label; raised at once.
+        UsageError: the label pattern is none; raised at once.
     """
+    return _records(order, settings, _source(order, settings))
+
+
+def _source(order: Order, settings: "Settings") -> Source:
     from streaming.digits import Digits
-    from streaming.sources import Labelling, open_source
+    from streaming.sources import open_source
 
     labelling = Labelling.by(order.label_pattern)
-    source: Source
-    if order.source == DIGITS and not Path(DIGITS).exists():
-        source = Digits(order.devices)
-    else:
-        source = open_source(order.source, labelling, limits)
-    return _records(order, source)
+    if order.source == DIGITS:
+        return Digits(order.devices)
+    return open_source(order.source, labelling, settings.push)
 
 
-def _records(order: Order, source: "Source") -> Iterator["Record"]:
-    from streaming.hostile import hostile
+def _records(order: Order, settings: "Settings", source: Source) -> Iterator[Record | Unsent]:
+    from streaming.hostile import Spoiler
     from streaming.phones import Fleet
-    from streaming.producer import Record
 
-    fleet = Fleet(order.devices, order.batch)
-    items = chain.from_iterable(source.items(order.passed_over) for _ in range(order.repeat))
-    broken: Iterator[Record] = iter(())
-    for number, item in enumerate(_labelled(items, order.passed_over)):
-        if number == 0 and order.hostile:
-            spoilt = hostile(order.hostile, fleet, item.label or "")
-            broken = (Record(each.key, each.value, each.headers) for each in spoilt)
-        yield Record.of(fleet.upload(number, item))
-        if number % _EVERY == 0:
-            yield from (record for record in (next(broken, None),) if record is not None)
-    yield from broken
+    fleet, spoiler = Fleet(order.devices, order.batch), Spoiler.of(settings)
+    recent: deque[Upload] = deque(maxlen=order.devices)
+
+    def spoilt(number: int) -> Record:
+        hostile = spoiler.spoil(recent[number % len(recent)], number)
+        order.expected[hostile.reason] += 1
+        return hostile.record
+
+    broken = iter(range(order.hostile))
+    for number, item in enumerate(_items(order, source)):
+        if len(item.content) > settings.push.inline_limit:
+            yield Unsent(_too_large(item, settings.push.inline_limit))
+            continue
+        recent.append(fleet.upload(number, item))
+        order.labels[item.label or ""] += 1
+        yield Record.of(recent[-1])
+        if number % _EVERY == _EVERY - 1:
+            yield from map(spoilt, islice(broken, 1))
+    if recent:
+        yield from map(spoilt, broken)
 
 
-def _labelled(items: Iterator["Item"], passed_over: Counter[str]) -> Iterator["Item"]:
+def _items(order: Order, source: Source) -> Iterator[Item]:
+    items = chain.from_iterable(source.items(order.skipped) for _ in range(order.repeat))
+    return islice(_labelled(items, order.skipped), order.limit)
+
+
+def _labelled(items: Iterator[Item], skipped: Skipped) -> Iterator[Item]:
     for item in items:
         if item.label is None:
-            passed_over["no label"] += 1
+            skipped.add("no label", item.name)
         else:
             yield item
+
+
+def _too_large(item: Item, limit: int) -> str:
+    # A picture above the limit will go to an object store, and a reference to it over the wire.
+    return f"{item.name}: {len(item.content):,} bytes, at most {limit:,} are sent (push.inline_limit)"

@@ -5,8 +5,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from streaming.items import Item
 from streaming.record import Upload
-from streaming.sources import Item
 
 _TYPES = {
     "jpg": "image/jpeg",
@@ -30,23 +30,24 @@ class Fleet:
     devices: int
     batch: str
 
-    def device(self, number: int) -> str:
-        """Id of the device that sends the picture of this number."""
-        return f"phone-{number % self.devices + 1:03d}"
-
     def upload(self, number: int, item: Item) -> Upload:
-        """The upload of one picture."""
+        """The upload of one picture, under an id that no other upload has.
+
+        Args:
+            number: of the picture in the push; tells which device sends it.
+            item: a picture with a label.
+        """
         phone = number % self.devices
         latitude, longitude = _CITIES[phone % len(_CITIES)]
         return Upload(
             id=str(uuid.uuid4()),
-            device=self.device(number),
+            device=f"phone-{phone + 1:03d}",
             time=datetime.now(UTC),
             label=item.label or "",
             content=item.content,
             content_type=_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream"),
             user=f"user-{phone + 1:03d}",
             batch=self.batch,
-            location=(latitude, longitude + phone / 1000) if phone % 3 == 0 else None,
+            location=(latitude, longitude + phone / 1000 % 1) if phone % 3 == 0 else None,
             sha256=hashlib.sha256(item.content).hexdigest(),
         )

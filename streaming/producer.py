@@ -1,41 +1,26 @@
 """Sending uploads to Kafka so that what is acknowledged is safe and what is not is counted."""
 
 import logging
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from conf.settings import Kafka, Push
 from streaming import topics
-from streaming.record import Header, Upload
+from streaming.errors import BrokerUnreachable
+from streaming.wire import Record, Unsent
 
 _BATCH_BYTES = 1 << 19  # of one partition in one request; larger ones gained nothing
 _LINGER_MS = 10
-
-
-@dataclass(frozen=True)
-class Record:
-    """What goes over the wire."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header]
-
-    @classmethod
-    def of(cls, upload: Upload) -> "Record":
-        """An upload in the contract's form."""
-        return cls(upload.key(), upload.content, upload.headers())
-
-    @property
-    def size(self) -> int:
-        """Bytes of key, value and headers."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers
+_RECORD_OVERHEAD = 4096  # what kafka-python keeps for a record beside its bytes
+_TURN_SECONDS = 0.2
 
 
 @dataclass
@@ -45,19 +30,24 @@ class PushReport:
     Args:
         sent: handed to the producer.
         acknowledged: written by all replicas the cluster asks for.
-        failed: everything else.
+        unsent: too large to be sent; these count as failed, too.
+        failed: sent and not acknowledged, or not sent.
         bytes: of the acknowledged records' values.
         seconds: from the first record to the last acknowledgement.
         first_error: why the first failed one did.
+        interrupted: by Ctrl-C; the rest was not sent.
+        gave_up: the cluster was away for longer than records are retried; the rest was not sent.
     """
 
     sent: int = 0
+    unsent: int = 0
     acknowledged: int = 0
     failed: int = 0
     bytes: int = 0
     seconds: float = 0.0
     first_error: str | None = None
     interrupted: bool = False
+    gave_up: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -65,16 +55,21 @@ class PushReport:
         """Acknowledged records each second."""
         return self.acknowledged / self.seconds if self.seconds else 0.0
 
+    @property
+    def in_flight(self) -> int:
+        """Records that are sent and neither acknowledged nor failed."""
+        return self.sent + self.unsent - self.acknowledged - self.failed
+
     def succeed(self, size: int) -> None:
         """Count an acknowledgement."""
         with self._lock:
             self.acknowledged += 1
             self.bytes += size
 
-    def fail(self, why: str) -> None:
-        """Count a failure."""
+    def fail(self, why: str, count: int = 1) -> None:
+        """Count failures."""
         with self._lock:
-            self.failed += 1
+            self.failed += count
             self.first_error = self.first_error or why
 
 
@@ -82,38 +77,45 @@ def push(
     kafka: Kafka,
     limits: Push,
     bootstrap: str,
-    records: Iterable[Record],
+    records: Iterable[Record | Unsent],
     rate: float | None = None,
     on_progress: Callable[[PushReport], None] = lambda report: None,
 ) -> PushReport:
     """Send records and wait until each is acknowledged or given up.
 
     The producer is idempotent and asks for all replicas: an acknowledged record is in the topic once.
-    Records are retried for `limits.retry_seconds`, so a broker that is away for less loses none.
+    Records are retried for `limits.retry_seconds`, so a broker that is away for less loses none; when it is
+    away for longer, the push ends. The first Ctrl-C ends it too, once what is in flight is settled.
 
     Args:
         records: read as fast as the broker takes them, never more than `limits.in_flight_bytes` ahead.
         rate: records each second at most.
-        on_progress: called after each record with the counts so far.
+        on_progress: called after each record and while waiting, with the counts so far.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
+        StreamingError: the cluster refuses.
     """
-    topics.partitions(kafka, bootstrap, kafka.topic)  # an absent broker is told before anything is sent
-    report, begun = PushReport(), time.monotonic()
-    window = _Window(limits.in_flight_bytes)
-    with _quiet_logs():
-        producer = KafkaProducer(**_options(kafka, limits, bootstrap))
-        try:
-            for record in records:
-                _pace(report.sent, begun, rate)
-                _send(producer, kafka.topic, record, report, window)
+    if not topics.partitions(kafka, bootstrap, kafka.topic):  # tells of an absent broker, too
+        topics.create(kafka, bootstrap)
+    report, window = PushReport(), _Window(limits.in_flight_bytes)
+    with _quiet_logs(), _first_interrupt() as stop, _producer(kafka, limits, bootstrap) as producer:
+        begun = time.monotonic()
+        for record in records:
+            if isinstance(record, Unsent):
+                report.unsent += 1
+                report.fail(record.why)
+                continue
+            _pace(report.sent, begun, rate, stop)
+            while not stop.is_set() and not report.gave_up and not window.has_room(record.size):
                 on_progress(report)
-        except KeyboardInterrupt:
-            report.interrupted = True
-        finally:
-            _finish(producer, report, limits)
-    report.seconds = time.monotonic() - begun
+            if stop.is_set() or report.gave_up:
+                break
+            _send(producer, kafka.topic, record, report, window)
+            on_progress(report)
+        report.interrupted = stop.is_set()
+        _settle(producer, report, limits, on_progress)
+        report.seconds = time.monotonic() - begun
     on_progress(report)
     return report
 
@@ -126,28 +128,35 @@ class _Window:
         self._used = 0
         self._changed = threading.Condition()
 
-    def enter(self, size: int) -> None:
+    def has_room(self, size: int) -> bool:
+        """Whether so much more may be sent; waits a little where it may not."""
         with self._changed:
-            self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._size)
-            self._used += size
+            return self._changed.wait_for(
+                lambda: self._used == 0 or self._used + size <= self._size, _TURN_SECONDS
+            )
 
-    def leave(self, size: int) -> None:
+    def add(self, size: int) -> None:
+        """Note that so much was sent, or with a minus sign that it was settled."""
         with self._changed:
-            self._used -= size
-            self._changed.notify()
+            self._used += size
+            if size < 0:
+                self._changed.notify()
 
 
 def _send(producer: KafkaProducer, topic: str, record: Record, report: PushReport, window: _Window) -> None:
-    window.enter(record.size)
+    size, length = record.size + _RECORD_OVERHEAD, len(record.value or b"")
+    window.add(size)
     report.sent += 1
 
     def acknowledged(_: Any) -> None:
-        window.leave(record.size)
-        report.succeed(len(record.value or b""))
+        window.add(-size)
+        report.succeed(length)
 
     def failed(error: BaseException) -> None:
-        window.leave(record.size)
+        window.add(-size)
         report.fail(_why(error))
+        # Records behind one that was retried for so long would fare no better.
+        report.gave_up = report.gave_up or isinstance(error, KafkaTimeoutError)
 
     try:
         future = producer.send(topic, value=record.value, key=record.key, headers=list(record.headers))
@@ -158,53 +167,88 @@ def _send(producer: KafkaProducer, topic: str, record: Record, report: PushRepor
     future.add_errback(failed)
 
 
-def _finish(producer: KafkaProducer, report: PushReport, limits: Push) -> None:
-    """Wait for what is in flight; what the producer still holds at the end has failed."""
-    try:
-        producer.flush(timeout=limits.retry_seconds + 5)
-    except KafkaError as error:
-        report.first_error = report.first_error or _why(error)
-    producer.close(timeout=5)
-    lost = report.sent - report.acknowledged - report.failed
-    for _ in range(lost):
-        report.fail("no acknowledgement")
+def _settle(
+    producer: KafkaProducer,
+    report: PushReport,
+    limits: Push,
+    on_progress: Callable[[PushReport], None],
+) -> None:
+    """Wait for what is in flight; what has no answer by the end counts as failed."""
+    deadline = time.monotonic() + limits.retry_seconds + 5
+    while report.in_flight and time.monotonic() < deadline:
+        with suppress(KafkaError):  # a flush says only that some are still under way; the callbacks know
+            producer.flush(timeout=_TURN_SECONDS)
+        on_progress(report)
+    if report.in_flight:
+        report.fail("no acknowledgement", report.in_flight)
 
 
-def _options(kafka: Kafka, limits: Push, bootstrap: str) -> dict[str, Any]:
+@contextmanager
+def _producer(kafka: Kafka, limits: Push, bootstrap: str) -> Iterator[KafkaProducer]:
     patience = round(limits.retry_seconds * 1000)
-    return topics.connection(kafka, bootstrap) | {
+    request = min(30_000, max(1_000, patience // 2))
+    options = topics.connection(kafka, bootstrap) | {
         "acks": "all",
         "enable_idempotence": True,
         "compression_type": None,  # pictures are packed already
         "max_request_size": topics.RECORD_BYTES,
         "batch_size": _BATCH_BYTES,
         "linger_ms": _LINGER_MS,
-        "delivery_timeout_ms": patience,
+        "request_timeout_ms": request,
+        "delivery_timeout_ms": max(patience, request + _LINGER_MS),
         "max_block_ms": patience,
-        "request_timeout_ms": min(30_000, max(1_000, patience // 2)),
+        "metrics_enabled": False,
     }
+    try:
+        producer = KafkaProducer(**options)
+    except (KafkaTimeoutError, KafkaConnectionError) as error:
+        raise BrokerUnreachable(
+            f"the Kafka broker at {bootstrap} stopped answering: {_why(error)}"
+        ) from error
+    try:
+        yield producer
+    finally:
+        with suppress(KafkaError):  # all is settled, or an exception is on its way already
+            producer.close(timeout=1)
 
 
-def _pace(sent: int, begun: float, rate: float | None) -> None:
+@contextmanager
+def _first_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no record is half counted; a second one interrupts."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def note(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """kafka-python logs every retry; the report says what became of it."""
+    logger = logging.getLogger("kafka")
+    level = logger.level
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _pace(sent: int, begun: float, rate: float | None, stop: threading.Event) -> None:
     if rate is not None:
-        wait = begun + sent / rate - time.monotonic()
-        if wait > 0:
-            threading.Event().wait(wait)
+        stop.wait(max(0.0, begun + sent / rate - time.monotonic()))
 
 
 def _why(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-class _quiet_logs:  # noqa: N801  # used like a function
-    """kafka-python logs every retry; the report says what became of it."""
-
-    def __enter__(self) -> None:
-        logger = logging.getLogger("kafka")
-        self._level = logger.level
-        if not logging.getLogger().isEnabledFor(logging.DEBUG):
-            logger.setLevel(logging.CRITICAL)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("kafka").setLevel(self._level)

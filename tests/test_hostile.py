@@ -1,0 +1,105 @@
+"""Every hostile upload is rejected, for the reason it names."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from conf import settings as configuration
+from conf.settings import Settings
+from streaming.hostile import Hostile, Spoiler
+from streaming.items import Item
+from streaming.phones import Fleet
+from streaming.record import Upload
+from streaming.rows import row_of
+from streaming.rules import Rules
+from streaming.verdict import Reason, Verdict
+from tests import pictures
+
+COUNT = 140  # ten turns of each kind
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return configuration.load()
+
+
+@pytest.fixture(scope="module")
+def closed(settings: Settings) -> Settings:
+    labels = settings.labels.model_copy(update={"mode": "closed"})
+    return settings.model_copy(update={"labels": labels})
+
+
+def uploads(count: int) -> list[Upload]:
+    fleet = Fleet(5, "batch")
+    return [fleet.upload(n, Item("x.jpg", pictures.jpeg(seed=n), "cat")) for n in range(count)]
+
+
+def spoilt(settings: Settings, count: int) -> list[Hostile]:
+    spoiler, valid = Spoiler.of(settings), uploads(10)
+    return [spoiler.spoil(valid[number % len(valid)], number) for number in range(count)]
+
+
+def row(hostile: Hostile, rules: Rules) -> dict[str, Any]:
+    record = hostile.record
+    return row_of(
+        {
+            "topic": "images",
+            "partition": 0,
+            "offset": 0,
+            "timestamp": datetime.now(UTC),
+            "key": record.key,
+            "value": record.value,
+            "headers": [{"key": key, "value": value} for key, value in record.headers],
+        },
+        rules,
+    )
+
+
+def test_every_hostile_upload_is_rejected_for_the_reason_it_names(settings: Settings) -> None:
+    rules = Rules.of(settings)
+    for number, hostile in enumerate(spoilt(settings, COUNT)):
+        if hostile.reason is Reason.DUPLICATE_UPLOAD:
+            assert row(hostile, rules)["verdict"] == Verdict.ACCEPTED  # by itself; the ledger knows better
+        else:
+            found = row(hostile, rules)
+            assert found.get("reason") == hostile.reason, (number, found.get("detail"))
+
+
+def test_every_reason_that_data_can_provoke_comes_twice_in_sixty(settings: Settings) -> None:
+    needs_more_than_data = {Reason.DECODE_TIMEOUT, Reason.DECODER_CRASHED, Reason.UNKNOWN_LABEL}
+    flags = {"dark", "bright", "blurry", "low_information", "odd_aspect", "odd_size", "grayscale"}
+    provoked = {reason for reason in Reason if reason not in needs_more_than_data and reason not in flags}
+    counts = Counter(hostile.reason for hostile in spoilt(settings, 60))
+    assert set(counts) == provoked
+    assert min(counts.values()) >= 2
+
+
+def test_unknown_labels_come_only_where_labels_are_closed(closed: Settings) -> None:
+    known = Rules.of(closed)
+    unknown = [each for each in spoilt(closed, 60) if each.reason is Reason.UNKNOWN_LABEL]
+    assert len(unknown) >= 2
+    assert all(row(each, known)["reason"] == Reason.UNKNOWN_LABEL for each in unknown)
+
+
+def test_duplicate_has_id_and_device_of_the_upload_it_repeats(settings: Settings) -> None:
+    (upload,) = uploads(1)
+    spoiler = Spoiler.of(settings)
+    for number in range(60):
+        hostile = spoiler.spoil(upload, number)
+        repeats = dict(hostile.record.headers).get("ce_id") == upload.id.encode()
+        assert repeats == (hostile.reason is Reason.DUPLICATE_UPLOAD)
+        assert hostile.record.key == upload.key()
+
+
+def test_same_number_breaks_the_same_rule_in_the_same_way(settings: Settings) -> None:
+    first, second = spoilt(settings, 60), spoilt(settings, 60)
+    assert [each.reason for each in first] == [each.reason for each in second]
+    assert [each.record.value for each in first] == [each.record.value for each in second]
+
+
+def test_hostile_uploads_fit_through_the_broker(settings: Settings) -> None:
+    sizes = [hostile.record.size for hostile in spoilt(settings, 60)]
+    assert max(sizes) < 12 * 2**20
+    assert sorted(sizes)[50] < 300_000  # all but the too large ones are small
