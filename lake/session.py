@@ -101,6 +101,10 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
         "spark.hadoop.fs.s3a.path.style.access": str(s3.path_style).lower(),
         "spark.hadoop.fs.s3a.endpoint.region": s3.region,
         "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
+        # The default one asks for atomic renames through an interface that S3A does not have.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
     }
     if s3.endpoint:
         properties["spark.hadoop.fs.s3a.endpoint"] = s3.endpoint

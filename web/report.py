@@ -19,6 +19,7 @@ from web.specimen import specimen
 
 _PER_LABEL = 8
 _MISTAKES = 24
+_CANDIDATES = 4  # of each reason; the first that can be shown as a picture is
 
 
 @dataclass(frozen=True)
@@ -173,16 +174,21 @@ def _samples(rows: DataFrame) -> dict[str, list[Picture]]:
 
 def _refusals(rows: DataFrame) -> list[Refusal]:
     in_reason = Window.partitionBy("reason")
-    # The smallest payload is shown; the rest of its kind would look the same.
-    chosen = (
+    candidates = (
         rows.where("verdict = 'rejected'")
         .withColumn("count", f.count("*").over(in_reason))
-        .withColumn("nth", f.row_number().over(in_reason.orderBy("bytes", "offset")))
-        .where("nth = 1")
-        .orderBy(f.desc("count"), "reason")
+        .withColumn("nth", f.row_number().over(in_reason.orderBy("bytes", "partition", "offset")))
+        .where(f.col("nth") <= _CANDIDATES)
+        .orderBy(f.desc("count"), "reason", "nth")
         .select("reason", "count", "detail", "payload", "label", "device", "bytes")
     )
-    return [_refusal(row) for row in chosen.collect()]
+    chosen: dict[str, Refusal] = {}
+    for row in candidates.collect():
+        refusal = _refusal(row)
+        known = chosen.setdefault(row.reason, refusal)
+        if known.picture.jpeg is None and refusal.picture.jpeg is not None:
+            chosen[row.reason] = refusal
+    return list(chosen.values())
 
 
 def _refusal(row: Any) -> Refusal:
