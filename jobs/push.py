@@ -9,7 +9,7 @@ from streaming.orders import Order, batch_name
 
 if TYPE_CHECKING:
     from conf.settings import Settings
-    from streaming.producer import PushReport
+    from streaming.pushed import PushReport
 
 HOSTILE = 60
 _LABELS_SHOWN = 12

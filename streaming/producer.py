@@ -1,12 +1,10 @@
 """Sending uploads to Kafka so that what is acknowledged is safe and what is not is counted."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaProducer
@@ -15,62 +13,14 @@ from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from conf.settings import Kafka, Push
 from streaming import topics
 from streaming.errors import BrokerUnreachable
+from streaming.interrupts import first_interrupt
+from streaming.pushed import PushReport
 from streaming.wire import Record, Unsent
 
 _BATCH_BYTES = 1 << 19  # of one partition in one request; larger ones gained nothing
 _LINGER_MS = 10
 _RECORD_OVERHEAD = 4096  # what kafka-python keeps for a record beside its bytes
 _TURN_SECONDS = 0.2
-
-
-@dataclass
-class PushReport:
-    """What became of the records.
-
-    Args:
-        sent: handed to the producer.
-        acknowledged: written by all replicas the cluster asks for.
-        unsent: too large to be sent; these count as failed, too.
-        failed: sent and not acknowledged, or not sent.
-        bytes: of the acknowledged records' values.
-        seconds: from the first record to the last acknowledgement.
-        first_error: why the first failed one did.
-        interrupted: by Ctrl-C; the rest was not sent.
-        gave_up: the cluster was away for longer than records are retried; the rest was not sent.
-    """
-
-    sent: int = 0
-    unsent: int = 0
-    acknowledged: int = 0
-    failed: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    first_error: str | None = None
-    interrupted: bool = False
-    gave_up: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    @property
-    def images_per_second(self) -> float:
-        """Acknowledged records each second."""
-        return self.acknowledged / self.seconds if self.seconds else 0.0
-
-    @property
-    def in_flight(self) -> int:
-        """Records that are sent and neither acknowledged nor failed."""
-        return self.sent + self.unsent - self.acknowledged - self.failed
-
-    def succeed(self, size: int) -> None:
-        """Count an acknowledgement."""
-        with self._lock:
-            self.acknowledged += 1
-            self.bytes += size
-
-    def fail(self, why: str, count: int = 1) -> None:
-        """Count failures."""
-        with self._lock:
-            self.failed += count
-            self.first_error = self.first_error or why
 
 
 def push(
@@ -99,7 +49,7 @@ def push(
     if not topics.partitions(kafka, bootstrap, kafka.topic):  # tells of an absent broker, too
         topics.create(kafka, bootstrap)
     report, window = PushReport(), _Window(limits.in_flight_bytes)
-    with _quiet_logs(), _first_interrupt() as stop, _producer(kafka, limits, bootstrap) as producer:
+    with _quiet_logs(), first_interrupt() as stop, _producer(kafka, limits, bootstrap) as producer:
         begun = time.monotonic()
         for record in records:
             if isinstance(record, Unsent):
@@ -179,8 +129,7 @@ def _settle(
         with suppress(KafkaError):  # a flush says only that some are still under way; the callbacks know
             producer.flush(timeout=_TURN_SECONDS)
         on_progress(report)
-    if report.in_flight:
-        report.fail("no acknowledgement", report.in_flight)
+    report.finish()
 
 
 @contextmanager
@@ -208,27 +157,16 @@ def _producer(kafka: Kafka, limits: Push, bootstrap: str) -> Iterator[KafkaProdu
     try:
         yield producer
     finally:
-        with suppress(KafkaError):  # all is settled, or an exception is on its way already
-            producer.close(timeout=1)
+        _close(producer)
 
 
-@contextmanager
-def _first_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no record is half counted; a second one interrupts."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def note(*_: object) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
+def _close(producer: KafkaProducer) -> None:
     try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
+        producer.close(timeout=1)
+    except KafkaError:
+        # It stops at what cannot be flushed, and would try again at the interpreter's exit.
+        producer._sender.force_close()
+        producer._closed = True
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from streaming.errors import BadSource, BrokerUnreachable
 from streaming.items import Item
 from streaming.orders import Order
 from streaming.phones import Fleet
-from streaming.producer import PushReport, push
+from streaming.producer import push
+from streaming.pushed import PushReport
 from streaming.wire import Record, Unsent
 from tests import pictures
 from tests.conftest import Hub, comes_true
