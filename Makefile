@@ -35,8 +35,8 @@ lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/mypy tests
 	@$(BIN)/lint-imports
 
-bench: setup ## Measure the path beside a plain loop
-	@$(BIN)/python -m benchmarks.spine
+bench: setup ## Measure push and ingest beside a plain loop; SMALL= and PHOTOS= take zips of your own
+	@$(BIN)/python -m benchmarks.spine $(if $(SMALL),--small "$(SMALL)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 up: setup ## Start the embedded broker and make the topics
 	@$(BIN)/hub up

@@ -1,0 +1,1 @@
+"""Speed, as ratios between runs side by side in one go."""
