@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,104 +10,18 @@ from pathlib import Path
 import pytest
 from kafka.errors import KafkaTimeoutError
 
-from conf.errors import UsageError
 from conf.settings import Kafka, Settings
 from jobs import push as job
-from streaming import orders, producer, topics
-from streaming.errors import BadSource, BrokerUnreachable
-from streaming.items import Item
+from streaming import producer, topics
+from streaming.errors import BrokerUnreachable
 from streaming.orders import Order
-from streaming.phones import Fleet
 from streaming.producer import push
 from streaming.pushed import PushReport
 from streaming.wire import Record, Unsent
 from tests import pictures
-from tests.conftest import Hub, comes_true
+from tests.conftest import Hub
+from tests.sent import arrived, identity, made, records
 from tests.uploads import received
-
-
-def records(count: int, size: int = 1000, devices: int = 5) -> list[Record]:
-    fleet = Fleet(devices, "tests")
-    items = (Item(f"cat/{n}.jpg", os.urandom(size), "cat") for n in range(count))
-    return [Record.of(fleet.upload(number, item)) for number, item in enumerate(items)]
-
-
-def made(order: Order, settings: Settings) -> list[Record]:
-    return [record for record in orders.records(order, settings) if isinstance(record, Record)]
-
-
-def header(record: Record, name: str) -> str:
-    return (dict(record.headers)[name] or b"").decode()
-
-
-# What is made of a source: no broker needed.
-
-
-def test_uploads_of_an_order_carry_ids_devices_users_and_hashes(settings: Settings, tmp_path: Path) -> None:
-    for label in ("cat", "dog"):
-        (tmp_path / label).mkdir()
-        for n in range(10):
-            (tmp_path / label / f"{n}.jpg").write_bytes(pictures.jpeg(seed=n))
-    order = Order(str(tmp_path), "batch 7", devices=3, repeat=2)
-    sent = made(order, settings)
-    assert len(sent) == 40
-    assert len({header(record, "ce_id") for record in sent}) == 40
-    assert [record.key for record in sent[:4]] == [b"phone-001", b"phone-002", b"phone-003", b"phone-001"]
-    assert {header(record, "ce_source") for record in sent} == {f"/devices/phone-00{n}" for n in (1, 2, 3)}
-    assert {header(record, "ce_batch") for record in sent} == {"batch 7"}
-    assert order.labels == {"cat": 20, "dog": 20}
-    assert [record.value for record in sent[:20]] == [record.value for record in sent[20:]]
-
-
-def test_each_device_has_one_user(settings: Settings) -> None:
-    sent = made(Order("digits", "b", limit=60), settings)
-    users = {(record.key, header(record, "ce_user")) for record in sent}
-    assert len(users) == len({record.key for record in sent}) == 25
-
-
-def test_same_order_gives_the_same_pictures_to_the_same_devices(settings: Settings) -> None:
-    first, second = (made(Order("digits", "b", limit=40, hostile=14), settings) for _ in range(2))
-    assert [(r.key, r.value) for r in first] == [(r.key, r.value) for r in second]
-
-
-def test_hostile_uploads_are_mixed_in_and_counted(settings: Settings) -> None:
-    order = Order("digits", "b", hostile=30, limit=400)
-    sent = made(order, settings)
-    assert len(sent) == 430
-    assert order.expected.total() == 30
-    values = [len(record.value or b"") for record in sent]
-    first_twenty = made(Order("digits", "b", limit=20), settings)
-    assert [record.value for record in sent[:20]] == [record.value for record in first_twenty]
-    assert values.index(0) < 100  # an empty one comes early, not all at the end
-
-
-def test_picture_above_the_inline_limit_is_not_sent_but_told(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "cat").mkdir()
-    (tmp_path / "cat" / "large.jpg").write_bytes(bytes(settings.push.inline_limit + 1))
-    (tmp_path / "cat" / "small.jpg").write_bytes(pictures.jpeg())
-    unsent, sent = orders.records(Order(str(tmp_path), "b"), settings)
-    assert isinstance(unsent, Unsent)
-    assert unsent.why.startswith("cat/large.jpg: 10,485,761 bytes, at most 10,485,760")
-    assert isinstance(sent, Record)
-
-
-def test_bad_source_is_told_before_anything_is_sent(settings: Settings) -> None:
-    with pytest.raises(BadSource):
-        orders.records(Order("no/such/folder", "b"), settings)
-
-
-@pytest.mark.parametrize("batch", ["", "two\nlines", "x" * 200])
-def test_batch_name_that_every_upload_would_be_rejected_for_is_refused(batch: str) -> None:
-    with pytest.raises(UsageError, match="--batch"):
-        Order("digits", batch)
-
-
-@pytest.mark.parametrize("source", ["digits", "a/b.tar.gz", "a/b/", ".", "/", "x\ny", "ü" * 200])
-def test_default_batch_name_is_allowed(source: str) -> None:
-    assert Order(source, orders.batch_name(source)).batch
-
-
-# With the broker of the test run.
 
 
 @pytest.mark.services
@@ -117,7 +30,7 @@ def test_everything_acknowledged_arrives_byte_for_byte(kafka: Kafka, settings: S
     report = push(kafka, settings.push, kafka.bootstrap, sent)
     assert (report.sent, report.acknowledged, report.failed) == (328, 328, 0)
     assert report.bytes == sum(len(record.value or b"") for record in sent)
-    assert _arrived(kafka) == Counter(map(_identity, sent))
+    assert arrived(kafka) == Counter(map(identity, sent))
 
 
 @pytest.mark.services
@@ -284,86 +197,3 @@ def test_command_without_a_broker_is_one_line(hub: Hub) -> None:
     assert done.status == 1
     assert "no Kafka broker answers at 127.0.0.1:9" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-# Faults.
-
-
-@pytest.mark.faults
-@pytest.mark.services
-def test_broker_stopped_in_mid_push_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
-    """The broker is stopped while uploads are in flight, stays away for a while, and comes back."""
-    from local import broker
-
-    own = settings.model_copy(update={"broker": settings.broker.model_copy(update={"dir": tmp_path / "own"})})
-    broker.up(own)
-    try:
-        bootstrap = broker.address(own)
-        kafka = own.kafka.model_copy(update={"bootstrap": bootstrap})
-        topics.create(kafka, bootstrap)
-        sent = records(6000, 5000)
-        reports: list[PushReport] = []
-        seen: list[PushReport] = []
-        pushing = threading.Thread(
-            target=lambda: reports.append(
-                push(kafka, own.push, bootstrap, sent, rate=1000, on_progress=lambda r: seen.append(r))
-            )
-        )
-        pushing.start()
-        assert comes_true(lambda: bool(seen) and seen[0].acknowledged > 1000)
-        broker.down(own)
-        away = seen[0].acknowledged
-        assert comes_true(lambda: seen[0].sent > away + 500)
-        assert broker.up(own).bootstrap == bootstrap
-        pushing.join(timeout=90)
-        (report,) = reports
-        assert away < 6000
-        assert (report.sent, report.acknowledged, report.failed) == (6000, 6000, 0)
-        assert _arrived(kafka) == Counter(map(_identity, sent))
-    finally:
-        broker.down(own)
-
-
-@pytest.mark.faults
-@pytest.mark.services
-def test_broker_that_stays_away_fails_what_is_not_acknowledged(settings: Settings, tmp_path: Path) -> None:
-    from local import broker
-
-    own = settings.model_copy(
-        update={
-            "broker": settings.broker.model_copy(update={"dir": tmp_path / "own"}),
-            "push": settings.push.model_copy(update={"retry_seconds": 6.0}),
-        }
-    )
-    broker.up(own)
-    try:
-        bootstrap = broker.address(own)
-        kafka = own.kafka.model_copy(update={"bootstrap": bootstrap})
-        topics.create(kafka, bootstrap)
-
-        def stopped_half_way() -> Iterator[Record]:
-            for number, record in enumerate(records(100_000, 100)):
-                if number == 2000:
-                    broker.down(own)
-                yield record
-
-        begun = time.monotonic()
-        report = push(kafka, own.push, bootstrap, stopped_half_way(), rate=2000)
-        assert time.monotonic() - begun < 60
-        assert report.gave_up
-        assert report.sent == report.acknowledged + report.failed < 100_000
-        assert report.first_error
-        broker.up(own)
-        arrived = Counter(each.key for each in received(kafka, kafka.topic))
-        assert arrived.total() >= report.acknowledged
-        assert max(Counter(dict(r.headers)["ce_id"] for r in received(kafka, kafka.topic)).values()) == 1
-    finally:
-        broker.down(own)
-
-
-def _identity(record: Record) -> tuple[object, ...]:
-    return record.key, record.value, tuple(record.headers)
-
-
-def _arrived(kafka: Kafka) -> Counter[tuple[object, ...]]:
-    return Counter((r.key, r.value, tuple(r.headers)) for r in received(kafka, kafka.topic))

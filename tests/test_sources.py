@@ -1,86 +1,21 @@
-"""Folders and archives: what is read, how it is labelled, and what hostile archives are refused for."""
+"""Folders and archives: what is read, how it is labelled, what is a bad source."""
 
-import bz2
 import gzip
-import io
 import os
-import struct
-import tarfile
-import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 
-from conf import settings as configuration
 from conf.errors import UsageError
-from conf.settings import Push
 from streaming.errors import BadSource
-from streaming.items import Item, Labelling, Skipped
-from streaming.sources import open_source
-from tests import pictures
-
-PICTURE = pictures.jpeg(40, 40)
-LIMIT = 1 << 21
-
-
-@pytest.fixture(scope="module")
-def limits() -> Push:
-    return configuration.load().push.model_copy(update={"member_limit": LIMIT, "ratio_limit": 50})
-
-
-Read = Callable[..., tuple[list[Item], Skipped]]
-
-
-@pytest.fixture
-def read(limits: Push) -> Read:
-    def everything(path: Path, pattern: str | None = None) -> tuple[list[Item], Skipped]:
-        skipped = Skipped()
-        return list(open_source(str(path), Labelling.by(pattern), limits).items(skipped)), skipped
-
-    return everything
-
-
-def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def tarred(path: Path, members: Mapping[str, bytes | tarfile.TarInfo], mode: Any = "w") -> Path:
-    with tarfile.open(path, mode) as archive:
-        for name, content in members.items():
-            if isinstance(content, tarfile.TarInfo):
-                archive.addfile(content)
-            else:
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def foldered(path: Path, members: Mapping[str, bytes]) -> Path:
-    for name, content in members.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-MAKERS: dict[str, Callable[..., Path]] = {
-    "folder": foldered,
-    "zip": zipped,
-    "tar": tarred,
-    "tar.gz": lambda path, members: tarred(path, members, "w:gz"),
-    "tar.bz2": lambda path, members: tarred(path, members, "w:bz2"),
-    "tar.xz": lambda path, members: tarred(path, members, "w:xz"),
-}
+from streaming.items import Labelling
+from tests.archives import MAKERS, PICTURE, foldered, read, tarred, zipped
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_pictures_are_read_with_labels_of_their_folders(kind: str, tmp_path: Path, read: Read) -> None:
+def test_pictures_are_read_with_labels_of_their_folders(kind: str, tmp_path: Path) -> None:
     members = {"train/cat/1.jpg": PICTURE, "train/Gelbe Rübe/2.JPEG": b"broken", "猫/3.png": b""}
     source = MAKERS[kind](tmp_path / f"source.{kind}", members | {"cat/README.md": b"text"})
     items, skipped = read(source)
@@ -94,7 +29,7 @@ def test_pictures_are_read_with_labels_of_their_folders(kind: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_label_pattern_is_searched_in_the_file_name(kind: str, tmp_path: Path, read: Read) -> None:
+def test_label_pattern_is_searched_in_the_file_name(kind: str, tmp_path: Path) -> None:
     members = {"n01440764_tench.JPEG": PICTURE, "below/n02085620_Chihuahua.JPEG": PICTURE, "x.jpg": PICTURE}
     source = MAKERS[kind](tmp_path / "source", members)
     items, _ = read(source, r"n\d+_(?P<label>.+)\.JPEG")
@@ -106,9 +41,7 @@ def test_label_pattern_is_searched_in_the_file_name(kind: str, tmp_path: Path, r
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_hidden_files_and_files_that_are_no_pictures_are_counted(
-    kind: str, tmp_path: Path, read: Read
-) -> None:
+def test_hidden_files_and_files_that_are_no_pictures_are_counted(kind: str, tmp_path: Path) -> None:
     members = {
         "cat/1.jpg": PICTURE,
         "cat/.DS_Store": b"x",
@@ -126,12 +59,12 @@ def test_hidden_files_and_files_that_are_no_pictures_are_counted(
     }
 
 
-def test_picture_right_in_a_folder_has_the_folder_as_label(tmp_path: Path, read: Read) -> None:
+def test_picture_right_in_a_folder_has_the_folder_as_label(tmp_path: Path) -> None:
     (item,), _ = read(foldered(tmp_path / "cat", {"1.jpg": PICTURE}))
     assert item.label == "cat"
 
 
-def test_links_that_lead_out_of_a_folder_are_not_followed(tmp_path: Path, read: Read) -> None:
+def test_links_that_lead_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     secret = foldered(tmp_path / "secret", {"s.jpg": b"secret"})
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE})
     (folder / "cat" / "2.jpg").symlink_to(secret / "s.jpg")
@@ -142,7 +75,7 @@ def test_links_that_lead_out_of_a_folder_are_not_followed(tmp_path: Path, read: 
     assert skipped.counts == {"link that leads out of the folder": 1}
 
 
-def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path, read: Read) -> None:
+def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     place = os.fsencode(folder) + b"/k\xe4fer"
@@ -152,233 +85,11 @@ def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path, read: Read
     assert (item.name, item.label) == ("k\N{REPLACEMENT CHARACTER}fer/1.jpg", "k\N{REPLACEMENT CHARACTER}fer")
 
 
-def test_too_large_file_in_a_folder_is_not_read(tmp_path: Path, read: Read) -> None:
+def test_too_large_file_in_a_folder_is_not_read(tmp_path: Path) -> None:
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE})
     with (folder / "cat" / "2.jpg").open("wb") as sparse:
         sparse.truncate(1 << 40)
     assert read(folder)[1].counts == {"too large to be read": 1}
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_is_read_one_member_at_a_time(
-    kind: str, tmp_path: Path, limits: Push, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    members = {f"cat/{n}.jpg": os.urandom(200_000) for n in range(20)}
-    path = MAKERS[kind](tmp_path / "archive", members)
-    taken = 0
-    original = Path.open
-
-    def opened(self: Path, mode: str = "r", *rest: Any, **options: Any) -> IO[Any]:
-        file = original(self, mode, *rest, **options)
-        return _Metered(file) if self == path else file
-
-    class _Metered(io.BufferedReader):
-        def __init__(self, file: Any) -> None:
-            super().__init__(file.detach())
-
-        def read(self, size: int | None = -1, /) -> bytes:
-            nonlocal taken
-            content = super().read(size)
-            taken += len(content)
-            return content
-
-    monkeypatch.setattr(Path, "open", opened)
-    source = open_source(str(path), Labelling(), limits)
-    assert taken < 600_000  # the first member, and what tells a zip or a tar
-    items = source.items(Skipped())
-    for _ in range(3):
-        next(items)
-    assert taken < 1_700_000
-    assert sum(1 for _ in items) == 17
-    assert taken > 4_000_000
-    assert [file.name for file in tmp_path.iterdir()] == ["archive"]
-
-
-# Each of these holds one good picture before the bad member and one after it.
-
-
-@pytest.mark.parametrize(
-    "name", ["../../etc/cat/x.jpg", "/etc/cat/x.jpg", "C:/cat/x.jpg", "a/../../cat/x.jpg"]
-)
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_member_whose_path_escapes_is_skipped(kind: str, name: str, tmp_path: Path, read: Read) -> None:
-    members = {"cat/1.jpg": PICTURE, name: PICTURE, "cat/2.jpg": PICTURE}
-    items, skipped = read(MAKERS[kind](tmp_path / "archive", members))
-    assert [item.name for item in items] == ["cat/1.jpg", "cat/2.jpg"]
-    assert skipped.counts == {"path that escapes": 1}
-    assert name in str(skipped)
-
-
-@pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
-)
-def test_links_and_devices_in_a_tar_are_skipped(kind: bytes, tmp_path: Path, read: Read) -> None:
-    bad = tarfile.TarInfo("cat/x.jpg")
-    bad.type, bad.linkname = kind, "/etc/passwd"
-    members: dict[str, bytes | tarfile.TarInfo] = {"cat/1.jpg": PICTURE, "x": bad, "cat/2.jpg": PICTURE}
-    items, skipped = read(tarred(tmp_path / "archive.tar", members))
-    assert [item.name for item in items] == ["cat/1.jpg", "cat/2.jpg"]
-    assert skipped.counts == {"link or device": 1}
-
-
-def test_link_in_a_zip_is_skipped(tmp_path: Path, read: Read) -> None:
-    link = zipfile.ZipInfo("cat/x.jpg")
-    link.create_system, link.external_attr = 3, 0o120777 << 16
-    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
-        archive.writestr("cat/1.jpg", PICTURE)
-        archive.writestr(link, "/etc/passwd")
-    assert read(tmp_path / "archive.zip")[1].counts == {"link or device": 1}
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
-def test_member_over_the_size_limit_is_skipped(kind: str, tmp_path: Path, read: Read) -> None:
-    members = {"cat/1.jpg": PICTURE, "cat/x.jpg": os.urandom(LIMIT + 1), "cat/2.jpg": PICTURE}
-    items, skipped = read(MAKERS[kind](tmp_path / "archive", members))
-    assert [item.name for item in items] == ["cat/1.jpg", "cat/2.jpg"]
-    assert skipped.counts == {"member that explodes": 1}
-
-
-def test_zip_member_over_the_ratio_limit_is_skipped(tmp_path: Path, read: Read) -> None:
-    members = {"cat/1.jpg": PICTURE, "cat/x.jpg": bytes(LIMIT - 1), "cat/2.jpg": PICTURE}
-    items, skipped = read(zipped(tmp_path / "archive.zip", members))
-    assert len(items) == 2
-    assert skipped.counts == {"member that explodes": 1}
-
-
-@pytest.mark.parametrize("claim", [1, 1000, LIMIT - 1])
-def test_zip_member_whose_header_lies_about_its_size_is_skipped(
-    claim: int, tmp_path: Path, read: Read
-) -> None:
-    """Packed it has 20 kB and unpacks to 20 MB, whatever the header claims."""
-    bomb = bytes(20_000_000)
-    path = zipped(tmp_path / "archive.zip", {"cat/1.jpg": PICTURE, "cat/x.jpg": bomb, "cat/2.jpg": PICTURE})
-    content = path.read_bytes().replace(struct.pack("<I", len(bomb)), struct.pack("<I", claim))
-    path.write_bytes(content)
-    items, skipped = read(path)
-    assert [item.name for item in items] == ["cat/1.jpg", "cat/2.jpg"]
-    assert sum(skipped.counts.values()) == 1
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_zip_methods_that_unpack_without_a_bound_are_not_taken(
-    method: int, tmp_path: Path, read: Read
-) -> None:
-    path = zipped(tmp_path / "archive.zip", {"cat/x.jpg": bytes(1000)}, method)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("cat/1.jpg", PICTURE)
-    items, skipped = read(path)
-    assert len(items) == 1
-    assert skipped.counts == {"member neither stored nor deflated": 1}
-
-
-def test_encrypted_member_is_skipped(tmp_path: Path, read: Read) -> None:
-    path = zipped(tmp_path / "archive.zip", {"cat/x.jpg": PICTURE, "cat/2.jpg": PICTURE})
-    content = bytearray(path.read_bytes())
-    for magic, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        content[content.index(magic) + flags] |= 1
-    path.write_bytes(content)
-    items, skipped = read(path)
-    assert [item.name for item in items] == ["cat/2.jpg"]
-    assert skipped.counts == {"encrypted member": 1}
-
-
-def test_damaged_zip_member_is_skipped(tmp_path: Path, read: Read) -> None:
-    path = zipped(
-        tmp_path / "archive.zip", {"cat/1.jpg": PICTURE, "cat/x.jpg": b"spoilt" * 50, "cat/2.jpg": PICTURE},
-        zipfile.ZIP_STORED,
-    )  # fmt: skip
-    path.write_bytes(path.read_bytes().replace(b"spoiltspoilt", b"spoilTspoilt", 1))
-    items, skipped = read(path)
-    assert [item.name for item in items] == ["cat/1.jpg", "cat/2.jpg"]
-    assert skipped.counts == {"damaged member": 1}
-
-
-def test_tar_stream_that_explodes_is_left_in_time(tmp_path: Path, read: Read) -> None:
-    """One gigabyte of zeros packs to a megabyte; none of it is a picture, yet skipping it unpacks it."""
-    inner = io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w") as archive:
-        member = tarfile.TarInfo("cat/1.jpg")
-        member.size = len(PICTURE)
-        archive.addfile(member, io.BytesIO(PICTURE))
-        bomb = tarfile.TarInfo("cat/bomb.txt")
-        bomb.size = 1 << 30
-        header = bomb.tobuf()
-    begin = inner.getvalue()[: 512 + -(-len(PICTURE) // 512) * 512]
-    path = tmp_path / "archive.tar.bz2"
-    packer = bz2.BZ2Compressor(1)
-    with path.open("wb") as file:
-        file.write(packer.compress(begin + header))
-        for _ in range(40):
-            file.write(packer.compress(bytes(1 << 20)))
-        file.write(packer.flush())
-    items, skipped = read(path)
-    assert [item.name for item in items] == ["cat/1.jpg"]
-    assert skipped.counts == {"no picture by its ending": 1, "rest of an archive that explodes": 1}
-
-
-def test_tar_with_a_gigantic_extended_header_is_left(tmp_path: Path, read: Read) -> None:
-    path = tarred(tmp_path / "archive.tar", {"cat/1.jpg": PICTURE})
-    long_name = tarfile.TarInfo("././@LongLink")
-    long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, 1 << 32
-    used = 512 + -(-len(PICTURE) // 512) * 512
-    path.write_bytes(path.read_bytes()[:used] + long_name.tobuf() + bytes(1 << 16))
-    items, skipped = read(path)
-    assert len(items) == 1
-    assert skipped.counts == {"rest of an archive that explodes": 1}
-
-
-def test_tar_header_that_points_backwards_does_not_loop(tmp_path: Path, read: Read) -> None:
-    path = tarred(tmp_path / "archive.tar", {"cat/1.jpg": PICTURE})
-    used = 512 + -(-len(PICTURE) // 512) * 512
-    header = bytearray(tarfile.TarInfo("cat/x.jpg").tobuf())
-    header[124:136] = b"\xff" * 10 + b"\xfc\x00"  # -1024 in base 256
-    header[148:156] = b"        "
-    header[148:156] = f"{sum(header):06o}\0 ".encode()
-    path.write_bytes(path.read_bytes()[:used] + bytes(header) + bytes(1024))
-    items, skipped = read(path)
-    assert len(items) == 1
-    assert sum(skipped.counts.values()) >= 1
-
-
-@pytest.mark.parametrize("damage", ["cut", "header"])
-def test_rest_of_a_damaged_tar_is_reported(damage: str, tmp_path: Path, read: Read) -> None:
-    members = {f"cat/{n}.jpg": os.urandom(3000) for n in range(3)}
-    path = tarred(tmp_path / "archive.tar", members)
-    content = bytearray(path.read_bytes())
-    second = 512 + 3072
-    if damage == "cut":
-        del content[second + 512 + 100 :]
-    else:
-        content[second : second + 512] = os.urandom(512)
-    path.write_bytes(content)
-    items, skipped = read(path)
-    assert [item.name for item in items] == ["cat/0.jpg"]
-    assert skipped.counts == {"rest of a damaged archive": 1}
-
-
-def test_zip_with_an_absurd_directory_is_refused(tmp_path: Path, read: Read) -> None:
-    path = zipped(tmp_path / "archive.zip", {"cat/1.jpg": PICTURE})
-    content = bytearray(path.read_bytes())
-    content[-10:-6] = struct.pack("<I", (1 << 27) + 1)
-    path.write_bytes(content)
-    with pytest.raises(BadSource, match="its directory has"):
-        read(path)
-
-
-def test_utf8_names_without_the_flag_are_understood(tmp_path: Path, read: Read) -> None:
-    path = zipped(tmp_path / "archive.zip", {"猫/1.jpg": PICTURE})
-    content = bytearray(path.read_bytes())
-    for magic, flags in ((b"PK\3\4", 7), (b"PK\1\2", 9)):
-        content[content.index(magic) + flags] &= ~0x08
-    path.write_bytes(content)
-    assert read(path)[0][0].label == "猫"
-
-
-def test_backslashes_of_windows_archivers_part_a_path(tmp_path: Path, read: Read) -> None:
-    path = zipped(tmp_path / "archive.zip", {"train\\cat\\1.jpg": PICTURE, "..\\cat\\2.jpg": PICTURE})
-    items, skipped = read(path)
-    assert [item.label for item in items] == ["cat"]
-    assert skipped.counts == {"path that escapes": 1}
 
 
 @pytest.mark.parametrize(
@@ -401,9 +112,7 @@ def test_backslashes_of_windows_archivers_part_a_path(tmp_path: Path, read: Read
         (lambda p: zipped(p / "a.zip", {"x.jpg": PICTURE}), "no picture shows a label, 'x.jpg' for one"),
     ],
 )
-def test_bad_source_is_told_in_one_line(
-    make: Callable[[Path], Path], message: str, tmp_path: Path, read: Read
-) -> None:
+def test_bad_source_is_told_in_one_line(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
     path = make(tmp_path)
     with pytest.raises(BadSource, match=message) as caught:
         read(path)
@@ -411,12 +120,12 @@ def test_bad_source_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_empty_folder_is_a_bad_source(tmp_path: Path, read: Read) -> None:
+def test_empty_folder_is_a_bad_source(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="it is empty"):
         read(tmp_path)
 
 
-def test_pipe_is_a_bad_source(tmp_path: Path, read: Read) -> None:
+def test_pipe_is_a_bad_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadSource, match="neither a folder nor a file"):
         read(tmp_path / "pipe")
@@ -430,12 +139,12 @@ def test_bad_label_pattern_is_a_usage_error(pattern: str, message: str) -> None:
         Labelling.by(pattern)
 
 
-def test_pattern_that_never_matches_is_a_bad_source(tmp_path: Path, read: Read) -> None:
+def test_pattern_that_never_matches_is_a_bad_source(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="no picture shows a label"):
         read(foldered(tmp_path / "in", {"cat/1.jpg": PICTURE}), r"n\d+_(?P<label>.+)")
 
 
-def test_real_photographs_are_labelled_by_their_names(shared_data: Path, read: Read) -> None:
+def test_real_photographs_are_labelled_by_their_names(shared_data: Path) -> None:
     items, skipped = read(shared_data / "photos-mini.zip", r"n\d+_(?P<label>.+)\.JPEG")
     assert len(items) == 200
     assert not skipped.counts
