@@ -142,7 +142,7 @@ def _cause(record: Record, error: str) -> str:
 def _first_error(error: str) -> str:
     """The line that names the exception, of Spark's report on a failed job."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    named = (line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line))
+    named = (line.lstrip(": ") for line in lines if re.match(r"[:\s]*[\w.]*(Error|Exception)\b", line))
     return next(named, lines[0] if lines else "no cause given")
 
 
@@ -198,7 +198,7 @@ def _end_jobs(context: SparkContext, before: set[int], patience: float) -> None:
 def _tensorflowonspark() -> Any:
     """TensorFlowOnSpark without TensorFlow, which its `compat` would import on the driver for nothing."""
     name = "tensorflowonspark.compat"
-    logging.getLogger("tensorflowonspark").setLevel(logging.ERROR)
+    logging.getLogger("tensorflowonspark").setLevel(logging.CRITICAL)  # causes are told by the workers
     if name not in sys.modules:
         import tensorflowonspark
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import UnidentifiedImageError
 from pyspark.sql import SparkSession
 
 from conf.errors import UsageError
@@ -152,6 +153,8 @@ def picture(file: str, side: int) -> Any:
     """
     try:
         return inputs.square(Path(file).read_bytes(), side)
+    except UnidentifiedImageError:
+        raise UnreadablePicture("cannot read the picture: its format is not known") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         cause = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(f"cannot read the picture: {cause.replace(file, 'file')}") from None

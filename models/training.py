@@ -27,6 +27,9 @@ class Context(Protocol):
 
 def main(task: WorkerTask, context: Context) -> None:
     """Train, report, and leave the artifacts that need TensorFlow (the first worker does)."""
+    # TensorFlowOnSpark has started a queue server, a child that nothing here uses. It holds this process's
+    # socket to Spark open, so that Spark would not notice if this process were killed.
+    context.mgr.shutdown()
     with Reporter(task.address, task.authkey) as reporter:
         try:
             configure(task)
@@ -36,9 +39,6 @@ def main(task: WorkerTask, context: Context) -> None:
         except Exception as error:
             reporter.send(Failed(context.executor_id, _line(error), _is_lost_peer(error)))
             raise
-        finally:
-            # TensorFlowOnSpark leaves its queue server running; nothing is fed through it here.
-            context.mgr.shutdown()
 
 
 def configure(task: WorkerTask) -> None:
@@ -191,8 +191,11 @@ def _log(logs: Any, ended: EpochEnded) -> None:
 
 
 def _line(error: BaseException) -> str:
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message[:500]}" if message else type(error).__name__
+    """Type and message in one line, without the Python stack that TensorFlow puts into its messages."""
+    noise = ("File ", "Graph execution error", "Detected at node", "[[{{node", "Traceback")
+    lines = (line.strip() for line in str(error).splitlines())
+    message = " ".join(line for line in lines if line and not line.startswith(noise))
+    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
 
 
 def _is_lost_peer(error: BaseException) -> bool:
