@@ -37,8 +37,9 @@ class Digits:
         from sklearn.datasets import load_digits
 
         scans = load_digits()
+        phones = [_Phone.of(number, self.seed) for number in range(min(self.devices, len(scans.images)))]
         for number, (scan, digit) in enumerate(zip(scans.images, scans.target, strict=True)):
-            phone = _Phone.of(number % self.devices, self.seed)
+            phone = phones[number % len(phones)]
             rng = np.random.default_rng([self.seed, number])
             yield Item(f"{digit}/{number:04d}.jpg", _photograph(scan, phone, rng), str(digit))
 
@@ -71,12 +72,17 @@ class _Phone:
 
 def _photograph(scan: NDArray[np.float64], phone: _Phone, rng: np.random.Generator) -> bytes:
     width, height = (int(side) for side in rng.integers(96, 161, 2))
-    ink = _projected(scan, width, height, rng)[:, :, np.newaxis]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    light = 1 + phone.light[0] * (x / width - 0.5) + phone.light[1] * (y / height - 0.5)
-    picture = (phone.paper * (1 - ink) + phone.ink * ink) * light[:, :, np.newaxis]
-    picture += rng.standard_normal((height, width, 1), np.float32) * phone.noise
-    upright = picture.clip(0, 255).astype(np.uint8)
+    ink = _projected(scan, width, height, rng)
+    across = phone.light[0] * (np.arange(width, dtype=np.float32) / width - 0.5)
+    down = phone.light[1] * (np.arange(height, dtype=np.float32) / height - 0.5)
+    light = 1 + down[:, np.newaxis] + across
+    noise = rng.standard_normal((height, width), np.float32) * np.float32(phone.noise)
+    # Plane by plane: numpy is slow where the innermost axis has three values.
+    planes = [
+        np.clip((paper + (pen - paper) * ink) * light + noise, 0, 255).astype(np.uint8)
+        for paper, pen in zip(phone.paper, phone.ink, strict=True)
+    ]
+    upright = cv2.merge(planes)
     stored = np.ascontiguousarray(np.rot90(upright, _QUARTER_TURNS[phone.orientation]))
     buffer = io.BytesIO()
     Image.fromarray(stored).save(buffer, "JPEG", quality=phone.quality, exif=_exif(phone, rng))
