@@ -48,6 +48,8 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
         _step(1, f"push {source} and {_HOSTILE} broken uploads to Kafka at {bootstrap}")
         pushed = push.push(settings, bootstrap, order)
         say(push.summary(order, pushed))
+        if pushed.interrupted:
+            raise KeyboardInterrupt
         accepted, rejected, organized = _ingested(settings, bootstrap, order.batch)
     trained, report, answer = _trained(settings, order.batch, organized, workers, epochs)
     seconds = time.monotonic() - begun
@@ -61,7 +63,7 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
         "seconds": round(seconds, 1),
         "report": str(report),
     }
-    return results, _summary(results, trained, answer), 1 if pushed.failed else 0
+    return results, _summary(results, trained, answer), push.status(pushed)
 
 
 def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, int, Organized]":
