@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _HOSTILE = 60
 _WORKERS = 2
 _IMAGES = 150_000  # that a demo trains on, all epochs together
-_MOST_EPOCHS = 30
+_MOST_EPOCHS = 18
 _FEWEST_EPOCHS = 3
 _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FROM samples GROUP BY label"
 
@@ -31,7 +31,7 @@ _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FRO
 )
 @click.option("--label-pattern", metavar="REGEX", help="Its group `label`, in the file name, is the label.")
 @click.option("--workers", type=click.IntRange(min=1), default=_WORKERS, help="TensorFlow workers (2).")
-@click.option("--epochs", type=click.IntRange(min=1), help="3 to 30 by the number of pictures, if not given.")
+@click.option("--epochs", type=click.IntRange(min=1), help="3 to 18 by the number of pictures, if not given.")
 def main(archive: str, label_pattern: str | None, workers: int, epochs: int | None) -> Outcome:
     """Push, ingest, organize, train, evaluate and report, with broken uploads mixed in."""
     from conf import settings as configuration
