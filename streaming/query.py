@@ -122,6 +122,8 @@ class Ingestion:
 
     def _prepared(self) -> UploadIndex:
         tables.create(self.spark, self.settings.lake)
+        records = str(self.settings.ingest.arrow_records)
+        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
         ledger_id = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
         index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
         return ledger.index_of(self.spark, self.settings.lake, index)
@@ -169,6 +171,10 @@ class Ingestion:
             .option("includeHeaders", True)
             .option("startingOffsets", self._starting_offsets())
             .option("maxOffsetsPerTrigger", self.settings.ingest.batch_records)
+            # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
+            .option("minPartitions", 2 * self.spark.sparkContext.defaultParallelism)
+            # At the end of the topic a fetch waits for more; the next task's would queue behind it for 0.5 s.
+            .option("kafka.fetch.max.wait.ms", 10)
             .option("failOnDataLoss", True)
             .load()
         )

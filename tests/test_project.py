@@ -36,7 +36,7 @@ def test_nothing_but_the_packages_is_installed() -> None:
 def test_make_help_lists_every_target() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
-    lines = _printed("make", "help").splitlines()
+    lines = _printed("make", "--no-print-directory", "help").splitlines()
     assert [line.split()[1] for line in lines] == phony.group(1).split()
     assert all(len(line.split(maxsplit=2)) == 3 for line in lines), "a target lacks its line"
 
