@@ -1,6 +1,7 @@
 """Delta tables of the lake: made where missing, read, and changed by key."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -18,27 +19,32 @@ _STATISTICS = {
 
 
 def create(spark: SparkSession, lake: Lake) -> None:
-    """Make every table that is not there yet.
+    """Make every table that is not there yet, side by side.
 
     Raises:
         StorageError: the lake's root cannot be written.
     """
-    for table, schema in SCHEMAS.items():
-        builder = (
-            DeltaTable.createIfNotExists(spark)
-            .location(lake.at(table))
-            .addColumns(schema)
-            .property("delta.enableDeletionVectors", "false")
-        )
-        if table in _STATISTICS:
-            builder = builder.property("delta.dataSkippingStatsColumns", _STATISTICS[table])
-        try:
-            builder.execute()
-        except PySparkException as error:
-            raise StorageError(
-                f"cannot make the tables in {lake.root}: {first_line(error)}; "
-                "set HUB__LAKE__ROOT to a place this user may write"
-            ) from None
+    missing = [table for table in SCHEMAS if not exists(spark, lake, table)]
+    try:
+        with ThreadPoolExecutor(max_workers=len(SCHEMAS)) as pool:
+            list(pool.map(lambda table: _create(spark, lake, table), missing))
+    except PySparkException as error:
+        raise StorageError(
+            f"cannot make the tables in {lake.root}: {first_line(error)}; "
+            "set HUB__LAKE__ROOT to a place this user may write"
+        ) from None
+
+
+def _create(spark: SparkSession, lake: Lake, table: Table) -> None:
+    builder = (
+        DeltaTable.createIfNotExists(spark)
+        .location(lake.at(table))
+        .addColumns(SCHEMAS[table])
+        .property("delta.enableDeletionVectors", "false")
+    )
+    if table in _STATISTICS:
+        builder = builder.property("delta.dataSkippingStatsColumns", _STATISTICS[table])
+    builder.execute()
 
 
 def exists(spark: SparkSession, lake: Lake, table: Table) -> bool:
