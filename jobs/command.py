@@ -30,7 +30,8 @@ class Command(click.Command):
         """Run the callback and print what it returns: results and a text for people."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.obj = {"json": as_json, "debug": debug}
-        logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+        # Libraries log what the one line of an error says anyway, some of them at every attempt.
+        logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, stream=sys.stderr)
         outcome = super().invoke(ctx)
         results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
         if as_json:

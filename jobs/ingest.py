@@ -57,6 +57,8 @@ def ingest(
         else:
             ingestion.forever(report)
     except KeyboardInterrupt:
+        if once:
+            raise
         say("Stopped; the next ingest goes on where this one ended.")
     finally:
         bar.close()

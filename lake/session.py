@@ -1,7 +1,9 @@
 """The Spark session of every command, set up from conf/spark-defaults.conf and the settings."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +48,9 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
         raise SparkUnavailable(
             f"no Spark session on {where}: {error}; see {settings.logs.dir}/spark.out"
         ) from None
+    # PySpark's own handler calls the JVM from within whatever call Ctrl-C broke into, and fails at it.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return spark
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
 
 _EARLIEST = -2
+_LOOK_SECONDS = 0.5
 _ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*))?$", re.MULTILINE)
 _WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
 _SAMPLE_COLUMNS = [
@@ -111,12 +113,16 @@ class Ingestion:
             IngestFailed: a query stopped with an error.
         """
         with self._prepared() as index:
+            pause, begun = threading.Event(), time.monotonic()
             queries = [self._ledger_query(index, report, once=False), *self._follower_queries(once=False)]
             try:
-                self.spark.streams.awaitAnyTermination()
-            except PySparkException as error:
-                raise IngestFailed(cause(error)) from None
+                # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
+                while all(query.isActive for query in queries):
+                    pause.wait(_LOOK_SECONDS)
+                for query in queries:
+                    _raise_failure(query)
             finally:
+                report.seconds = report.ledger_seconds = time.monotonic() - begun
                 for query in queries:
                     query.stop()
 
@@ -227,3 +233,9 @@ def _await(query: StreamingQuery) -> None:
         query.awaitTermination()
     except PySparkException as error:
         raise IngestFailed(cause(error)) from None
+
+
+def _raise_failure(query: StreamingQuery) -> None:
+    error = query.exception()
+    if error is not None:
+        raise IngestFailed(cause(error))

@@ -1,6 +1,7 @@
 """Ingestion on a disk that fills, and on a lake that may not be written."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from lake.errors import StorageError
 from lake.schemas import Table
 from streaming.errors import IngestFailed
 from streaming.query import Ingestion, IngestReport
+from tests.conftest import comes_true, hub_command
 from tests.uploads import send, upload
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
@@ -59,6 +61,32 @@ def test_a_full_disk_stops_ingestion_and_loses_nothing(
     counted = tables.read(spark, lake, Table.LABELS).agg(f.sum("accepted")).head()
     assert counted is not None
     assert counted[0] == tables.read(spark, lake, Table.SAMPLES).count() == 320
+
+
+def test_ctrl_c_ends_a_continuous_ingestion_without_a_trace(
+    spark: SparkSession, kafka: Kafka, tmp_path: Path
+) -> None:
+    lake = Lake(root=str(tmp_path / "lake"))
+    environment = os.environ | {
+        "HUB__LAKE__ROOT": lake.root,
+        "HUB__INGEST__INDEX_DIR": str(tmp_path / "index"),
+        "HUB__KAFKA__BOOTSTRAP": kafka.bootstrap,
+        "HUB__KAFKA__TOPIC": kafka.topic,
+        "HUB__KAFKA__REJECTED_TOPIC": kafka.rejected_topic,
+    }
+    send(kafka, [upload(number) for number in range(10)])
+    driver = subprocess.Popen(
+        hub_command("ingest"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert comes_true((Path(lake.at(Table.UPLOADS, "_delta_log")) / f"{1:020}.json").exists, 120)
+        driver.send_signal(signal.SIGINT)
+        output, errors = driver.communicate(timeout=60)
+    finally:
+        driver.kill()
+    assert (driver.returncode, errors) == (0, "")
+    assert "Stopped; the next ingest goes on where this one ended.\n10 records in 1 batches" in output
+    assert tables.read(spark, lake, Table.UPLOADS).count() == 10
 
 
 def test_a_lake_that_may_not_be_written_is_named(spark: SparkSession, settings: Settings) -> None:
