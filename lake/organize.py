@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
@@ -199,7 +200,7 @@ def _written(
         with_pictures = places.join(pictures, ["image_id", "upload_id"])
         try:
             written = shards.write(with_pictures, storage, settings.organize.row_group_rows)
-        except PySparkException as error:
+        except (PySparkException, Py4JJavaError) as error:
             raise StorageError(f"cannot write shards to {storage.root}: {tables.first_line(error)}") from None
         snapshot = replace(organized.snapshot, storage=storage, shards=written)
         expected = {split: sum(counts[split] for counts in organized.counts.values()) for split in Split}

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -28,7 +29,7 @@ def create(spark: SparkSession, lake: Lake) -> None:
     try:
         with ThreadPoolExecutor(max_workers=len(SCHEMAS)) as pool:
             list(pool.map(lambda table: _create(spark, lake, table), missing))
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise StorageError(
             f"cannot make the tables in {lake.root}: {first_line(error)}; "
             "set HUB__LAKE__ROOT to a place this user may write"
@@ -96,4 +97,5 @@ def upsert(
 
 def first_line(error: BaseException) -> str:
     """The message of a Spark error without its plan and Java stack."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = str(error.java_exception.getMessage()) if isinstance(error, Py4JJavaError) else str(error)
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
