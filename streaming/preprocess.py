@@ -2,16 +2,16 @@
 
 import io
 import warnings
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import cv2
 from PIL import ExifTags, Image
 
-from lake import pixels
+from lake import pixels, turbo
+from lake.pixels import RGB
 from streaming import quality, verify
 from streaming.phash import phash
-from streaming.quality import Metrics
+from streaming.prepared import Prepared
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected, quoted
 from streaming.verify import Format
@@ -22,31 +22,6 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An accepted picture.
-
-    Args:
-        format: of the original.
-        width, height: of the original, upright, in pixels.
-        phash: signed 64-bit perceptual hash.
-        flags: names of the quality flags that hold.
-        metrics: what the flags were judged by.
-        taken_at: EXIF capture time, read as if it were UTC since phones state no zone.
-        jpeg, thumbnail: re-encoded pictures without metadata.
-    """
-
-    format: Format
-    width: int
-    height: int
-    phash: int
-    flags: tuple[str, ...]
-    metrics: Metrics
-    taken_at: datetime | None
-    jpeg: bytes
-    thumbnail: bytes
-
-
 def prepare(content: bytes, rules: Rules) -> Prepared:
     """Check, decode, turn, shrink, measure and encode one picture.
 
@@ -55,30 +30,54 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
 
     Raises:
         Rejected: the picture is broken, hostile or useless.
+        MemoryError: decoding it takes more memory than there is.
     """
     kind = verify.sniff(content)
     verify.check_canvas(content, kind, rules.ingest)
     try:
-        # The parser of one format only: a file that begins as a JPEG is never tried as anything else.
-        with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
-            verify.check_size(*image.size, rules.ingest)
-            verify.check_scans(content, kind, image, rules.ingest)
-            return _prepared(image, kind, rules)
-    except Rejected:
+        prepared = _by_turbo(content, rules) if kind is Format.JPEG else None
+        return prepared or _by_pillow(content, kind, rules)
+    except (Rejected, MemoryError):
         raise
-    except MemoryError:
-        raise Rejected(Reason.UNDECODABLE, "decoding needs more memory than there is") from None
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise Rejected(Reason.UNDECODABLE, quoted(str(error))) from None
     except Exception as error:  # whatever hostile bytes lead a parser to is a verdict, never a failed batch
         reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
         raise Rejected(reason, quoted(str(error) or type(error).__name__)) from None
 
 
-def _prepared(image: Image.Image, kind: Format, rules: Rules) -> Prepared:
+def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
+    """A sound JPEG, as nearly all are; None where Pillow has to say what is wrong."""
+    size = turbo.size(content)
+    if size is None:
+        return None
+    verify.check_size(*size, rules.ingest)
+    verify.check_scans(content, rules.ingest)
+    rgb = turbo.decode(content, rules.ingest.longest_side)
+    return None if rgb is None else _prepared(rgb, size, _exif(content), Format.JPEG, rules)
+
+
+def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
+    # The parser of one format only: a file that begins as a JPEG is never tried as anything else.
+    with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
+        verify.check_size(*image.size, rules.ingest)
+        if kind is Format.JPEG:
+            verify.check_scans(content, rules.ingest)
+        else:
+            verify.check_frames(image, rules.ingest)
+        size, exif = image.size, pixels.exif(image)
+        return _prepared(pixels.pixels(image, rules.ingest.longest_side), size, exif, kind, rules)
+
+
+def _prepared(
+    rgb: RGB, size: tuple[int, int], exif: Image.Exif | None, kind: Format, rules: Rules
+) -> Prepared:
     limits = rules.ingest
-    turn = pixels.orientation(image)
-    width, height = image.size if turn < 5 else image.size[::-1]
-    taken_at = _taken_at(image)
-    rgb = pixels.oriented(pixels.fit(pixels.pixels(image, limits.longest_side), limits.longest_side), turn)
+    turn = pixels.orientation(exif)
+    width, height = size if turn < 5 else size[::-1]
+    rgb = pixels.oriented(pixels.fit(rgb, limits.longest_side), turn)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     metrics = quality.measure(rgb, gray, width, height)
     flags = quality.flags(metrics, width, height, rules.quality)
@@ -94,20 +93,31 @@ def _prepared(image: Image.Image, kind: Format, rules: Rules) -> Prepared:
         phash=phash(gray),
         flags=tuple(flags),
         metrics=metrics,
-        taken_at=taken_at,
+        taken_at=_taken_at(exif),
         jpeg=jpeg,
         thumbnail=jpeg if small is rgb else pixels.jpeg(small, limits.jpeg_quality),
     )
 
 
-def _taken_at(image: Image.Image) -> datetime | None:
-    if "exif" not in image.info:
+def _exif(content: bytes) -> Image.Exif | None:
+    block = turbo.exif(content)
+    if block is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+    except Exception:  # damaged EXIF does not make a bad picture, whatever it leads Pillow to
+        return None
+    return exif
+
+
+def _taken_at(exif: Image.Exif | None) -> datetime | None:
+    if exif is None:
         return None
     try:
-        exif = image.getexif()
         text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(
             ExifTags.Base.DateTime
         )
         return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-    except Exception:  # as for the orientation: damaged EXIF does not make a bad picture
+    except Exception:  # likewise
         return None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from conf.errors import SettingError
-from conf.settings import Ingest, Labels, Quality, Settings
+from conf.settings import Decoding, Ingest, Labels, Quality, Settings
 from lake.labels import Hierarchy
 from streaming.record import LABEL
 
@@ -14,11 +14,13 @@ class Rules:
 
     Args:
         ingest: limits and sizes.
+        decoding: which function decodes, and what it may take.
         quality: thresholds of the flags.
         labels: the labels that are taken, or None for any well-formed one.
     """
 
     ingest: Ingest
+    decoding: Decoding
     quality: Quality
     labels: frozenset[str] | None
 
@@ -29,7 +31,7 @@ class Rules:
         Raises:
             SettingError: labels are closed and their file cannot be read.
         """
-        return cls(settings.ingest, settings.quality, closed_labels(settings.labels))
+        return cls(settings.ingest, settings.decoding, settings.quality, closed_labels(settings.labels))
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:
