@@ -1,0 +1,231 @@
+"""Ingestion in steady state, from Kafka to committed Delta, beside a bare loop, bare decoding and Daft.
+
+    make bench-ingest                            pictures built in code
+    make bench-ingest PHOTOS=photos.zip          photographs, scaled to each size
+
+Every run is on the same machine in the same minutes, so the ratios hold on any machine; the rates do not.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks import growth, plain, processes, rival
+from benchmarks.pictures import Kind, folder_of
+from conf import settings as configuration
+from conf.settings import Lake, Settings, home
+from jobs.terminal import table
+from lake import session
+from local import broker
+from streaming import orders, producer, topics
+from streaming.ledger import BatchCounts
+from streaming.orders import Order
+from streaming.query import Ingestion, IngestReport
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_BATCHES = 4  # micro-batches of each run; the first warms up and is not counted
+_FIXED_BATCHES = 12
+_FIXED_RECORDS = 8
+_CORES = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is measured of a kind of pictures: images in a micro-batch, for Daft, and for the loops."""
+
+    kind: Kind
+    batch: int
+    rival: int
+    plain: int
+
+
+LOADS = (
+    Load(Kind("32 px", 32, 32, "jpg", 2000), 32_000, 24_000, 8_000),
+    Load(Kind("500 px", 500, 375, "jpg", 200), 1_200, 800, 800),
+    Load(Kind("1 MP", 1154, 866, "jpg", 40), 600, 240, 400),
+    Load(Kind("12 MP", 4000, 3000, "jpg", 8), 120, 40, 60),
+    Load(Kind("1 MP PNG", 1154, 866, "png", 20), 160, 120, 80),
+)
+
+
+@click.command()
+@click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Zip of photographs to scale.")
+@click.option("--only", multiple=True, help="Name of a load; may be given again.")
+@click.option(
+    "--growth/--no-growth", "with_growth", default=True, help="Measure on a ledger of 2,000,000 rows."
+)
+def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
+    """Measure, print tables, write build/bench/ingest.json."""
+    folder = home() / "build" / "bench"
+    work = folder / "ingest"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    settings = _settings(work)
+    loads = [load for load in LOADS if not only or load.kind.name in only]
+    folders = {load.kind.name: folder_of(load.kind, folder / "pictures", photos) for load in loads}
+    with broker.running(settings) as bootstrap:
+        spark = session.start(settings, "bench ingest")
+        try:
+            bench = _Bench(settings, bootstrap, spark, work)
+            bench.steady(loads[0], folders[loads[0].kind.name], isolated=True, batch=200)  # warms the JVM up
+            rows = [bench.measured(load, folders[load.kind.name]) for load in loads]
+            fixed = bench.fixed(loads[0], folders[loads[0].kind.name])
+            grown = (
+                growth.measured(settings, bootstrap, spark, folders[loads[0].kind.name])
+                if with_growth
+                else {}
+            )
+        finally:
+            spark.stop()
+    stages = {
+        load.kind.name: plain.stages(folders[load.kind.name], settings, min(load.plain, 400))
+        for load in loads
+    }
+    results = {"loads": rows, "stages": stages, "fixed_seconds": fixed, "growth": grown, "cores": _CORES}
+    (folder / "ingest.json").write_text(json.dumps(results, indent=1) + "\n")
+    _print(results, folder / "ingest.json")
+
+
+@dataclass(frozen=True)
+class _Bench:
+    settings: Settings
+    bootstrap: str
+    spark: "SparkSession"
+    work: Path
+
+    def measured(self, load: Load, folder: Path) -> dict[str, object]:
+        """All figures of one kind of pictures, taken one after the other."""
+        isolated = self.steady(load, folder, isolated=True, batch=load.batch)
+        inside = self.steady(load, folder, isolated=False, batch=load.batch)
+        loop = plain.loop(folder, self.settings, load.plain, _CORES)
+        decoding = plain.decoding(folder, self.settings, min(load.plain, 2_000)) * _CORES
+        daft = self._daft(load, folder)
+        rate = isolated["images_per_second"]
+        return {
+            "load": load.kind.name,
+            **isolated,
+            "to_loop": rate / loop,
+            "to_daft": rate / daft if daft else None,
+            "loop": loop,
+            "bare_decoding": decoding,
+            "daft": daft,
+            "isolation_cost_in_spark": inside["images_per_second"] / rate - 1,
+            "isolation_cost_in_a_loop": plain.isolation(folder, self.settings, min(load.plain, 400)) - 1,
+        }
+
+    def steady(self, load: Load, folder: Path, isolated: bool, batch: int) -> dict[str, float]:
+        """Kafka to committed ledger, without the first micro-batch."""
+        images = batch * _BATCHES
+        settings = self._own(f"{load.kind.name}-{isolated}-{batch}", batch, isolated)
+        times, used = self._ingested(settings, folder, images)
+        seconds = times[-1] - times[0]
+        counted = images - batch
+        size = sum(path.stat().st_size for path in folder.rglob("*.*") if path.is_file()) / load.kind.distinct
+        return {
+            "images_per_second": counted / seconds,
+            "images_per_second_per_core": counted / seconds / _CORES,
+            "megabytes_per_second": counted * size / seconds / 1e6,
+            "kilobytes": size / 1000,
+            "worker_peak_megabytes": processes.peak_megabytes("python workers"),
+            "decoder_peak_megabytes": processes.peak_megabytes("decoders"),
+            **{f"cpu_us_{kind.replace(' ', '_')}": value / counted * 1e6 for kind, value in used.items()},
+        }
+
+    def fixed(self, load: Load, folder: Path) -> float:
+        """Seconds of a micro-batch that holds next to nothing; the median."""
+        settings = self._own("fixed", _FIXED_RECORDS, isolated=True)
+        times, _ = self._ingested(settings, folder, _FIXED_RECORDS * _FIXED_BATCHES)
+        steps = sorted(after - before for before, after in pairwise(times))
+        return steps[len(steps) // 2]
+
+    def _ingested(
+        self, settings: Settings, folder: Path, images: int
+    ) -> tuple[list[float], dict[str, float]]:
+        topics.create(settings.kafka, self.bootstrap)
+        order = Order(str(folder), "bench", repeat=images, limit=images)
+        pushed = producer.push(settings.kafka, settings.push, self.bootstrap, orders.records(order, settings))
+        assert pushed.acknowledged == images, pushed
+        times: list[float] = []
+        used: list[Counter[str]] = []
+
+        def committed(counts: BatchCounts) -> None:
+            # Rejecting everything would be the fastest ingestion of all.
+            assert counts.accepted == counts.records, counts
+            times.append(time.monotonic())
+            used.append(processes.cpu_seconds())
+
+        report = IngestReport()
+        Ingestion(self.spark, settings, self.bootstrap, committed).once(report)
+        assert report.accepted == images, report
+        return times, {kind: used[-1][kind] - used[0][kind] for kind in used[-1]}
+
+    def _own(self, name: str, batch: int, isolated: bool) -> Settings:
+        topic = f"bench-{name.replace(' ', '-')}"
+        update = {"topic": topic, "rejected_topic": f"{topic}.rejected", "partitions": 2 * _CORES}
+        return self.settings.model_copy(
+            update={
+                "kafka": self.settings.kafka.model_copy(update=update),
+                "lake": Lake(root=str(self.work / "lakes" / topic)),
+                "ingest": self.settings.ingest.model_copy(update={"batch_records": batch}),
+                "decoding": self.settings.decoding.model_copy(update={"isolated": isolated}),
+            }
+        )
+
+    def _daft(self, load: Load, folder: Path) -> float | None:
+        if importlib.util.find_spec("daft") is None:
+            click.echo("Daft is not installed (pip install -e '.[bench]'): its column stays empty.")
+            return None
+        ingest = self.settings.ingest
+        stored, small = (_fitted(load.kind, most) for most in (ingest.longest_side, ingest.thumbnail_side))
+        return rival.rate(folder, self.work / "daft", load.rival, stored, small)
+
+
+def _fitted(kind: Kind, most: int) -> tuple[int, int]:
+    scale = min(1.0, most / max(kind.width, kind.height))
+    return max(1, round(kind.width * scale)), max(1, round(kind.height * scale))
+
+
+def _settings(work: Path) -> Settings:
+    settings = configuration.load()
+    return settings.model_copy(
+        update={
+            "lake": Lake(root=str(work / "lake")),
+            "broker": settings.broker.model_copy(update={"dir": work / "broker"}),
+            "ingest": settings.ingest.model_copy(update={"index_dir": work / "index"}),
+            "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
+        }
+    )
+
+
+def _print(results: dict[str, object], path: Path) -> None:
+    rows = results["loads"]
+    assert isinstance(rows, list)
+    names = {name: None for row in rows for name in row if name != "load"}
+    lines = [[name.replace("_", " "), *(row.get(name) for row in rows)] for name in names]
+    click.echo(table(["", *(row["load"] for row in rows)], lines, title="Kafka to committed ledger"))
+    stages = results["stages"]
+    assert isinstance(stages, dict)
+    steps = list(next(iter(stages.values())))
+    lines = [[step, *(found[step] for found in stages.values())] for step in steps]
+    click.echo(table(["µs of CPU a picture", *stages], lines, title="One process, stage by stage"))
+    click.echo(f"A micro-batch of {_FIXED_RECORDS} pictures takes {results['fixed_seconds']:.2f} s.")
+    grown = results["growth"]
+    if isinstance(grown, dict) and grown:
+        click.echo(table(["growth", ""], [[name.replace("_", " "), value] for name, value in grown.items()]))
+    click.echo(f"loop: {_CORES} processes that do the same per-image work without Kafka, Spark, Delta.")
+    click.echo(f"Written to {path}.")
+
+
+if __name__ == "__main__":
+    main()
