@@ -8,12 +8,12 @@ from pyspark.sql import types as t
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lake.schemas import UPLOADS
-from streaming import envelope, verify
+from streaming import envelope, payloads, verify
 from streaming.envelope import Envelope
 from streaming.preprocess import Prepared, prepare
 from streaming.record import Header
 from streaming.rules import Rules
-from streaming.verdict import Reason, Rejected, Verdict
+from streaming.verdict import Rejected, Verdict
 
 # What the driver adds to the rows of a micro-batch.
 _ADDED = {"ingest_time", "ingest_batch"}
@@ -33,16 +33,30 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [row_of(record, rules) for record in batch.to_pylist()]
-            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+            rows = rows_of(batch.to_pylist(), rules)
+            yield pa.RecordBatch.from_pylist(list(rows), schema=schema)
 
     return inspect
 
 
+def rows_of(records: Sequence[Row], rules: Rules) -> Iterator[Row]:
+    """The ledger rows of Kafka records; pictures that travel as a reference are fetched a few ahead."""
+    headers = [[(each["key"], each["value"]) for each in record["headers"] or ()] for record in records]
+    found = [envelope.parse(record["key"], own, rules) for record, own in zip(records, headers, strict=True)]
+    values = [record["value"] for record in records]
+    contents = payloads.of(rules).contents(list(zip(values, found, strict=True)))
+    for record, own, about, content in zip(records, headers, found, contents, strict=True):
+        yield _row(record, own, about, content, rules)
+
+
 def row_of(record: Row, rules: Rules) -> Row:
     """The ledger row of one Kafka record; never raises for what a record contains."""
-    headers = [(header["key"], header["value"]) for header in record["headers"] or ()]
-    found = envelope.parse(record["key"], headers, rules)
+    return next(rows_of([record], rules))
+
+
+def _row(
+    record: Row, headers: Sequence[Header], found: Envelope, content: payloads.Content, rules: Rules
+) -> Row:
     row: Row = {
         "topic": record["topic"],
         "partition": record["partition"],
@@ -58,21 +72,13 @@ def row_of(record: Row, rules: Rules) -> Row:
         "bytes": len(record["value"] or b""),
     }
     try:
-        content = _content(record["value"], found)
+        if isinstance(content, Rejected):
+            raise content
+        row["bytes"] = len(content)
         row["image_id"] = verify.image_id(content, found.sha256, rules.ingest)
         return row | _accepted(prepare(content, rules))
     except Rejected as problem:
         return row | _rejected(problem, record["value"], headers)
-
-
-def _content(value: bytes | None, found: Envelope) -> bytes:
-    if found.problem is not None:
-        raise found.problem
-    if value is None and found.dataref is not None:
-        raise Rejected(
-            Reason.PAYLOAD_UNREACHABLE, f"{found.dataref}: no prefix is allowed for referenced payloads"
-        )
-    return value or b""
 
 
 def _accepted(prepared: Prepared) -> Row:
