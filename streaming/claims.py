@@ -50,6 +50,8 @@ class Claims:
         self._inline = min(self._ceiling, settings.payloads.inline_limit) if self._prefix else self._ceiling
         self._ahead = Ahead(settings.payloads.threads, settings.s3.read_ahead_bytes)
         self._store = _store(self._prefix, settings.s3) if self._prefix else None
+        # Equal pictures take turns, so that the second one finds the first.
+        self._turns = [threading.Lock() for _ in range(256)]
 
     def parcels(self, items: Iterator[Item]) -> Iterator[Parcel]:
         """Each picture, in order; larger ones once the store has them, a few at once."""
@@ -67,7 +69,8 @@ class Claims:
             return Parcel(item, problem=f"{item.name}: {size:,} bytes, {most}; {way_out}")
         name = hashlib.sha256(item.content).hexdigest()
         try:
-            self._store(name, item.content)
+            with self._turns[int(name[:2], 16)]:
+                self._store(name, item.content)
         except StreamingError as error:
             return Parcel(item, problem=f"{item.name}: {error}")
         except OSError as error:

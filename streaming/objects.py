@@ -4,6 +4,7 @@ boto3's clients may be used by many threads; making one may not, and costs 0.2 s
 for each set of settings, when it first needs it.
 """
 
+import math
 import os
 import random
 import threading
@@ -14,30 +15,17 @@ from itertools import count
 from typing import Any, TypeVar
 
 from conf.settings import S3
+from streaming.answers import meaning
 from streaming.errors import (
     CredentialsError,
     NoSuchObject,
     ObjectChanged,
-    ObjectError,
     ObjectTooLarge,
     StoreFaulty,
-    StoreRefuses,
     StoreUnavailable,
 )
 
 _STEP = 1 << 16  # bytes of a body that are read between two looks at the clock
-_BUSY = frozenset({429, 503})
-_REFUSALS = {
-    "NoSuchBucket": "no such bucket",
-    "AccessDenied": "access denied",
-    "403": "access denied",
-}
-_BAD_CREDENTIALS = {
-    "InvalidAccessKeyId": "the store does not know AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID",
-    "ExpiredToken": "AWS_SESSION_TOKEN has expired",
-    "InvalidToken": "the store does not take AWS_SESSION_TOKEN",
-}
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _clients: dict[tuple[object, ...], Any] = {}
 _making = threading.Lock()
@@ -185,7 +173,7 @@ class Objects:
                     if ends is not None and time.monotonic() > ends:
                         raise StoreUnavailable(f"{where}: {len(taken)} of {size} bytes in {self.seconds:g} s")
             except HTTPError as error:
-                raise _problem(where, error) from None
+                raise meaning(where, error) from None
         if len(taken) != size:
             raise StoreFaulty(f"{where}: {len(taken)} of {size} bytes came")
         return bytes(taken)
@@ -199,7 +187,7 @@ class Objects:
             try:
                 return call()
             except (BotoCoreError, ClientError, ResponseParserError) as error:
-                problem = _problem(where, error)
+                problem = meaning(where, error)
             except StoreFaulty as error:
                 problem = error
             pause = self.settings.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
@@ -220,17 +208,17 @@ class Objects:
             return _clients[made_for]
 
 
-def _made(
-    settings: S3, seconds: float | None, key: str | None, secret: str | None, token: str | None
-) -> Any:
+def _made(settings: S3, seconds: float | None, key: str | None, secret: str | None, token: str | None) -> Any:
     import boto3
     from botocore.config import Config
 
     if not key or not secret:
         raise CredentialsError("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    # Where all attempts share a time, none of them may wait in silence for more than its part.
+    share = math.inf if seconds is None else seconds / settings.attempts
     config = Config(
-        connect_timeout=min(settings.connect_seconds, seconds or settings.connect_seconds),
-        read_timeout=min(settings.read_seconds, seconds or settings.read_seconds),
+        connect_timeout=min(settings.connect_seconds, share),
+        read_timeout=min(settings.read_seconds, share),
         retries={"mode": "standard", "total_max_attempts": 1},  # `_patiently` also repeats broken bodies
         max_pool_connections=64,
         s3={"addressing_style": "path" if settings.path_style else "virtual"},
@@ -248,46 +236,3 @@ def _made(
         aws_session_token=token,
         config=config,
     )
-
-
-def _problem(where: str, error: Exception) -> ObjectError:
-    """What an exception of boto3 or urllib3 means, in one line."""
-    from botocore.exceptions import (
-        ClientError,
-        ConnectionError,
-        HTTPClientError,
-        ParamValidationError,
-        SSLError,
-    )
-    from botocore.parsers import ResponseParserError
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-    if isinstance(error, ClientError):
-        return _refusal(where, error)
-    text = " ".join(str(error).split())
-    if isinstance(error, ReadTimeoutError):
-        return StoreUnavailable(f"{where}: the store stopped in mid-answer")
-    if isinstance(error, SSLError | ParamValidationError):
-        return StoreRefuses(f"{where}: {text}")
-    if isinstance(error, ConnectionError | HTTPClientError):
-        return StoreUnavailable(f"{where}: the store does not answer: {text}")
-    if isinstance(error, HTTPError | ResponseParserError):
-        return StoreFaulty(f"{where}: the answer broke off: {text}")
-    return StoreRefuses(f"{where}: {text}")
-
-
-def _refusal(where: str, error: Any) -> ObjectError:
-    code = str(error.response["Error"].get("Code", ""))
-    status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
-    if code in {"NoSuchKey", "404"}:
-        return NoSuchObject(f"{where}: no such object")
-    if status in {412, 416}:
-        return ObjectChanged(f"{where}: changed while it was read")
-    if status in _BUSY or code == "SlowDown":
-        return StoreUnavailable(f"{where}: the store is busy: HTTP {status} {code}")
-    if status >= 500:
-        return StoreFaulty(f"{where}: the store failed: HTTP {status} {code}")
-    if code in _BAD_CREDENTIALS:
-        return CredentialsError(f"{where}: {_BAD_CREDENTIALS[code]}")
-    text = " ".join(str(error.response["Error"].get("Message", "")).split())
-    return StoreRefuses(f"{where}: {_REFUSALS.get(code, f'HTTP {status} {code}: {text}')}")

@@ -31,8 +31,9 @@ jclouds.filesystem.basedir={data}
 """
 _LOGGING = """\
 <configuration>
-  <appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %p %c{1}: %m%n</pattern>
-  </encoder></appender>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d %p %c{1}: %m%n</pattern></encoder>
+  </appender>
   <root level="warn"><appender-ref ref="out"/></root>
 </configuration>
 """
@@ -120,9 +121,9 @@ class Bucket:
             client.put_object(Bucket=self.name, Key=key, Body=content)
 
     def keys(self) -> list[str]:
-        """Keys of all objects (of the first 1,000)."""
+        """Keys of all objects (of the first 1,000), without the folders that S3Proxy shows."""
         found = self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
-        return [each["Key"] for each in found]
+        return [each["Key"] for each in found if not each["Key"].endswith("/")]
 
     def uri(self, key: str = "") -> str:
         """The URI of a key or prefix."""
@@ -139,8 +140,9 @@ class Between:
 
     Args:
         server: host:port of the real one.
-        spoil: gets method and path of each request and says what becomes of it: None passes it on, a number is
-            the status of an error, "stall" gets no answer, "trickle" gets the body byte by byte, "cut" half of it.
+        spoil: gets method and path of each request and says what becomes of it: None passes it on, a number
+            is the status of an error, "stall" gets no answer, "trickle" the second half of the body byte by
+            byte, "cut" only the first half.
         seen: method and path of every request.
     """
 

@@ -91,5 +91,5 @@ def test_reference_outside_all_prefixes_is_not(text: str) -> None:
     ],
 )
 def test_what_is_no_reference_or_could_be_read_in_two_ways_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="must|names|holds|is not"):
+    with pytest.raises(ValueError, match=r"must|names|holds|is not"):
         Reference.parse(text)
