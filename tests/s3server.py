@@ -1,6 +1,5 @@
 """A real S3 server (S3Proxy on local files) for the test run, and a proxy that spoils its answers."""
 
-import json
 import os
 import select
 import shutil
@@ -211,7 +210,9 @@ class _Conversation(socketserver.StreamRequestHandler):
         lines = []
         try:
             while (line := self.rfile.readline()) not in (b"\r\n", b""):
-                if not line.lower().startswith((b"connection:", b"expect:")):
+                if line.lower().startswith(b"expect: 100-continue"):
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                elif not line.lower().startswith(b"connection:"):
                     lines.append(line)
         except OSError:
             return None
@@ -240,8 +241,3 @@ def _error(status: int, method: str) -> bytes:
     body = b"" if method == "HEAD" else f"<Error><Code>{code}</Code><Message>x</Message></Error>".encode()
     head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
-
-
-def listed(values: list[str]) -> str:
-    """A list as an environment variable of the settings."""
-    return json.dumps(values)
