@@ -19,13 +19,13 @@ setup-s3: ## Fetch what a lake on s3a:// needs
 setup-s3server: ## Fetch an S3 server for tests on this machine
 	@local/setup.sh spark broker s3server
 
-demo: setup ## Run the whole path; ARCHIVE=zip, tar or folder takes your own labelled pictures
+demo: setup ## Run the whole path; ARCHIVE=zip, tar, folder or s3:// takes your own labelled pictures
 	@$(BIN)/hub demo $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
-test: setup ## Run the tests against a real broker, Spark and TensorFlow
+test: setup-s3server ## Run the tests against a real broker, S3 server, Spark and TensorFlow
 	@$(BIN)/python -m pytest -m "not faults"
 
-test-faults: setup ## Kill, starve and break real processes; slow
+test-faults: setup-s3server ## Kill, starve and break real processes; slow
 	@$(BIN)/python -m pytest -m faults
 
 lint: setup ## Check style, types and the direction of imports

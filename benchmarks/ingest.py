@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -157,7 +156,7 @@ class _Bench:
         pushed = producer.push(settings.kafka, settings.push, self.bootstrap, orders.records(order, settings))
         assert pushed.acknowledged == images, pushed
         times: list[float] = []
-        used: list[Counter[str]] = []
+        used: list[dict[str, float]] = []
 
         def committed(counts: BatchCounts) -> None:
             # Rejecting everything would be the fastest ingestion of all.

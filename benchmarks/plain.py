@@ -109,7 +109,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
         "sha256": _seconds(lambda content: hashlib.sha256(content).hexdigest(), contents),
         "decode": _seconds(lambda content: _decoded(content, limits.longest_side), contents),
         "resize": _seconds(lambda rgb: pixels.fit(rgb, limits.longest_side), decoded),
-        "metrics": _seconds(lambda pair: quality.measure(*pair, 4, 3), pairs),
+        "metrics": _seconds(lambda pair: quality.measure(pair[0], pair[1], 4, 3), pairs),
         "phash": _seconds(phash, grays),
         "encode": _seconds(lambda rgb: pixels.jpeg(rgb, limits.jpeg_quality), fitted),
         "thumbnail": _seconds(lambda rgb: pixels.fit(rgb, limits.thumbnail_side), fitted),

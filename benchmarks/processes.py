@@ -1,15 +1,15 @@
 """What the processes below this one use, by what they are, as Linux's /proc tells."""
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds() -> Counter[str]:
+def cpu_seconds() -> dict[str, float]:
     """CPU seconds so far of the driver, Spark's JVM, the Python workers, the decoders and the broker."""
-    used: Counter[str] = Counter()
+    used: dict[str, float] = defaultdict(float)
     for pid, kind in _descendants():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

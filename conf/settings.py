@@ -1,6 +1,7 @@
 """All settings, read from hub.toml and the environment into frozen models."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,8 @@ from conf.errors import SettingError
 CONF = Path(__file__).resolve().parent
 FLAGS = ("dark", "bright", "blurry", "low_information", "odd_aspect", "odd_size", "grayscale")
 
+_PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file://(?=/))(?P<path>(/[^?#%\\\s]*)?)")
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -30,6 +33,15 @@ def home() -> Path:
 def resolved(location: str) -> str:
     """A URI as it is; a path made absolute from `home()`."""
     return location if "://" in location else str(home() / Path(location).expanduser())
+
+
+def _object_prefix(value: str) -> str:
+    """A prefix without its last slash; it names a folder, so s3://b/in does not cover s3://b/inside."""
+    match = _PREFIX.fullmatch(value.rstrip("/") if value != "file:///" else "")
+    parts = match["path"].split("/")[1:] if match else [""]
+    if any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(f"{value!r} is not s3://bucket, s3://bucket/path or file:///folder")
+    return value.rstrip("/")
 
 
 class _Section(BaseModel):
@@ -204,12 +216,39 @@ class Train(_Section):
     stall_seconds: Positive
 
 
+class Payloads(_Section):
+    """Pictures that travel as a reference: where they are put, and where they may be fetched from."""
+
+    prefix: str
+    inline_limit: Positive
+    allowed: tuple[str, ...]
+    threads: Annotated[int, Field(gt=0, le=64)]
+    seconds: Seconds
+    pause_seconds: Annotated[float, Field(ge=0)]
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_or_none(cls, value: str) -> str:
+        return _object_prefix(value) if value else value
+
+    @field_validator("allowed")
+    @classmethod
+    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_object_prefix, value))
+
+
 class S3(_Section):
     """The object store; credentials come from the AWS environment variables."""
 
-    endpoint: str
+    endpoint: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
     region: str
     path_style: bool
+    connect_seconds: Seconds
+    read_seconds: Seconds
+    attempts: Positive
+    backoff_seconds: Annotated[float, Field(ge=0)]
+    threads: Annotated[int, Field(gt=0, le=64)]
+    read_ahead_bytes: Positive
 
 
 class Settings(BaseSettings):
@@ -235,6 +274,7 @@ class Settings(BaseSettings):
     labels: Labels
     organize: Organize
     train: Train
+    payloads: Payloads
     s3: S3
 
     @classmethod

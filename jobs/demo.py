@@ -27,7 +27,9 @@ _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FRO
 
 @click.command(cls=Command, name="demo", example="hub demo --archive pictures.zip")
 @click.option(
-    "--archive", default="", help="A folder, zip or tar of labelled pictures in place of the digits."
+    "--archive",
+    default="",
+    help="A folder, zip, tar or s3://bucket/prefix of labelled pictures in place of the digits.",
 )
 @click.option("--label-pattern", metavar="REGEX", help="Its group `label`, in the file name, is the label.")
 @click.option("--workers", type=click.IntRange(min=1), default=_WORKERS, help="TensorFlow workers (2).")

@@ -1,4 +1,4 @@
-"""`hub push`: send a folder, an archive or the digits to Kafka as phone uploads."""
+"""`hub push`: send a folder, an archive, a bucket or the digits to Kafka as phone uploads."""
 
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,9 @@ def main(
 ) -> Outcome:  # fmt: skip
     """Send SOURCE to Kafka as phone uploads.
 
-    SOURCE is a folder, a zip, a tar (plain, gz, bz2, xz), or the word digits; a folder of that name is
-    ./digits. The label of a picture is the folder it lies in, or the group `label` of --label-pattern.
+    SOURCE is a folder, a zip, a tar (plain, gz, bz2, xz), s3://bucket/prefix, one such archive in a bucket,
+    or the word digits; a folder of that name is ./digits. The label of a picture is the folder it lies in, or
+    the group `label` of --label-pattern.
     """
     from conf import settings as configuration
     from local import broker
@@ -92,6 +93,8 @@ def results(order: Order, report: "PushReport") -> dict[str, object]:
         "batch": order.batch,
         "labels": dict(order.labels),
         "hostile": dict(order.expected),
+        "by_reference": order.referenced["uploads"],
+        "by_reference_bytes": order.referenced["bytes"],
         "skipped": dict(order.skipped.counts),
         "skipped_names": dict(order.skipped.names),
         "first_error": report.first_error,
@@ -114,6 +117,11 @@ def summary(order: Order, report: "PushReport") -> str:
         lines.append(
             f"{order.expected.total():,} of them broken or hostile, of {len(order.expected)} kinds: "
             "ingestion will reject them"
+        )
+    if order.referenced:
+        lines.append(
+            f"{order.referenced['uploads']:,} of them by reference: "
+            f"{order.referenced['bytes'] / 1e6:,.1f} MB went to the object store"
         )
     if order.skipped.counts:
         lines.append(f"not sent: {order.skipped}")

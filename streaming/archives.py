@@ -7,16 +7,14 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, cast
 
 from conf.settings import Push
 from streaming.errors import BadSource
 from streaming.forward import Explodes, Forward
-from streaming.items import Item, Labelling, Skipped, is_picture, printable, unwanted
+from streaming.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
 
 _RATIO_FLOOR = 1 << 20  # a small member may be packed as well as it likes (bytes)
 _DIRECTORY_LIMIT = 1 << 27  # bytes of a zip's directory, which zipfile reads whole: some 1.4 million members
@@ -29,10 +27,26 @@ _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EO
 
 
 @dataclass(frozen=True)
+class Packed:
+    """An archive's file, wherever it lies.
+
+    Args:
+        name: path or URI, for messages.
+        open: opens it for reading; what it gives can be sought in.
+    """
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
 class ZipArchive:
     """Pictures in a zip file."""
 
-    path: Path
+    file: Packed
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
@@ -42,7 +56,7 @@ class ZipArchive:
         Raises:
             BadSource: its directory cannot be read or is absurdly large.
         """
-        with self.path.open("rb") as file, self._opened(file) as archive:
+        with self.file.open() as file, self._opened(file) as archive:
             for member in archive.infolist():
                 if member.is_dir():
                     continue
@@ -61,13 +75,13 @@ class ZipArchive:
         directory = _directory_bytes(file)
         if directory > _DIRECTORY_LIMIT:
             raise BadSource(
-                f"{self.path}: its directory has {directory:,} bytes, at most {_DIRECTORY_LIMIT:,} are read; "
+                f"{self.file}: its directory has {directory:,} bytes, at most {_DIRECTORY_LIMIT:,} are read; "
                 "split it, or give a tar or a folder"
             )
         try:
             return zipfile.ZipFile(file)
         except (*_DAMAGED, NotImplementedError) as error:
-            raise BadSource(f"{self.path}: cannot be read as a zip file: {error}") from None
+            raise BadSource(f"{self.file}: cannot be read as a zip file: {error}") from None
 
     def _refusal(self, member: zipfile.ZipInfo) -> str | None:
         if member.flag_bits & _ENCRYPTED:
@@ -99,7 +113,7 @@ class ZipArchive:
 class TarArchive:
     """Pictures in a tar file, plain or packed by gzip, bzip2 or xz."""
 
-    path: Path
+    file: Packed
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
@@ -112,9 +126,9 @@ class TarArchive:
             BadSource: not even the first header can be read.
         """
         name = ""
-        budget = max(self.limits.member_limit, self.limits.ratio_limit * self.path.stat().st_size)
-        with _unpacked(self.path) as file:
-            stream = Forward(file, budget)
+        with self.file.open() as packed:
+            budget = max(self.limits.member_limit, self.limits.ratio_limit * packed.seek(0, 2))
+            stream = Forward(_unpacked(packed), budget)
             try:
                 with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", encoding="utf-8") as archive:
                     while (member := archive.next()) is not None:
@@ -127,7 +141,7 @@ class TarArchive:
                 skipped.add("rest of an archive that explodes", f"after {name}")
             except _DAMAGED as error:
                 if not name:
-                    raise BadSource(f"{self.path}: cannot be read as a tar file: {error}") from None
+                    raise BadSource(f"{self.file}: cannot be read as a tar file: {error}") from None
                 skipped.add("rest of a damaged archive", f"after {name}")
 
     def _item(self, stream: Forward, member: tarfile.TarInfo, name: str, skipped: Skipped) -> Iterator[Item]:
@@ -148,32 +162,41 @@ class TarArchive:
         return "member that explodes" if not 0 <= member.size <= self.limits.member_limit else None
 
 
-def is_tar(path: Path) -> bool:
+def is_zip(file: Packed) -> bool:
+    """Whether a file ends as a zip."""
+    with file.open() as packed:
+        return zipfile.is_zipfile(packed)
+
+
+def is_tar(file: Packed) -> bool:
     """Whether a file begins as a tar, packed or not."""
-    try:
-        with (
-            _unpacked(path) as file,
-            tarfile.open(fileobj=cast("IO[bytes]", Forward(file, 1 << 20)), mode="r:"),
-        ):
-            return True
-    except (Explodes, *_DAMAGED):
-        return False
+    with file.open() as packed:
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", Forward(_unpacked(packed), 1 << 20)), mode="r:"):
+                return True
+        except (Explodes, *_DAMAGED):
+            return False
 
 
-@contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+def archive(file: Packed, limits: Push, labelling: Labelling) -> Source | None:
+    """The zip or tar that a file is by its content, or None."""
+    if is_zip(file):
+        return ZipArchive(file, limits, labelling)
+    return TarArchive(file, limits, labelling) if is_tar(file) else None
+
+
+def _unpacked(packed: IO[bytes]) -> IO[bytes]:
     """The tar inside; these readers, unlike tarfile's own, never unpack more than they are asked for."""
-    with path.open("rb") as packed:
-        magic = packed.read(6)
-        packed.seek(0)
-        if magic.startswith(b"\x1f\x8b"):
-            yield cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
-        elif magic.startswith(b"BZh"):
-            yield cast("IO[bytes]", bz2.BZ2File(packed))
-        elif magic == b"\xfd7zXZ\0":
-            yield cast("IO[bytes]", lzma.LZMAFile(packed))  # noqa: SIM115  # closed with `packed`
-        else:
-            yield packed
+    packed.seek(0)
+    magic = packed.read(6)
+    packed.seek(0)
+    if magic.startswith(b"\x1f\x8b"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
+    if magic.startswith(b"BZh"):
+        return cast("IO[bytes]", bz2.BZ2File(packed))
+    if magic == b"\xfd7zXZ\0":
+        return cast("IO[bytes]", lzma.LZMAFile(packed))
+    return packed
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:

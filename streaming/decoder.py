@@ -53,7 +53,8 @@ class Decoder:
         control.close()
         orders.close()
         pickled = pickle.dumps(rules)
-        self._guard.sendall(TASK.pack(len(pickled)) + pickled)
+        with suppress(ConnectionError):  # a process that could not start is told of when it is asked
+            self._guard.sendall(TASK.pack(len(pickled)) + pickled)
 
     def __enter__(self) -> "Decoder":
         return self
@@ -99,7 +100,7 @@ class Decoder:
         """The outcomes of the first few of the pictures; none where the decoder ended before it took one."""
         self._task += 1
         offered = self._exchange.offer(self._task, contents)
-        with suppress(BrokenPipeError):  # its end is told on the other socket
+        with suppress(ConnectionError):  # its end is told on the other socket
             self._tasks.sendall(TASK.pack(self._task))
         fault = self._fault(offered)
         try:
@@ -135,7 +136,8 @@ class Decoder:
                 )
 
     def _kill(self) -> None:
-        self._guard.sendall(TASK.pack(self._generation))
+        with suppress(ConnectionError):
+            self._guard.sendall(TASK.pack(self._generation))
 
     def _ended(self) -> int:
         """Wait for word of the decoder's end, and give its status; the next one is on its way."""
@@ -144,11 +146,13 @@ class Decoder:
         return int(status)
 
     def _received(self, channel: socket.socket, length: int) -> bytes:
-        message = channel.recv(length, socket.MSG_WAITALL)
+        message = b""
+        with suppress(ConnectionError):
+            message = channel.recv(length, socket.MSG_WAITALL)
         if len(message) < length:
             raise DecoderLost(
                 f"the process of the decoder {self._limits.function} has ended "
-                f"(status {self._process.poll()}); see the executors' log"
+                f"(status {self._process.wait()}); see the executors' log"
             )
         return message
 

@@ -25,3 +25,35 @@ class IngestFailed(StreamingError):
 
 class DecoderLost(StreamingError):
     """The process that decodes pictures cannot be kept running."""
+
+
+class ObjectError(StreamingError):
+    """An object store did not give or take an object; the message begins with the object's URI."""
+
+
+class NoSuchObject(ObjectError):
+    """There is no object of this name."""
+
+
+class ObjectChanged(ObjectError):
+    """An object is no longer the one that was listed."""
+
+
+class ObjectTooLarge(ObjectError):
+    """An object has more bytes than are taken."""
+
+
+class StoreRefuses(ObjectError):
+    """The store will not do it, however often it is asked: no such bucket, no credentials, access denied."""
+
+
+class CredentialsError(StoreRefuses):
+    """There are no credentials, or the store does not take them."""
+
+
+class StoreFaulty(ObjectError):
+    """The store made an error of its own or broke off, at every attempt."""
+
+
+class StoreUnavailable(StoreFaulty):
+    """The store is overloaded or does not answer, at every attempt."""

@@ -66,7 +66,8 @@ class Spoiler:
 
 def _of(upload: Upload, content: bytes) -> Record:
     """The upload with other content and a true hash of it."""
-    return Record.of(replace(upload, content=content, sha256=hashlib.sha256(content).hexdigest()))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Record.of(replace(upload, content=content, sha256=sha256, dataref=None))
 
 
 def _with_header(upload: Upload, name: str, value: bytes | None) -> Record:

@@ -2,13 +2,14 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.errors import UsageError
+from streaming.errors import ObjectError
 from streaming.items import Item, Labelling, Skipped, Source
 from streaming.wire import Record, Unsent
 
@@ -26,7 +27,7 @@ class Order:
     """What is to be pushed.
 
     Args:
-        source: a folder, a zip, a tar, or the word digits.
+        source: a folder, a zip, a tar, s3://bucket/prefix or the word digits.
         batch: name of the upload batch.
         label_pattern: regular expression whose group `label`, found in a file name, is the label.
         devices: phones that send.
@@ -36,6 +37,7 @@ class Order:
         skipped: filled while the source is read: what was not sent, by reason.
         labels: filled likewise: pictures by claimed label.
         expected: filled likewise: hostile uploads by the reason they must be rejected for.
+        referenced: filled likewise: uploads whose bytes went to the object store, and those bytes.
     """
 
     source: str
@@ -48,6 +50,7 @@ class Order:
     skipped: Skipped = field(default_factory=Skipped)
     labels: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
+    referenced: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         """Refuse a batch name that every upload would be rejected for.
@@ -74,21 +77,35 @@ def records(order: Order, settings: "Settings") -> Iterator[Record | Unsent]:
     Raises:
         BadSource: the source is missing, no archive, or holds no picture with a label; raised at once.
         UsageError: the label pattern is none; raised at once.
+        ObjectError: the object store refuses or does not answer; raised at once. Where it goes away later,
+            the rest of the source is one failure.
     """
-    return _records(order, settings, _source(order, settings))
+    return _all_that_is_read(order, _records(order, settings, _source(order, settings)))
+
+
+def _all_that_is_read(order: Order, records: Iterator[Record | Unsent]) -> Iterator[Record | Unsent]:
+    """What was read before a store went away is sent and settled; the rest counts as one failure."""
+    try:
+        yield from records
+    except ObjectError as error:
+        yield Unsent(f"the rest of {order.source} was not read: {error}")
 
 
 def _source(order: Order, settings: "Settings") -> Source:
+    from streaming import buckets
     from streaming.digits import Digits
     from streaming.sources import open_source
 
     labelling = Labelling.by(order.label_pattern)
     if order.source == DIGITS:
         return Digits(order.devices)
+    if buckets.is_uri(order.source):
+        return buckets.open_source(order.source, labelling, settings.push, settings.s3)
     return open_source(order.source, labelling, settings.push)
 
 
 def _records(order: Order, settings: "Settings", source: Source) -> Iterator[Record | Unsent]:
+    from streaming.claims import Claims
     from streaming.hostile import Spoiler
     from streaming.phones import Fleet
 
@@ -101,12 +118,16 @@ def _records(order: Order, settings: "Settings", source: Source) -> Iterator[Rec
         return hostile.record
 
     broken = iter(range(order.hostile))
-    for number, item in enumerate(_items(order, source)):
-        if len(item.content) > settings.push.inline_limit:
-            yield Unsent(_too_large(item, settings.push.inline_limit))
+    for number, parcel in enumerate(Claims(settings).parcels(_items(order, source))):
+        if parcel.problem is not None:
+            yield Unsent(parcel.problem)
             continue
-        recent.append(fleet.upload(number, item))
-        order.labels[item.label or ""] += 1
+        upload = fleet.upload(number, parcel.item)
+        if parcel.dataref is not None:
+            upload = replace(upload, content=None, dataref=parcel.dataref)
+            order.referenced.update(uploads=1, bytes=len(parcel.item.content))
+        recent.append(upload)
+        order.labels[parcel.item.label or ""] += 1
         yield Record.of(recent[-1])
         if number % _EVERY == _EVERY - 1:
             yield from map(spoilt, islice(broken, 1))
@@ -125,8 +146,3 @@ def _labelled(items: Iterator[Item], skipped: Skipped) -> Iterator[Item]:
             skipped.add("no label", item.name)
         else:
             yield item
-
-
-def _too_large(item: Item, limit: int) -> str:
-    # A picture above the limit will go to an object store, and a reference to it over the wire.
-    return f"{item.name}: {len(item.content):,} bytes, at most {limit:,} are sent (push.inline_limit)"

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import types as t
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lake.schemas import UPLOADS
-from streaming import decoder, envelope, verify
+from streaming import decoder, envelope, payloads, verify
 from streaming.envelope import Envelope
 from streaming.exchange import Buffer
 from streaming.prepared import Prepared
 from streaming.record import Header
 from streaming.rules import Rules
-from streaming.verdict import Reason, Rejected, Verdict
+from streaming.verdict import Rejected, Verdict
 
 # What the driver adds to the rows of a micro-batch.
 _ADDED = {"ingest_time", "ingest_batch"}
@@ -79,22 +79,53 @@ def _headers(column: pa.Array) -> list[list[Header]]:
 
 
 def rows_of(records: Sequence[KafkaRecord], rules: Rules) -> list[Row]:
-    """The ledger rows of Kafka records, in their order; never raises for what a record contains."""
-    rows, whole = [], []
-    for record in records:
-        found = envelope.parse(record.key, record.headers, rules)
-        row = _row(record, found)
+    """The ledger rows of Kafka records, in their order; never raises for what a record contains.
+
+    Pictures that travel as a reference are fetched a few ahead, and no more of them are held than
+    `ingest.arrow_bytes`.
+    """
+    found = [envelope.parse(record.key, record.headers, rules) for record in records]
+    values = [(record.value, about) for record, about in zip(records, found, strict=True)]
+    contents = payloads.of(rules).contents(values)
+    rows: list[Row] = []
+    whole: list[_Whole] = []
+    size = 0
+    for record, about, content in zip(records, found, contents, strict=True):
+        rows.append(_row(record, about))
         try:
-            content = _content(record.value, found)
-            row["image_id"] = verify.image_id(content, found.sha256, rules.ingest)
-            whole.append((row, record, content))
+            whole.append(_whole(rows[-1], record, about, content, rules))
         except Rejected as problem:
-            row |= _rejected(problem, record)
-        rows.append(row)
-    outcomes = decoder.prepare([content for _, _, content in whole], rules)
+            rows[-1] |= _rejected(problem, record)
+            continue
+        size += len(whole[-1].content)
+        if size > rules.ingest.arrow_bytes:
+            _judge(whole, rules)
+            whole, size = [], 0
+    _judge(whole, rules)
+    return rows
+
+
+class _Whole(NamedTuple):
+    """A picture that has arrived whole, and the row that its outcome goes into."""
+
+    row: Row
+    record: KafkaRecord
+    content: Buffer
+
+
+def _whole(row: Row, record: KafkaRecord, about: Envelope, content: payloads.Content, rules: Rules) -> _Whole:
+    if isinstance(content, Rejected):
+        raise content
+    row["bytes"] = len(content)
+    row["image_id"] = verify.image_id(content, about.sha256, rules.ingest)
+    return _Whole(row, record, content)
+
+
+def _judge(whole: Sequence[_Whole], rules: Rules) -> None:
+    """Add to rows what their pictures come to."""
+    outcomes = decoder.prepare([each.content for each in whole], rules)
     for (row, record, _), outcome in zip(whole, outcomes, strict=True):
         row |= _rejected(outcome, record) if isinstance(outcome, Rejected) else _accepted(outcome)
-    return rows
 
 
 def _row(record: KafkaRecord, found: Envelope) -> Row:
@@ -112,16 +143,6 @@ def _row(record: KafkaRecord, found: Envelope) -> Row:
         "event_time": found.event_time,
         "bytes": len(record.value or b""),
     }
-
-
-def _content(value: Buffer | None, found: Envelope) -> Buffer:
-    if found.problem is not None:
-        raise found.problem
-    if value is None and found.dataref is not None:
-        raise Rejected(
-            Reason.PAYLOAD_UNREACHABLE, f"{found.dataref}: no prefix is allowed for referenced payloads"
-        )
-    return value or b""
 
 
 def _accepted(prepared: Prepared) -> Row:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from conf.errors import SettingError
-from conf.settings import Decoding, Ingest, Labels, Quality, Settings
+from conf.settings import S3, Decoding, Ingest, Labels, Payloads, Quality, Settings
 from lake.labels import Hierarchy
 from streaming.record import LABEL
 
@@ -17,12 +17,16 @@ class Rules:
         decoding: which function decodes, and what it may take.
         quality: thresholds of the flags.
         labels: the labels that are taken, or None for any well-formed one.
+        payloads: where pictures that travel as a reference may be fetched from.
+        s3: the store they lie in.
     """
 
     ingest: Ingest
     decoding: Decoding
     quality: Quality
     labels: frozenset[str] | None
+    payloads: Payloads
+    s3: S3
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
@@ -31,7 +35,10 @@ class Rules:
         Raises:
             SettingError: labels are closed and their file cannot be read.
         """
-        return cls(settings.ingest, settings.decoding, settings.quality, closed_labels(settings.labels))
+        labels = closed_labels(settings.labels)
+        return cls(
+            settings.ingest, settings.decoding, settings.quality, labels, settings.payloads, settings.s3
+        )
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:

@@ -1,12 +1,11 @@
 """Where pictures come from: a folder, or an archive by its path."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conf.settings import Push
-from streaming.archives import TarArchive, ZipArchive, is_tar
+from streaming.archives import Packed, archive
 from streaming.errors import BadSource
 from streaming.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
 
@@ -52,7 +51,7 @@ def open_source(location: str, labelling: Labelling, limits: Push) -> Source:
     path = Path(location).expanduser()
     try:
         source = _source(location, path, labelling, limits)
-        _refuse_without_pictures(location, source, labelling)
+        refuse_without_pictures(location, source, labelling)
     except OSError as error:
         raise BadSource(f"{location}: cannot be read: {error.strerror or error}") from None
     return source
@@ -65,15 +64,18 @@ def _source(location: str, path: Path, labelling: Labelling, limits: Push) -> So
         raise BadSource(f"{location}: no such folder or file; give a folder, a zip, a tar or the word digits")
     if not path.is_file():
         raise BadSource(f"{location}: neither a folder nor a file; give a folder, a zip, a tar or digits")
-    if zipfile.is_zipfile(path):
-        return ZipArchive(path, limits, labelling)
-    if is_tar(path):
-        return TarArchive(path, limits, labelling)
+    found = archive(Packed(str(path), lambda: path.open("rb")), limits, labelling)
+    if found is not None:
+        return found
     raise BadSource(f"{location}: neither a zip nor a tar file; give a folder, a zip, a tar or digits")
 
 
-def _refuse_without_pictures(location: str, source: Source, labelling: Labelling) -> None:
-    """Read up to the first picture that has a label, so that nothing is sent of a source that has none."""
+def refuse_without_pictures(location: str, source: Source, labelling: Labelling) -> None:
+    """Read up to the first picture that has a label, so that nothing is sent of a source that has none.
+
+    Raises:
+        BadSource: no picture has one, or there is none.
+    """
     skipped, bare = Skipped(), None
     for item in source.items(skipped):
         if item.label is not None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conf import settings as configuration
-from conf.settings import Kafka, Settings
+from conf.settings import S3, Kafka, Settings
 from local import broker as local_broker
 from streaming import topics
+from tests import s3server
+from tests.s3server import Bucket
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,6 +39,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         patch.setenv("HUB__BROKER__DIR", str(folder / "broker"))
         patch.setenv("HUB__SPARK__WORK_DIR", str(folder / "spark"))
         patch.setenv("HUB__INGEST__INDEX_DIR", str(folder / "index"))
+        # Executors of the shared session get them, too, as they start.
+        patch.setenv("AWS_ACCESS_KEY_ID", s3server.KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", s3server.SECRET)
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
         yield configuration.load()
 
 
@@ -55,6 +61,23 @@ def spark(settings: Settings) -> Iterator["SparkSession"]:
     spark = session.start(settings, "tests", master="local-cluster[2,1,2048]")
     yield spark
     spark.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """The S3 server of the test run, asked with little patience."""
+    with s3server.running(tmp_path_factory.mktemp("s3")) as endpoint:
+        yield settings.s3.model_copy(
+            update={"endpoint": endpoint, "backoff_seconds": 0.05, "read_seconds": 1.0, "attempts": 3}
+        )
+
+
+@pytest.fixture
+def bucket(s3: S3) -> Bucket:
+    """An empty bucket that no other test has."""
+    own = Bucket(s3, f"b-{uuid.uuid4().hex[:12]}")
+    own.client.create_bucket(Bucket=own.name)
+    return own
 
 
 @pytest.fixture

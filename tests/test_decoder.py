@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_the_process_gives_what_the_function_gives(settings: Settings) -> None:
     rules = Rules.of(settings)
     contents = [*GOOD, pictures.oriented(6), b"", b"GIF89a", GOOD[0][:300]]
     bare = rules.decoding.model_copy(update={"isolated": False})
-    inside = decoder.prepare(contents, Rules(rules.ingest, bare, rules.quality, rules.labels))
+    inside = decoder.prepare(contents, replace(rules, decoding=bare))
     with Decoder(rules) as own:
         for here, there in zip(inside, own.prepare(contents), strict=True):
             if isinstance(here, Prepared):

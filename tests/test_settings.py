@@ -24,6 +24,15 @@ def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
         ("HUB__LAKE__ROOT", " ", ["lake.root", "s3a://"]),
         ("HUB__LABELS__MODE", "ajar", ["labels.mode", "'open' or 'closed'"]),
         ("HUB__ORGANIZE__FRACTIONS", "[0.5, 0.5, 0.5]", ["organize.fractions", "sum to 1"]),
+        (
+            "HUB__PAYLOADS__PREFIX",
+            "s3://Bucket/x",
+            ["payloads.prefix", "'s3://Bucket/x'", "s3://bucket/path"],
+        ),
+        ("HUB__PAYLOADS__PREFIX", "build/objects", ["payloads.prefix", "file:///folder"]),
+        ("HUB__PAYLOADS__ALLOWED", '["s3://bucket/../x"]', ["payloads.allowed", "s3://bucket/../x"]),
+        ("HUB__PAYLOADS__ALLOWED", '["file:///"]', ["payloads.allowed", "file:///folder"]),
+        ("HUB__S3__ENDPOINT", "localhost:9000", ["s3.endpoint", "'localhost:9000'", "https?://"]),
     ],
 )
 def test_wrong_value_is_told_with_key_value_and_what_is_allowed(

@@ -1,0 +1,84 @@
+"""References to pictures that travel outside Kafka (`ce_dataref`): what they name, and whether it is allowed.
+
+Pure: nothing is asked of a store or of the disk here. A reference that anyone may write is read strictly:
+what could be understood in two ways is no reference.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/dataref.md and RFC 3986
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+_URI = re.compile(r"(?P<scheme>s3|file)://(?P<bucket>[^/]*)/(?P<path>.*)", re.DOTALL)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object of a bucket or one local file.
+
+    Args:
+        scheme: s3 or file.
+        bucket: empty for a file.
+        parts: of the key or of the absolute path; none is empty, `.` or `..`, none holds a slash.
+    """
+
+    scheme: str
+    bucket: str
+    parts: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Read s3://bucket/key or file:///path; percent-escapes are undone once.
+
+        Raises:
+            ValueError: it is neither, or could be read in two ways; says why.
+        """
+        match = _URI.fullmatch(text)
+        if match is None:
+            raise ValueError("must be s3://bucket/key or file:///path")
+        scheme, bucket = match["scheme"], match["bucket"]
+        if scheme == "s3" and not _BUCKET.fullmatch(bucket):
+            raise ValueError("names no bucket; users and ports have no place in it")
+        if scheme == "file" and bucket:
+            raise ValueError("names a host")
+        if re.search(r"[?#\\]", match["path"]) or _ESCAPE.search(match["path"]):
+            raise ValueError("holds ?, #, \\ or a % that escapes nothing")
+        return cls(scheme, bucket, tuple(map(_part, match["path"].split("/"))))
+
+    @property
+    def path(self) -> str:
+        """The key, or the path without its first slash."""
+        return "/".join(self.parts)
+
+    def below(self, prefixes: Sequence[str]) -> str | None:
+        """The prefix that it lies below, or None; a prefix is a folder, whole parts are compared.
+
+        Args:
+            prefixes: s3://bucket, s3://bucket/path or file:///folder, without a last slash.
+        """
+        for prefix in prefixes:
+            scheme, _, rest = prefix.partition("://")
+            bucket, *parts = rest.split("/")
+            begins = self.parts[: len(parts)] == tuple(parts) and len(self.parts) > len(parts)
+            if (scheme, bucket) == (self.scheme, self.bucket) and begins:
+                return prefix
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}/{quote(self.path)}"
+
+
+def _part(text: str) -> str:
+    try:
+        part = unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 where its escapes are undone") from None
+    if part in {"", ".", ".."}:
+        raise ValueError("holds an empty part, . or ..")
+    if "/" in part or "\\" in part or not part.isprintable():
+        raise ValueError("holds an escaped slash or control characters")
+    return part
