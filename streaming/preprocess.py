@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import cv2
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from conf.settings import Ingest
 from lake import pixels
-from streaming import quality, verify
+from streaming import exhaustion, quality, verify
 from streaming.phash import phash
 from streaming.quality import Metrics
 from streaming.rules import Rules
@@ -59,13 +60,15 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
     kind = verify.sniff(content)
     verify.check_canvas(content, kind, rules.ingest)
     try:
-        # The parser of one format only: a file that begins as a JPEG is never tried as anything else.
-        with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
+        with _opened(content, kind) as image:
             verify.check_size(*image.size, rules.ingest)
             verify.check_scans(content, kind, image, rules.ingest)
-            return _prepared(image, kind, rules)
+            return _prepared(content, image, kind, rules)
     except Rejected:
         raise
+    except UnidentifiedImageError:  # its message is an address in memory
+        reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
+        raise Rejected(reason, "its header cannot be read") from None
     except MemoryError:
         raise Rejected(Reason.UNDECODABLE, "decoding needs more memory than there is") from None
     except Exception as error:  # whatever hostile bytes lead a parser to is a verdict, never a failed batch
@@ -73,12 +76,24 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
         raise Rejected(reason, quoted(str(error) or type(error).__name__)) from None
 
 
-def _prepared(image: Image.Image, kind: Format, rules: Rules) -> Prepared:
+def _opened(content: bytes, kind: Format) -> Image.Image:
+    """By the parser of one format only: a file that begins as a JPEG is never tried as anything else."""
+    return Image.open(io.BytesIO(content), formats=[kind.upper()])
+
+
+def _shrunk(image: Image.Image, limits: Ingest) -> pixels.RGB:
+    return pixels.fit(pixels.pixels(image, limits.longest_side), limits.longest_side)
+
+
+def _prepared(content: bytes, image: Image.Image, kind: Format, rules: Rules) -> Prepared:
     limits = rules.ingest
     turn = pixels.orientation(image)
     width, height = image.size if turn < 5 else image.size[::-1]
     taken_at = _taken_at(image)
-    rgb = pixels.oriented(pixels.fit(pixels.pixels(image, limits.longest_side), limits.longest_side), turn)
+    stored = _shrunk(image, limits)
+    if kind is Format.JPEG:
+        exhaustion.check(content, stored, lambda other: _shrunk(_opened(other, kind), limits))
+    rgb = pixels.oriented(stored, turn)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     metrics = quality.measure(rgb, gray, width, height)
     flags = quality.flags(metrics, width, height, rules.quality)

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 
 from PIL import Image
@@ -111,7 +112,7 @@ def check_scans(content: bytes, kind: Format, image: Image.Image, limits: Ingest
         # Counting everywhere is fast and can only be too high; walk the file only where it matters.
         count = content.count(b"\xff\xda")
         if count > limits.max_scans:
-            count = _scans(content)
+            count = sum(marker == 0xDA for marker, _ in markers(content))
         what = "scans"
     else:
         count, what = getattr(image, "n_frames", 1), "frames"
@@ -128,16 +129,18 @@ def is_complete(content: bytes, kind: Format) -> bool:
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _scans(content: bytes) -> int:
-    """SOS markers between SOI and EOI, as ITU-T T.81 annex B lays them out."""
-    position, scans = 2, 0
-    while 0 <= position < len(content) - 3:
+def markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """A JPEG's markers and where they stand, from behind SOI to EOI, without those inside scans.
+
+    Source: ITU-T T.81, annex B.
+    """
+    position = 2
+    while 0 <= position < len(content) - 1:
         marker = content[position + 1]
         if content[position] != 0xFF or marker in (0x00, 0xFF, *range(0xD0, 0xD8)):
             position = content.find(b"\xff", position + 1)
-        elif marker == 0xD9:
-            break
-        else:
-            scans += marker == 0xDA
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return scans
+            continue
+        yield marker, position
+        if marker == 0xD9:
+            return
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
