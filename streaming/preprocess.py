@@ -13,6 +13,7 @@ from lake import pixels
 from streaming import exhaustion, quality, verify
 from streaming.phash import phash
 from streaming.quality import Metrics
+from streaming.record import YEARS
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected, quoted
 from streaming.verify import Format
@@ -123,6 +124,7 @@ def _taken_at(image: Image.Image) -> datetime | None:
         text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(
             ExifTags.Base.DateTime
         )
-        return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        taken_at = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
     except Exception:  # as for the orientation: damaged EXIF does not make a bad picture
         return None
+    return taken_at if taken_at.year in YEARS else None
