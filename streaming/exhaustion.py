@@ -51,6 +51,8 @@ def _filled(content: bytes) -> bytes | None:
         if marker in _ARITHMETIC:
             return None
         if in_scan:
+            while content[position - 1] == 0xFF:  # padding of the marker; the filler would make one of it
+                position -= 1
             parts += [content[copied:position], _FILLER]
             copied = position
         in_scan = marker == _SOS

@@ -64,6 +64,7 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
         with _opened(content, kind) as image:
             verify.check_size(*image.size, rules.ingest)
             verify.check_scans(content, kind, image, rules.ingest)
+            verify.check_sums(content, kind)
             return _prepared(content, image, kind, rules)
     except Rejected:
         raise
