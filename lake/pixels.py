@@ -40,8 +40,10 @@ def pixels(image: Image.Image, longest_side: int) -> RGB:
     image.load()
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey when it converts; the high byte is the picture.
-        high = np.asarray(image, dtype=np.uint32) >> 8
-        return cv2.cvtColor(high.clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+        values = np.asarray(image, dtype=np.uint32)
+        high = (values >> 8).clip(0, 255).astype(np.uint8)
+        high[values == image.info.get("transparency", -1)] = 255
+        return cv2.cvtColor(high, cv2.COLOR_GRAY2RGB)
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(ground, image.convert("RGBA"))

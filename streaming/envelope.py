@@ -93,7 +93,8 @@ class _Reader:
                 self._reject(f"{name} stands {counts[name]} times")
             elif value is not None:
                 self._decode(name, value)
-        self._missing = [name for name in _REQUIRED if name not in counts or dict(known)[name] is None]
+        present = {name for name, value in known if value is not None}
+        self._missing = [name for name in _REQUIRED if name not in present]
 
     def text(self, name: str) -> str | None:
         """The value of a header, or None."""

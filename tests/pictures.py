@@ -105,7 +105,7 @@ def tiff(*entries: tuple[int, int, int, bytes], following: int = 0) -> bytes:
 
 
 def oriented(orientation: int, kind: str = "JPEG") -> bytes:
-    """A picture with a red top left quarter when it is looked at upright, stored under an EXIF orientation."""
+    """A picture whose top left quarter is red when it is upright, stored under an EXIF orientation."""
     upright = np.zeros((64, 96, 3), np.uint8)
     upright[:, :] = (30, 90, 160)
     upright[:32, :48] = (220, 20, 20)

@@ -31,7 +31,7 @@ def flipped(content: bytes, position: int, bit: int) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flipped_bit_in_any_region_gives_a_verdict_and_never_half_a_picture(kind: str) -> None:
-    """Damage to the pixels of a JPEG or WebP cannot be told from other pixels: such formats have no checksum."""
+    """Damaged pixels of a JPEG or WebP cannot be told from others: these formats have no checksum."""
     content = KINDS[kind]
     bounds = [len(content) * part // 32 for part in range(33)]
     for start, stop in pairwise(bounds):
