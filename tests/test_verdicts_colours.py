@@ -167,9 +167,10 @@ def test_profile_changes_nothing_and_is_not_kept(kind: str, profile: str) -> Non
 
 def test_colours_of_a_whole_photo_survive_every_format() -> None:
     image = pictures.noise(256, 192, seed=5)
-    for kind, options in {
+    options: dict[str, dict[str, Any]] = {
         "PNG": {},
         "WEBP": {"lossless": True},
         "JPEG": {"quality": 100, "subsampling": 0},
-    }.items():
-        assert differs(stored(pictures.encoded(image, kind, **options)), np.asarray(image)) < 3.5
+    }
+    for kind, chosen in options.items():
+        assert differs(stored(pictures.encoded(image, kind, **chosen)), np.asarray(image)) < 3.5

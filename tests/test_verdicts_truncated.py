@@ -94,7 +94,7 @@ def _scans(content: bytes) -> list[int]:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}], ids=str)
-def test_picture_that_ends_in_grey_is_not_mistaken_for_a_cut_one(mode: str, options: dict[str, bool]) -> None:
+def test_picture_that_ends_in_grey_is_not_mistaken_for_a_cut_one(mode: str, options: dict[str, Any]) -> None:
     """The grey that a decoder fills in, as a picture's own."""
     gray = np.asarray(PICTURE).copy()
     gray[60:] = 128
