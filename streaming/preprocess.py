@@ -94,7 +94,9 @@ def _prepared(content: bytes, image: Image.Image, kind: Format, rules: Rules) ->
     taken_at = _taken_at(image)
     stored = _shrunk(image, limits)
     if kind is Format.JPEG:
-        exhaustion.check(content, stored, lambda other: _shrunk(_opened(other, kind), limits))
+        exhaustion.check_jpeg(content, stored, lambda other: _shrunk(_opened(other, kind), limits))
+    elif kind is Format.PNG:
+        exhaustion.check_png(content, image)
     rgb = pixels.oriented(stored, turn)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     metrics = quality.measure(rgb, gray, width, height)

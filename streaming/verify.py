@@ -131,16 +131,29 @@ def check_sums(content: bytes, kind: Format) -> None:
     """
     if kind is not Format.PNG:
         return
-    view, position, name = memoryview(content), 8, b""
+    view = memoryview(content)
+    for name, start, end in chunks(content):
+        if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            title = quoted(name.decode("latin-1"))
+            raise Rejected(Reason.UNDECODABLE, f"the checksum of its chunk {title} is wrong")
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """A PNG's chunks up to IEND: name, start and end of the body.
+
+    Raises:
+        Rejected: truncated.
+    """
+    position, name = 8, b""
     while name != b"IEND":
         if position + 12 > len(content):
             raise Rejected(Reason.TRUNCATED, "it ends without an IEND chunk")
         length, name = struct.unpack_from(">I4s", content, position)
-        end, title = position + 8 + length, quoted(name.decode("latin-1"))
+        start, end = position + 8, position + 8 + length
         if end + 4 > len(content):
+            title = quoted(name.decode("latin-1"))
             raise Rejected(Reason.TRUNCATED, f"it ends within its chunk {title} of {length:,} bytes")
-        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise Rejected(Reason.UNDECODABLE, f"the checksum of its chunk {title} is wrong")
+        yield name, start, end
         position = end + 4
 
 

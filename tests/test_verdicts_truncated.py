@@ -9,7 +9,7 @@ from PIL import Image
 
 from streaming.verdict import Reason
 from tests import pictures
-from tests.verdicts import differs, reason, stored
+from tests.verdicts import differs, reason, refusal, stored
 
 PICTURE = pictures.noise(200, 150, seed=3)
 # Bytes that are good for rows' filter types as well as for samples, as many as seven passes take.
@@ -129,3 +129,37 @@ def test_thumbnail_inside_a_cut_jpeg_does_not_make_it_whole() -> None:
     assert reason(whole) is None
     for eighth in range(1, 8):
         assert reason(whole[: len(whole) * eighth // 8]) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "interlace"),
+    [
+        ((96, 64, 8, 2), 1 + 96 * 3, 0),
+        ((96, 64, 8, 6), 1 + 96 * 4, 0),
+        ((96, 64, 16, 0), 1 + 96 * 2, 0),
+        ((96, 64, 8, 4), 1 + 96 * 2, 0),
+        ((97, 64, 1, 0), 1 + 13, 0),
+        ((96, 64, 8, 0), 6264 // 64, 1),  # 13 * 16 + 25 * 24 + 49 * 48 + 97 * 32 bytes in seven passes
+    ],
+    ids=["RGB", "RGBA", "16-bit", "LA", "1-bit", "interlaced"],
+)
+def test_png_of_fewer_rows_than_it_states_is_truncated(
+    header: tuple[int, int, int, int], row: int, interlace: int
+) -> None:
+    """Its stream ends in order and all sums are right; decoders may leave the rest black. Black is fine."""
+    whole = 6264 if interlace else row * 64
+    assert reason(pictures.png_of(header, bytes(whole), interlace)) is None
+    for missing in (1, row, row * 32, whole):
+        # A part of a row is an error to zlib's caller; whole rows are missed by nobody.
+        short = pictures.png_of(header, bytes(whole - missing), interlace)
+        assert reason(short) in {Reason.TRUNCATED, Reason.UNDECODABLE}
+
+
+def test_png_whose_header_adds_rows_is_truncated() -> None:
+    whole = KINDS["png"]
+    header = whole[16:20] + struct.pack(">I", 4000) + whole[24:29]
+    taller = whole[:8] + pictures.chunk(b"IHDR", header) + whole[33:]
+    problem = refusal(taller)
+    assert problem is not None
+    assert problem.reason is Reason.TRUNCATED
+    assert problem.detail == "its data ends before the 2,404,000 bytes of 200x4000 pixels"
