@@ -47,8 +47,11 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "dev": ["import-linter", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"],
+        "dev": ["import-linter", "mypy", "pandas-stubs", "pillow-heif", "pytest", "ruff", "types-tqdm"],
         "bench": ["daft"],
+        "heic": [
+            "pillow-heif"
+        ],  # its wheels contain x265 and are GPL-2.0 as a whole, so it is nobody's default
     },
     entry_points={"console_scripts": ["hub = jobs.hub:main"]},
 )

@@ -58,7 +58,7 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
     Raises:
         Rejected: the picture is broken, hostile or useless.
     """
-    kind = verify.sniff(content)
+    kind = verify.sniff(content, rules.ingest)
     verify.check_canvas(content, kind, rules.ingest)
     try:
         with _opened(content, kind) as image:
@@ -80,6 +80,12 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
 
 def _opened(content: bytes, kind: Format) -> Image.Image:
     """By the parser of one format only: a file that begins as a JPEG is never tried as anything else."""
+    if kind is Format.HEIC:
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.register_heif_opener()
+        return Image.open(io.BytesIO(content), formats=["HEIF"])
     return Image.open(io.BytesIO(content), formats=[kind.upper()])
 
 

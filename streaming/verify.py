@@ -18,8 +18,11 @@ class Format(StrEnum):
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
+    HEIC = "heic"  # only where the settings say so
 
 
+# Of ISO/IEC 23008-12, annex B, those of pictures in HEVC.
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
 _REFUSED_MAGIC = {
     b"GIF8": "GIF", b"BM": "BMP", b"%PDF": "PDF", b"\x7fELF": "ELF", b"PK\x03\x04": "ZIP", b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF", b"<svg": "SVG", b"<?xml": "XML", b"<!DO": "HTML", b"<htm": "HTML", b"MZ": "EXE",
@@ -43,7 +46,7 @@ def image_id(content: bytes, claimed_sha256: str | None, limits: Ingest) -> str:
     return digest
 
 
-def sniff(content: bytes) -> Format:
+def sniff(content: bytes, limits: Ingest) -> Format:
     """The format by its magic bytes; what a phone claims in content-type is not asked.
 
     Raises:
@@ -55,11 +58,14 @@ def sniff(content: bytes) -> Format:
         return Format.PNG
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return Format.WEBP
+    if limits.heic and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return Format.HEIC
     names = [name for magic, name in _REFUSED_MAGIC.items() if content.startswith(magic)]
     if content[4:8] == b"ftyp":
         names = [f"ISO media ({content[8:12].decode('latin-1')})"]
     what = names[0] if names else f"starts with {quoted(content[:8])}"
-    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(Format)}")
+    taken = [kind for kind in Format if kind is not Format.HEIC or limits.heic]
+    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(taken)}")
 
 
 def check_size(width: int, height: int, limits: Ingest) -> None:
@@ -164,7 +170,20 @@ def is_complete(content: bytes, kind: Format) -> bool:
         return content.rstrip(b"\0").endswith(b"\xff\xd9") or any(m == 0xD9 for m, _ in markers(content))
     if kind is Format.PNG:
         return b"IEND" in content[-64:] or content.rfind(b"IEND\xaeB`\x82") > 0
+    if kind is Format.HEIC:
+        return _boxes_end(content) == len(content)
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
+
+
+def _boxes_end(content: bytes) -> int:
+    """Where the last box should end, by the sizes that boxes state (ISO/IEC 14496-12, section 4.2)."""
+    position = 0
+    while position + 8 <= len(content):
+        size = int.from_bytes(content[position : position + 4], "big")
+        if size < 8:  # to the end of the file, or longer than anything that is taken
+            return len(content)
+        position += size
+    return position
 
 
 def markers(content: bytes) -> Iterator[tuple[int, int]]:

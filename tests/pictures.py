@@ -122,4 +122,4 @@ def oriented(orientation: int, kind: str = "JPEG") -> bytes:
     }[orientation](upright)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, quality=95, exif=exif)
+    return encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, quality=95, exif=exif.tobytes())
