@@ -39,6 +39,7 @@ setup(
         "rich",
         "scikit-learn",
         "scipy",
+        "simplejpeg",
         "setuptools<81",  # tensorflowonspark imports pkg_resources
         "six",  # needed by tensorflowonspark, which does not declare it
         "tensorboard",

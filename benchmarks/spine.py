@@ -26,7 +26,7 @@ from local import broker
 from streaming import orders, producer, topics
 from streaming.orders import Order
 from streaming.query import Ingestion, IngestReport
-from streaming.rows import row_of
+from streaming.rows import KafkaRecord, rows_of
 from streaming.rules import Rules
 from streaming.wire import Record
 
@@ -110,18 +110,16 @@ def _measured(settings: Settings, bootstrap: str, load: Load, spark: object) -> 
 
 def _loop(settings: Settings, load: Load) -> float:
     """Images a second of the same verification and preparation in this process alone."""
-    rules = Rules.of(settings)
+    bare = settings.decoding.model_copy(update={"isolated": False})
+    rules = Rules.of(settings.model_copy(update={"decoding": bare}))
     order = Order(str(load.archive), load.name, load.label_pattern, limit=min(load.images, 2_000))
     records = [
-        {
-            "topic": "loop", "partition": 0, "offset": number, "timestamp": None, "key": record.key,
-            "value": record.value, "headers": [{"key": k, "value": v} for k, v in record.headers],
-        }
+        KafkaRecord("loop", 0, number, None, record.key, record.value, record.headers)
         for number, record in enumerate(orders.records(order, settings))
         if isinstance(record, Record)
-    ]  # fmt: skip
+    ]
     begun = time.perf_counter()
-    accepted = sum(row_of(record, rules)["verdict"] == "accepted" for record in records)
+    accepted = sum(row["verdict"] == "accepted" for row in rows_of(records, rules))
     assert accepted == len(records)
     return len(records) / (time.perf_counter() - begun)
 

@@ -124,6 +124,7 @@ class Ingest(_Section):
     batch_records: Positive
     trigger_seconds: Annotated[float, Field(ge=0)]
     arrow_records: Positive
+    arrow_bytes: Annotated[int, Field(gt=0, lt=2**31)]
     longest_side: Annotated[int, Field(ge=32, le=4096)]
     shortest_side: Positive
     thumbnail_side: Annotated[int, Field(ge=16, le=512)]
@@ -137,6 +138,15 @@ class Ingest(_Section):
     index_dir: Path
 
     _absolute = field_validator("index_dir")(lambda value: Path(resolved(str(value))))
+
+
+class Decoding(_Section):
+    """The decoder and what one picture may take of the machine."""
+
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    isolated: bool
+    timeout_seconds: Seconds
+    memory_mb: Positive
 
 
 class Quality(_Section):
@@ -221,6 +231,7 @@ class Settings(BaseSettings):
     push: Push
     spark: Spark
     ingest: Ingest
+    decoding: Decoding
     quality: Quality
     labels: Labels
     organize: Organize

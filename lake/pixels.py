@@ -26,7 +26,7 @@ def decode(data: bytes, longest_side: int) -> RGB:
         OSError: what Pillow says of data it cannot decode.
     """
     with Image.open(io.BytesIO(data)) as image:
-        return oriented(pixels(image, longest_side), orientation(image))
+        return oriented(pixels(image, longest_side), orientation(exif(image)))
 
 
 def pixels(image: Image.Image, longest_side: int) -> RGB:
@@ -50,13 +50,21 @@ def pixels(image: Image.Image, longest_side: int) -> RGB:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 (upright) where there is none or EXIF cannot be read."""
+def exif(image: Image.Image) -> Image.Exif | None:
+    """The EXIF of an opened picture; None where there is none or it cannot be read."""
     if "exif" not in image.info and "Raw profile type exif" not in image.info:
-        return 1
+        return None
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.getexif()
     except Exception:  # Pillow raises whatever the damaged block leads it to; the picture itself is fine
+        return None
+
+
+def orientation(exif: Image.Exif | None) -> int:
+    """EXIF orientation, 1 to 8; 1 (upright) where there is none or EXIF cannot be read."""
+    try:
+        value = exif.get(ExifTags.Base.Orientation, 1) if exif is not None else 1
+    except Exception:  # as above: a block may be damaged only where it is looked at
         return 1
     return value if value in range(1, 9) else 1
 

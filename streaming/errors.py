@@ -21,3 +21,7 @@ class PushFailed(StreamingError):
 
 class IngestFailed(StreamingError):
     """A streaming query stopped with an error."""
+
+
+class DecoderLost(StreamingError):
+    """The process that decodes pictures cannot be kept running."""

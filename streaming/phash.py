@@ -4,6 +4,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# The 8 lowest of 32 orthonormal DCT-II frequencies; only these are needed.
+_BASIS = np.cos(np.pi / 64 * np.outer(np.arange(8), 2 * np.arange(32) + 1)).astype(np.float32) / 4
+_BASIS[0] /= np.sqrt(2)
+_BASIS_TRANSPOSED = np.ascontiguousarray(_BASIS.T)
+
 
 def phash(gray: NDArray[np.uint8]) -> int:
     """64-bit pHash: which of the 64 lowest DCT frequencies lie above their median.
@@ -17,7 +22,7 @@ def phash(gray: NDArray[np.uint8]) -> int:
         a signed 64-bit integer, as Delta's BIGINT holds it; the top left frequency is the highest bit.
     """
     small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:8, :8].ravel()
+    low = (_BASIS @ small @ _BASIS_TRANSPOSED).ravel()
     # The first coefficient is the mean brightness; left in, it would drag the median along.
-    bits = np.packbits(low > np.partition(low[1:], 31)[31])
+    bits = np.packbits(low > np.sort(low[1:])[31])
     return int.from_bytes(bits.tobytes(), "big", signed=True)

@@ -2,17 +2,16 @@
 
 import io
 import warnings
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import cv2
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from conf.settings import Ingest
-from lake import pixels
+from lake import pixels, turbo
+from lake.pixels import RGB
 from streaming import exhaustion, quality, verify
 from streaming.phash import phash
-from streaming.quality import Metrics
+from streaming.prepared import Prepared
 from streaming.record import YEARS
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected, quoted
@@ -24,31 +23,6 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module="PIL")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An accepted picture.
-
-    Args:
-        format: of the original.
-        width, height: of the original, upright, in pixels.
-        phash: signed 64-bit perceptual hash.
-        flags: names of the quality flags that hold.
-        metrics: what the flags were judged by.
-        taken_at: EXIF capture time, read as if it were UTC since phones state no zone.
-        jpeg, thumbnail: re-encoded pictures without metadata.
-    """
-
-    format: Format
-    width: int
-    height: int
-    phash: int
-    flags: tuple[str, ...]
-    metrics: Metrics
-    taken_at: datetime | None
-    jpeg: bytes
-    thumbnail: bytes
-
-
 def prepare(content: bytes, rules: Rules) -> Prepared:
     """Check, decode, turn, shrink, measure and encode one picture.
 
@@ -57,25 +31,55 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
 
     Raises:
         Rejected: the picture is broken, hostile or useless.
+        MemoryError: decoding it takes more memory than there is.
     """
     kind = verify.sniff(content, rules.ingest)
     verify.check_canvas(content, kind, rules.ingest)
     try:
-        with _opened(content, kind) as image:
-            verify.check_size(*image.size, rules.ingest)
-            verify.check_scans(content, kind, image, rules.ingest)
-            verify.check_sums(content, kind)
-            return _prepared(content, image, kind, rules)
-    except Rejected:
+        prepared = _by_turbo(content, rules) if kind is Format.JPEG else None
+        return prepared or _by_pillow(content, kind, rules)
+    except (Rejected, MemoryError):
         raise
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise Rejected(Reason.UNDECODABLE, quoted(str(error))) from None
     except UnidentifiedImageError:  # its message is an address in memory
         reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
         raise Rejected(reason, "its header cannot be read") from None
-    except MemoryError:
-        raise Rejected(Reason.UNDECODABLE, "decoding needs more memory than there is") from None
     except Exception as error:  # whatever hostile bytes lead a parser to is a verdict, never a failed batch
         reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
         raise Rejected(reason, quoted(str(error) or type(error).__name__)) from None
+
+
+def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
+    """A sound JPEG, as nearly all are; None where Pillow has to say what is wrong."""
+    size = turbo.size(content)
+    if size is None:
+        return None
+    verify.check_size(*size, rules.ingest)
+    verify.check_scans(content, rules.ingest)
+    rgb = turbo.decode(content, rules.ingest.longest_side)
+    return None if rgb is None else _prepared(rgb, size, _exif(content), Format.JPEG, rules)
+
+
+def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
+    with _opened(content, kind) as image:
+        verify.check_size(*image.size, rules.ingest)
+        if kind is Format.JPEG:
+            verify.check_scans(content, rules.ingest)
+        else:
+            verify.check_frames(image, rules.ingest)
+        verify.check_sums(content, kind)
+        size, exif = image.size, pixels.exif(image)
+        rgb = pixels.pixels(image, rules.ingest.longest_side)
+        if kind is Format.JPEG:
+            exhaustion.check_jpeg(
+                content, rgb, lambda other: pixels.pixels(_opened(other, kind), rules.ingest.longest_side)
+            )
+        elif kind is Format.PNG:
+            exhaustion.check_png(content, image)
+        return _prepared(rgb, size, exif, kind, rules)
 
 
 def _opened(content: bytes, kind: Format) -> Image.Image:
@@ -89,21 +93,13 @@ def _opened(content: bytes, kind: Format) -> Image.Image:
     return Image.open(io.BytesIO(content), formats=[kind.upper()])
 
 
-def _shrunk(image: Image.Image, limits: Ingest) -> pixels.RGB:
-    return pixels.fit(pixels.pixels(image, limits.longest_side), limits.longest_side)
-
-
-def _prepared(content: bytes, image: Image.Image, kind: Format, rules: Rules) -> Prepared:
+def _prepared(
+    rgb: RGB, size: tuple[int, int], exif: Image.Exif | None, kind: Format, rules: Rules
+) -> Prepared:
     limits = rules.ingest
-    turn = pixels.orientation(image)
-    width, height = image.size if turn < 5 else image.size[::-1]
-    taken_at = _taken_at(image)
-    stored = _shrunk(image, limits)
-    if kind is Format.JPEG:
-        exhaustion.check_jpeg(content, stored, lambda other: _shrunk(_opened(other, kind), limits))
-    elif kind is Format.PNG:
-        exhaustion.check_png(content, image)
-    rgb = pixels.oriented(stored, turn)
+    turn = pixels.orientation(exif)
+    width, height = size if turn < 5 else size[::-1]
+    rgb = pixels.oriented(pixels.fit(rgb, limits.longest_side), turn)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     metrics = quality.measure(rgb, gray, width, height)
     flags = quality.flags(metrics, width, height, rules.quality)
@@ -119,21 +115,32 @@ def _prepared(content: bytes, image: Image.Image, kind: Format, rules: Rules) ->
         phash=phash(gray),
         flags=tuple(flags),
         metrics=metrics,
-        taken_at=taken_at,
+        taken_at=_taken_at(exif),
         jpeg=jpeg,
         thumbnail=jpeg if small is rgb else pixels.jpeg(small, limits.jpeg_quality),
     )
 
 
-def _taken_at(image: Image.Image) -> datetime | None:
-    if "exif" not in image.info:
+def _exif(content: bytes) -> Image.Exif | None:
+    block = turbo.exif(content)
+    if block is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+    except Exception:  # damaged EXIF does not make a bad picture, whatever it leads Pillow to
+        return None
+    return exif
+
+
+def _taken_at(exif: Image.Exif | None) -> datetime | None:
+    if exif is None:
         return None
     try:
-        exif = image.getexif()
         text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(
             ExifTags.Base.DateTime
         )
         taken_at = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-    except Exception:  # as for the orientation: damaged EXIF does not make a bad picture
+    except Exception:  # likewise
         return None
     return taken_at if taken_at.year in YEARS else None

@@ -4,7 +4,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pyspark.errors import PySparkException
@@ -16,24 +17,22 @@ from conf.settings import Kafka, Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import Table
-from streaming import ledger, topics
+from streaming import deadletters, labels, ledger, samples, topics
+from streaming.deadletters import DeadLetterFollower
 from streaming.errors import IngestFailed
-from streaming.followers import DeadLetterFollower, SamplesFollower
 from streaming.identity import UploadIndex
+from streaming.images import ImageIndex
+from streaming.labels import LabelsFollower
 from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
+from streaming.samples import SamplesFollower
 
 _EARLIEST = -2
 _LOOK_SECONDS = 0.5
 _ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*))?$", re.MULTILINE)
 _WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
-_SAMPLE_COLUMNS = [
-    "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
-    "topic", "partition", "offset",
-]  # fmt: skip
-_DEAD_LETTER_COLUMNS = [
-    "verdict", "reason", "detail", "topic", "partition", "offset", "device", "payload", "headers",
-]  # fmt: skip
+# Each commit of the ledger adds a few files; a follower that was away takes so many at once.
+_FOLLOWED_FILES = 64
 
 
 @dataclass
@@ -96,13 +95,11 @@ class Ingestion:
             IngestFailed: a query stopped with an error; what was committed before it stays.
         """
         begun = time.monotonic()
-        with self._prepared() as index:
+        with self._prepared() as (uploads, images):
             prepared = time.monotonic()
-            main = self._ledger_query(index, report, once=True)
-            _await(main)
+            _await(self._ledger_query(uploads, report, once=True))
             report.ledger_seconds = time.monotonic() - prepared
-            followers = self._follower_queries(once=True)
-            for follower in followers:
+            for follower in self._follower_queries(images, once=True):
                 _await(follower)
         report.seconds = time.monotonic() - begun
 
@@ -112,9 +109,10 @@ class Ingestion:
         Raises:
             IngestFailed: a query stopped with an error.
         """
-        with self._prepared() as index:
+        with self._prepared() as (uploads, images):
             pause, begun = threading.Event(), time.monotonic()
-            queries = [self._ledger_query(index, report, once=False), *self._follower_queries(once=False)]
+            followers = self._follower_queries(images, once=False)
+            queries = [self._ledger_query(uploads, report, once=False), *followers]
             try:
                 # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
                 while all(query.isActive for query in queries):
@@ -126,13 +124,21 @@ class Ingestion:
                 for query in queries:
                     query.stop()
 
-    def _prepared(self) -> UploadIndex:
-        tables.create(self.spark, self.settings.lake)
-        records = str(self.settings.ingest.arrow_records)
-        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
-        ledger_id = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
-        index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
-        return ledger.index_of(self.spark, self.settings.lake, index)
+    @contextmanager
+    def _prepared(self) -> Iterator[tuple[UploadIndex, ImageIndex]]:
+        lake, ingest = self.settings.lake, self.settings.ingest
+        tables.create(self.spark, lake)
+        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
+        self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
+        name = tables.identifier(self.spark, lake, Table.UPLOADS)
+        with (
+            UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads,
+            ImageIndex(ingest.index_dir / f"{name}-images.sqlite") as images,
+        ):
+            yield (
+                ledger.index_of(self.spark, lake, uploads),
+                samples.index_of(self.spark, lake, images),
+            )
 
     def _ledger_query(self, index: UploadIndex, report: IngestReport, once: bool) -> StreamingQuery:
         def count(counts: BatchCounts) -> None:
@@ -142,14 +148,15 @@ class Ingestion:
         writer = Ledger(self.settings.lake, Rules.of(self.settings), index, count)
         return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, once)
 
-    def _follower_queries(self, once: bool) -> list[StreamingQuery]:
-        labels = self.settings.labels
-        hierarchy = Hierarchy.read(labels.file)
-        samples = SamplesFollower(self.settings.lake, labels.ready_images, hierarchy)
-        letters = DeadLetterFollower(self.settings.kafka, connection(self.settings.kafka, self.bootstrap))
+    def _follower_queries(self, images: ImageIndex, once: bool) -> list[StreamingQuery]:
+        lake, kafka = self.settings.lake, self.settings.kafka
+        hierarchy = Hierarchy.read(self.settings.labels.file)
+        counting = LabelsFollower(lake, self.settings.labels.ready_images, hierarchy)
+        letters = DeadLetterFollower(kafka, connection(kafka, self.bootstrap))
         return [
-            self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, once),
-            self._start("dead-letters", self._uploads(_DEAD_LETTER_COLUMNS), letters.write, once),
+            self._start("samples", self._uploads(samples.COLUMNS), SamplesFollower(lake, images).write, once),
+            self._start("labels", self._uploads(labels.COLUMNS), counting.write, once),
+            self._start("dead-letters", self._uploads(deadletters.COLUMNS), letters.write, once),
         ]
 
     def _start(
@@ -199,6 +206,7 @@ class Ingestion:
     def _uploads(self, columns: list[str]) -> DataFrame:
         return (
             self.spark.readStream.format("delta")
+            .option("maxFilesPerTrigger", _FOLLOWED_FILES)
             .option("skipChangeCommits", True)  # erasure and maintenance rewrite files; no new uploads
             .load(self.settings.lake.at(Table.UPLOADS))
             .select(*columns)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from conf.errors import SettingError
-from conf.settings import Ingest, Labels, Quality, Settings
+from conf.settings import Decoding, Ingest, Labels, Quality, Settings
 from lake.labels import Hierarchy
 from streaming.record import LABEL
 
@@ -15,11 +15,13 @@ class Rules:
 
     Args:
         ingest: limits and sizes.
+        decoding: which function decodes, and what it may take.
         quality: thresholds of the flags.
         labels: the labels that are taken, or None for any well-formed one.
     """
 
     ingest: Ingest
+    decoding: Decoding
     quality: Quality
     labels: frozenset[str] | None
 
@@ -36,7 +38,7 @@ class Rules:
                 "ingest.heic = true: the package pillow-heif is not installed; type: "
                 "pip install 'deep-images-hub[heic]' (on every executor, too)"
             )
-        return cls(settings.ingest, settings.quality, closed_labels(settings.labels))
+        return cls(settings.ingest, settings.decoding, settings.quality, closed_labels(settings.labels))
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:

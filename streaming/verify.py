@@ -30,7 +30,7 @@ _REFUSED_MAGIC = {
 }  # fmt: skip
 
 
-def image_id(content: bytes, claimed_sha256: str | None, limits: Ingest) -> str:
+def image_id(content: bytes | memoryview, claimed_sha256: str | None, limits: Ingest) -> str:
     """The sha256 of the content (hex), after its size and claimed hash have been checked.
 
     Raises:
@@ -107,22 +107,27 @@ def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
         check_size(width, height, limits)
 
 
-def check_scans(content: bytes, kind: Format, image: Image.Image, limits: Ingest) -> None:
-    """Refuse a JPEG of very many scans and an animation of very many frames.
-
-    A progressive JPEG of thousands of scans costs a full pass over the picture for each.
+def check_scans(content: bytes, limits: Ingest) -> None:
+    """Refuse a JPEG of very many scans: each costs a full pass over the picture.
 
     Raises:
         Rejected: scan_bomb.
     """
-    if kind is Format.JPEG:
-        # Counting everywhere is fast and can only be too high; walk the file only where it matters.
-        count = content.count(b"\xff\xda")
-        if count > limits.max_scans:
-            count = sum(marker == 0xDA for marker, _ in markers(content))
-        what = "scans"
-    else:
-        count, what = getattr(image, "n_frames", 1), "frames"
+    # Counting everywhere is fast and can only be too high; walk the file only where it matters.
+    if content.count(b"\xff\xda") > limits.max_scans:
+        _refuse_many(sum(marker == 0xDA for marker, _ in markers(content)), "scans", limits)
+
+
+def check_frames(image: Image.Image, limits: Ingest) -> None:
+    """Refuse an animation of very many frames.
+
+    Raises:
+        Rejected: scan_bomb.
+    """
+    _refuse_many(getattr(image, "n_frames", 1), "frames", limits)
+
+
+def _refuse_many(count: int, what: str, limits: Ingest) -> None:
     if count > limits.max_scans:
         raise Rejected(Reason.SCAN_BOMB, f"{count} {what}, at most {limits.max_scans} are decoded")
 

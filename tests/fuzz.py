@@ -24,7 +24,8 @@ from typing import Self
 from PIL import Image
 
 from conf.settings import home
-from streaming.preprocess import Prepared, prepare
+from streaming.prepared import Prepared
+from streaming.preprocess import prepare
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected
 from tests.mutations import mutated

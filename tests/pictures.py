@@ -123,3 +123,8 @@ def oriented(orientation: int, kind: str = "JPEG") -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, quality=95, exif=exif.tobytes())
+
+
+def static(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Noise in every pixel: encodes to as much as a picture of its size can."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))

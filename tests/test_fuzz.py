@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.preprocess import Prepared, prepare
+from streaming.prepared import Prepared
+from streaming.preprocess import prepare
 from streaming.rules import Rules
 from streaming.verdict import Reason
 from tests import fuzz, pictures

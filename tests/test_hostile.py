@@ -14,7 +14,7 @@ from streaming.hostile import Hostile, Spoiler
 from streaming.items import Item
 from streaming.phones import Fleet
 from streaming.record import Upload
-from streaming.rows import row_of
+from streaming.rows import KafkaRecord, rows_of
 from streaming.rules import Rules
 from streaming.verdict import Reason, Verdict
 from tests import pictures
@@ -45,19 +45,9 @@ def spoilt(settings: Settings, count: int) -> list[Hostile]:
 
 
 def row(hostile: Hostile, rules: Rules) -> dict[str, Any]:
-    record = hostile.record
-    return row_of(
-        {
-            "topic": "images",
-            "partition": 0,
-            "offset": 0,
-            "timestamp": datetime.now(UTC),
-            "key": record.key,
-            "value": record.value,
-            "headers": [{"key": key, "value": value} for key, value in record.headers],
-        },
-        rules,
-    )
+    sent = hostile.record
+    record = KafkaRecord("images", 0, 0, datetime.now(UTC), sent.key, sent.value, sent.headers)
+    return rows_of([record], rules)[0]
 
 
 def test_every_hostile_upload_is_rejected_for_the_reason_it_names(settings: Settings) -> None:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import cv2
@@ -172,7 +173,7 @@ def test_damaged_exif_does_not_make_a_bad_picture(rules: Rules) -> None:
 
 
 def test_a_flag_rejects_where_the_setting_says_so(rules: Rules) -> None:
-    strict = Rules(rules.ingest, rules.quality.model_copy(update={"reject": ("dark",)}), None)
+    strict = replace(rules, quality=rules.quality.model_copy(update={"reject": ("dark",)}))
     night = pictures.encoded(Image.new("RGB", (64, 64), (5, 5, 20)))
     assert "dark" in prepare(night, rules).flags
     assert reason_of(night, strict) is Reason.DARK

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from streaming.preprocess import Prepared, prepare
+from streaming.prepared import Prepared
+from streaming.preprocess import prepare
 from streaming.quality import flags
 from tests.verdicts import rules
 

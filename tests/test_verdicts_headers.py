@@ -13,7 +13,7 @@ from streaming import envelope
 from streaming.envelope import Envelope
 from streaming.query import Ingestion, IngestReport
 from streaming.record import Header
-from streaming.rows import row_of
+from streaming.rows import KafkaRecord, rows_of
 from streaming.verdict import Reason, Verdict
 from tests import pictures
 from tests.uploads import Raw, send, upload
@@ -150,16 +150,15 @@ def test_headers_that_the_contract_does_not_know_are_ignored() -> None:
     assert reason([*strange, *headers(), *strange]) is None
 
 
-def row(key: bytes | None, value: bytes | None, found: list[Header] | None) -> dict[str, Any]:
-    listed = None if found is None else [{"key": name, "value": content} for name, content in found]
-    place = {"topic": "images", "partition": 0, "offset": 0, "timestamp": datetime.now(UTC)}
-    return row_of({**place, "key": key, "value": value, "headers": listed}, rules())
+def row(key: bytes | None, value: bytes | None, found: list[Header]) -> dict[str, Any]:
+    record = KafkaRecord("images", 0, 0, datetime.now(UTC), key, value, found or [])
+    return rows_of([record], rules())[0]
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff\0", b"k" * 1_000_000])
 def test_record_without_anything_is_a_row_all_the_same(key: bytes | None) -> None:
-    for value, found in ((None, None), (None, []), (b"", None), (pictures.jpeg(), None)):
-        made = row(key, value, found)
+    for value in (None, b"", pictures.jpeg()):
+        made = row(key, value, [])
         assert (made["verdict"], made["reason"]) == (Verdict.REJECTED, Reason.MISSING_HEADER)
         assert made["payload"] == value
         assert made["detail"] == "no ce_id, ce_source, ce_type, ce_time, ce_label"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streaming.preprocess import Prepared
+from streaming.prepared import Prepared
 from streaming.verify import markers
 from tests import pictures
 from tests.verdicts import accepted, differs, pixels, stored

@@ -9,7 +9,8 @@ from PIL import Image
 
 from conf import settings as configuration
 from streaming import verify
-from streaming.preprocess import Prepared, prepare
+from streaming.prepared import Prepared
+from streaming.preprocess import prepare
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected
 

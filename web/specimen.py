@@ -55,7 +55,7 @@ def _picture(payload: bytes) -> bytes:
             raise ValueError("too large to be shown")
         if payload.count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("too many scans to be shown")
-        rgb = pixels.oriented(pixels.pixels(image, _SIDE), pixels.orientation(image))
+        rgb = pixels.oriented(pixels.pixels(image, _SIDE), pixels.orientation(pixels.exif(image)))
     return pixels.jpeg(pixels.fit(rgb, _SIDE), _QUALITY)
 
 

@@ -1,0 +1,181 @@
+"""Decoding in a process of its own, so that what a picture does to a decoder costs that picture a verdict."""
+
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+
+from streaming.errors import DecoderLost
+from streaming.exchange import Buffer, Exchange
+from streaming.prepared import Outcome
+from streaming.rules import Rules
+from streaming.sandbox import STATUS, TASK, function, judged
+from streaming.verdict import Reason, Rejected
+
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME")
+_LOOKS = 4  # at its progress, within the time that one picture may take
+_STARTS = 3  # ends in a row with no picture to blame
+
+
+class Decoder:
+    """A decoder process and what it is told.
+
+    Pictures are handed over in memory that both share, many at a time. A decoder that crashes or hangs is
+    replaced and goes on with the next picture.
+
+    Args:
+        rules: that pictures are held to; `rules.decoding` bounds time and memory.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._limits = rules.decoding
+        self._exchange = Exchange(rules.ingest)
+        self._tasks, control = socket.socketpair()
+        self._guard, orders = socket.socketpair()
+        self._task, self._generation = 0, 0
+        passed = control.fileno(), orders.fileno(), *self._exchange.descriptors
+        # It is given no credentials; what strangers' bytes may take over should hold none.
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "streaming.sandbox", *map(str, passed)],
+            pass_fds=passed,
+            env=environment | threads | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+        )
+        control.close()
+        orders.close()
+        pickled = pickle.dumps(rules)
+        self._guard.sendall(TASK.pack(len(pickled)) + pickled)
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; it ends by itself, too, when this one does."""
+        self._tasks.close()
+        self._guard.close()
+        self._process.wait()
+        self._exchange.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that forks the decoders."""
+        return self._process.pid
+
+    def prepare(self, contents: Sequence[Buffer]) -> list[Outcome]:
+        """Check, decode and encode pictures.
+
+        Returns:
+            what each of them came to, in their order.
+
+        Raises:
+            DecoderLost: the decoder cannot be started.
+        """
+        outcomes: list[Outcome] = []
+        idle = 0
+        while len(outcomes) < len(contents):
+            answered = self._answers(contents[len(outcomes) :])
+            idle = 0 if answered else idle + 1
+            if idle == _STARTS:
+                raise DecoderLost(
+                    f"the decoder {self._limits.function} ended {idle} times before it took a picture; "
+                    "see the executors' log"
+                )
+            outcomes += answered
+        return outcomes
+
+    def _answers(self, contents: Sequence[Buffer]) -> list[Outcome]:
+        """The outcomes of the first few of the pictures; none where the decoder ended before it took one."""
+        self._task += 1
+        offered = self._exchange.offer(self._task, contents)
+        with suppress(BrokenPipeError):  # its end is told on the other socket
+            self._tasks.sendall(TASK.pack(self._task))
+        fault = self._fault(offered)
+        try:
+            outcomes, begun = self._exchange.results(offered)
+        except ValueError as error:
+            self._kill()
+            self._ended()
+            return [Rejected(Reason.DECODER_CRASHED, f"the decoder answered nonsense: {error}")]
+        if fault is not None and begun is not None and begun == len(outcomes):
+            outcomes.append(fault)
+        return outcomes
+
+    def _fault(self, offered: int) -> Rejected | None:
+        """Wait until the task is done, or the decoder has come to an end: then why."""
+        at, since = self._exchange.progress, time.monotonic()
+        while True:
+            ready, _, _ = select.select(
+                [self._tasks, self._guard], [], [], self._limits.timeout_seconds / _LOOKS
+            )
+            if self._guard in ready:
+                return self._verdict_on(self._ended())
+            if self._tasks in ready:
+                if TASK.unpack(self._received(self._tasks, TASK.size))[0] == self._task:
+                    return None
+                continue
+            if at != self._exchange.progress:
+                at, since = self._exchange.progress, time.monotonic()
+            elif time.monotonic() - since > self._limits.timeout_seconds:
+                self._kill()
+                self._ended()
+                return Rejected(
+                    Reason.DECODE_TIMEOUT, f"not decoded within {self._limits.timeout_seconds:g} seconds"
+                )
+
+    def _kill(self) -> None:
+        self._guard.sendall(TASK.pack(self._generation))
+
+    def _ended(self) -> int:
+        """Wait for word of the decoder's end, and give its status; the next one is on its way."""
+        generation, status = STATUS.unpack(self._received(self._guard, STATUS.size))
+        self._generation = generation + 1
+        return int(status)
+
+    def _received(self, channel: socket.socket, length: int) -> bytes:
+        message = channel.recv(length, socket.MSG_WAITALL)
+        if len(message) < length:
+            raise DecoderLost(
+                f"the process of the decoder {self._limits.function} has ended "
+                f"(status {self._process.poll()}); see the executors' log"
+            )
+        return message
+
+    def _verdict_on(self, status: int) -> Rejected:
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number == signal.SIGXCPU:
+                return Rejected(
+                    Reason.DECODE_TIMEOUT, f"took more than {self._limits.timeout_seconds:g} s of CPU time"
+                )
+            return Rejected(Reason.DECODER_CRASHED, f"the decoder died of {signal.Signals(number).name}")
+        return Rejected(Reason.DECODER_CRASHED, f"the decoder left with {os.waitstatus_to_exitcode(status)}")
+
+
+def prepare(contents: Sequence[Buffer], rules: Rules) -> list[Outcome]:
+    """Check, decode and encode pictures, by the Python worker's decoder or, where settings say so, in it.
+
+    Raises:
+        DecoderLost: the decoder cannot be started.
+    """
+    if rules.decoding.isolated:
+        return _of_worker(rules).prepare(contents)
+    by = function(rules.decoding.function)
+    return [judged(bytes(content), by, rules) for content in contents]
+
+
+@lru_cache(maxsize=1)
+def _of_worker(rules: Rules) -> Decoder:
+    """One for each Python worker; it lives as long as the worker does."""
+    return Decoder(rules)

@@ -1,0 +1,184 @@
+"""Memory that a Python worker and its decoder share: pictures go in, verdicts come out.
+
+A decoder works on strangers' bytes, so nothing that it writes is trusted: numbers are bounded before they are
+used, and results are fixed structures, never pickles.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from conf.settings import Ingest
+from streaming.prepared import Outcome, Prepared
+from streaming.quality import Metrics
+from streaming.verdict import Flag, Reason, Rejected
+from streaming.verify import Format
+
+Buffer = bytes | memoryview
+
+_INPUT_BYTES = 16 << 20
+_OUTPUT_BYTES = 8 << 20
+_HEAD = struct.Struct("<QQQ")  # task, results written, pictures begun
+_LENGTH = struct.Struct("<I")
+_REJECTED = struct.Struct("<BB")  # 0, reason
+_ACCEPTED = struct.Struct(
+    "<BBIIqI5fdII"
+)  # 1, format, width, height, phash, flags, metrics, taken_at, lengths
+_FORMATS, _REASONS, _FLAGS = tuple(Format), tuple(Reason), tuple(Flag)
+_DETAIL_BYTES = 1024
+
+
+class Exchange:
+    """Two pieces of anonymous memory, one for each direction.
+
+    Args:
+        descriptors: of the memory, as `descriptors` of the process that made it; None makes it.
+        limits: of uploads; the memory holds the largest picture and the largest result.
+    """
+
+    def __init__(self, limits: Ingest, descriptors: tuple[int, int] | None = None) -> None:
+        # A picture encodes to less than its pixels take; two of them and the fields fit at any quality.
+        sizes = max(_INPUT_BYTES, 2 * limits.max_bytes), max(_OUTPUT_BYTES, 12 * limits.longest_side**2)
+        self.descriptors = descriptors or (os.memfd_create("hub-in"), os.memfd_create("hub-out"))
+        if descriptors is None:
+            for descriptor, size in zip(self.descriptors, sizes, strict=True):
+                os.ftruncate(descriptor, size)
+        self._input = mmap.mmap(self.descriptors[0], sizes[0])
+        self._output = mmap.mmap(self.descriptors[1], sizes[1])
+        self._room = sizes[1] - _LENGTH.size - _DETAIL_BYTES - 12 * limits.longest_side**2 // 2
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._input.close()
+        self._output.close()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def offer(self, task: int, contents: Sequence[Buffer]) -> int:
+        """Lay pictures in for the decoder, as many as there is room for.
+
+        Args:
+            task: a number that no other offer has.
+
+        Returns:
+            how many were laid in, from the first; at least one.
+        """
+        end = _LENGTH.size
+        taken = 0
+        for content in contents:
+            if taken and end + _LENGTH.size + len(content) > len(self._input):
+                break
+            _LENGTH.pack_into(self._input, end, len(content))
+            self._input[end + _LENGTH.size : end + _LENGTH.size + len(content)] = content
+            end += _LENGTH.size + len(content)
+            taken += 1
+        _LENGTH.pack_into(self._input, 0, taken)
+        _HEAD.pack_into(self._output, 0, task, 0, 0)
+        return taken
+
+    @property
+    def task(self) -> int:
+        """Number of the offer that lies there."""
+        return int(_HEAD.unpack_from(self._output)[0])
+
+    def contents(self) -> Iterator[bytes]:
+        """The pictures on offer."""
+        (count,) = _LENGTH.unpack_from(self._input)
+        position = _LENGTH.size
+        for _ in range(count):
+            (length,) = _LENGTH.unpack_from(self._input, position)
+            position += _LENGTH.size
+            yield self._input[position : position + length]
+            position += length
+
+    def begin(self, position: int) -> None:
+        """Note that the decoder is at a picture, so that its end can be blamed on it."""
+        struct.pack_into("<Q", self._output, 16, position + 1)
+
+    def answer(self, results: int, end: int, outcome: Outcome) -> int:
+        """Add a result.
+
+        Args:
+            results: that have been written before it.
+            end: of the last of them, 0 for none.
+
+        Returns:
+            its end.
+        """
+        end = end or _HEAD.size
+        parts = _packed(outcome)
+        start = end + _LENGTH.size
+        for part in parts:
+            self._output[start : start + len(part)] = part
+            start += len(part)
+        _LENGTH.pack_into(self._output, end, start - end - _LENGTH.size)
+        struct.pack_into("<Q", self._output, 8, results + 1)  # last: what is counted is whole
+        return start
+
+    def has_room(self, end: int) -> bool:
+        """Whether the largest result there can be fits behind this end."""
+        return end < self._room
+
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """Changes whenever the decoder goes on to another picture."""
+        return _HEAD.unpack_from(self._output)
+
+    def results(self, most: int) -> tuple[list[Outcome], int | None]:
+        """What the decoder has answered, and the position of the picture it is at or was at last.
+
+        Args:
+            most: pictures that were laid in.
+
+        Raises:
+            ValueError: it has written nonsense.
+        """
+        _, count, begun = _HEAD.unpack_from(self._output)
+        if count > most or begun > most:
+            raise ValueError(f"{count} results and {begun} pictures begun of {most}")
+        found: list[Outcome] = []
+        position = _HEAD.size
+        for _ in range(count):
+            try:
+                (length,) = _LENGTH.unpack_from(self._output, position)
+                position += _LENGTH.size
+                found.append(_unpacked(self._output[position : position + length]))
+            except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
+                raise ValueError(f"result {len(found)} is none: {error}") from None
+            position += length
+        return found, begun - 1 if begun else None
+
+
+def _packed(outcome: Outcome) -> Sequence[bytes]:
+    if isinstance(outcome, Rejected):
+        detail = outcome.detail.encode("utf-8", "replace")[:_DETAIL_BYTES]
+        return _REJECTED.pack(0, _REASONS.index(outcome.reason)), detail
+    metrics = outcome.metrics
+    flags = sum(1 << position for position, flag in enumerate(_FLAGS) if flag in outcome.flags)
+    fields = _ACCEPTED.pack(
+        1, _FORMATS.index(outcome.format), outcome.width, outcome.height, outcome.phash, flags,
+        metrics.brightness, metrics.sharpness, metrics.entropy, metrics.chroma, metrics.aspect,
+        outcome.taken_at.timestamp() if outcome.taken_at else float("nan"),
+        len(outcome.jpeg), len(outcome.thumbnail),
+    )  # fmt: skip
+    return fields, outcome.jpeg, outcome.thumbnail
+
+
+def _unpacked(data: bytes) -> Outcome:
+    if data[0] == 0:
+        return Rejected(_REASONS[data[1]], data[_REJECTED.size :].decode("utf-8", "replace"))
+    _, kind, width, height, phash, flags, *floats, taken_at, jpeg, thumbnail = _ACCEPTED.unpack_from(data)
+    start = _ACCEPTED.size
+    return Prepared(
+        format=_FORMATS[kind],
+        width=width,
+        height=height,
+        phash=phash,
+        flags=tuple(flag for position, flag in enumerate(_FLAGS) if flags >> position & 1) if flags else (),
+        metrics=Metrics(*floats),
+        taken_at=None if taken_at != taken_at else datetime.fromtimestamp(taken_at, UTC),
+        jpeg=data[start : start + jpeg],
+        thumbnail=data[start + jpeg : start + jpeg + thumbnail],
+    )

@@ -1,0 +1,99 @@
+"""Which images have a sample, and under which label: a local index of what `samples` says.
+
+As the index of upload ids, it is derived, can be deleted at any time, and makes the question cost the same
+whatever the table holds.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+
+class ImageIndex:
+    """Image ids and the labels their samples were made with.
+
+    Args:
+        file: of the index; made where it is missing.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        self._database.executescript(
+            """
+            PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = OFF;
+            PRAGMA cache_size = -65536;
+            CREATE TABLE IF NOT EXISTS images (id BLOB PRIMARY KEY, label TEXT) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS progress (version INTEGER);
+            """
+        )
+
+    def __enter__(self) -> "ImageIndex":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def version(self) -> int:
+        """Of the table, as the index knows it; -1 for none."""
+        return int(self._database.execute("SELECT coalesce(max(version), -1) FROM progress").fetchone()[0])
+
+    def labels(self, image_ids: Iterable[str]) -> dict[str, str | None]:
+        """The label of each image that has a sample; None for one that is disputed already."""
+        found: dict[str, str | None] = {}
+        for image_id in image_ids:
+            row = self._database.execute(
+                "SELECT label FROM images WHERE id = ?", (bytes.fromhex(image_id),)
+            ).fetchone()
+            if row:
+                found[image_id] = row[0]
+        return found
+
+    def add(self, version: int, labels: Mapping[str, str | None], disputed: Iterable[str]) -> None:
+        """Remember new samples, and which are disputed, all or none of them.
+
+        Args:
+            version: of the table that holds them.
+            labels: of new images; an image that is known keeps its label.
+            disputed: images whose label is no longer the only one claimed.
+        """
+        with self._transaction(version):
+            self._insert(labels.items())
+            self._database.executemany(
+                "UPDATE images SET label = NULL WHERE id = ?",
+                ((bytes.fromhex(image_id),) for image_id in disputed),
+            )
+
+    def replace(self, version: int, labels: Iterable[tuple[str, str | None]]) -> None:
+        """Make the index anew.
+
+        Args:
+            version: of the table that was read.
+            labels: image ids and labels of all of it.
+        """
+        with self._transaction(version):
+            self._database.execute("DELETE FROM images")
+            self._insert(labels)
+
+    def _insert(self, labels: Iterable[tuple[str, str | None]]) -> None:
+        self._database.executemany(
+            "INSERT OR IGNORE INTO images VALUES (?, ?)",
+            ((bytes.fromhex(image_id), label) for image_id, label in labels),
+        )
+
+    @contextmanager
+    def _transaction(self, version: int) -> Iterator[None]:
+        self._database.execute("BEGIN")
+        try:
+            yield
+            self._database.execute("DELETE FROM progress")
+            self._database.execute("INSERT INTO progress VALUES (?)", (version,))
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
