@@ -2,6 +2,7 @@
 
     make fuzz                                    20,000 pictures of seed 1
     python -m tests.fuzz --seed 7 --count 1000   others
+    python -m tests.fuzz --isolated              through the process that decodes for ingestion
 
 A picture that crashes or hangs the pass, gets a verdict outside the list or is stored as something that
 cannot be loaded is a finding: its bytes go to build/fuzz/, and the exit status is 1. Slow ones are listed.
@@ -24,6 +25,7 @@ from typing import Self
 from PIL import Image
 
 from conf.settings import home
+from streaming import decoder
 from streaming.prepared import Prepared
 from streaming.preprocess import prepare
 from streaming.rules import Rules
@@ -88,7 +90,17 @@ def _wrong(outcome: Outcome) -> str | None:
             except Exception as error:  # whatever Pillow says, it is a finding
                 return f"accepted, but what is stored cannot be loaded: {error}"
         return None if outcome.stored else "accepted, but nothing is stored"
+    if outcome.verdict in {Reason.DECODER_CRASHED, Reason.DECODE_TIMEOUT}:
+        return f"the isolated decoder: {outcome.verdict}"
     return None if outcome.verdict in set(Reason) else f"no verdict of the list: {outcome.verdict}"
+
+
+def isolated(content: bytes, rules: Rules) -> Prepared:
+    """The pass as ingestion calls it, for `PASS`."""
+    (outcome,) = decoder.prepare([content], rules)
+    if isinstance(outcome, Rejected):
+        raise outcome
+    return outcome
 
 
 class Subject:
@@ -180,7 +192,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Mutated pictures, verified.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--isolated", action="store_true")
     chosen = parser.parse_args()
+    if chosen.isolated:
+        global PASS
+        PASS = isolated
     findings = run(chosen.seed, chosen.count)
     print(summary(chosen.seed, findings))
     return 1 if findings.broken else 0
