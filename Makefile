@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults lint bench up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench up down status clean distclean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: setup-s3server ## Run the tests against a real broker, S3 server, Spark an
 
 test-faults: setup-s3server ## Kill, starve and break real processes; slow
 	@$(BIN)/python -m pytest -m faults
+
+fuzz: setup ## Put 20,000 spoilt pictures through the verify pass; SEED= and COUNT= give others
+	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),20000)
 
 lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

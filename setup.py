@@ -50,6 +50,8 @@ setup(
     extras_require={
         "dev": ["import-linter", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"],
         "bench": ["daft"],
+        # Its wheels contain x265 and are GPL-2.0 as a whole, so it is nobody's default.
+        "heic": ["pillow-heif"],
     },
     entry_points={"console_scripts": ["hub = jobs.hub:main"]},
 )

@@ -42,8 +42,8 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
     from streaming import topics
     from streaming.orders import DIGITS, Order, batch_name
 
-    settings, begun = configuration.load(), time.monotonic()
-    source = archive or DIGITS
+    source, begun = archive or DIGITS, time.monotonic()
+    settings = configuration.load() if archive else closed(configuration.load())
     order = Order(source, batch_name(source), label_pattern, hostile=_HOSTILE)
     with broker.running(settings) if not settings.kafka.bootstrap else _external(settings) as bootstrap:
         topics.create(settings.kafka, bootstrap)
@@ -66,6 +66,15 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
         "report": str(report),
     }
     return results, _summary(results, trained, answer), push.status(pushed)
+
+
+def closed(settings: "Settings") -> "Settings":
+    """With closed labels, so that unknown ones are refused too; where the list has the digits."""
+    from lake.labels import Hierarchy
+
+    if not set("0123456789") <= set(Hierarchy.read(settings.labels.file).labels):
+        return settings
+    return settings.model_copy(update={"labels": settings.labels.model_copy(update={"mode": "closed"})})
 
 
 def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, int, Organized]":

@@ -40,12 +40,21 @@ def pixels(image: Image.Image, longest_side: int) -> RGB:
     image.load()
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey when it converts; the high byte is the picture.
-        high = np.asarray(image, dtype=np.uint32) >> 8
-        return cv2.cvtColor(high.clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+        values = np.asarray(image, dtype=np.uint32)
+        high = (values >> 8).clip(0, 255).astype(np.uint8)
+        high[values == image.info.get("transparency", -1)] = 255
+        return cv2.cvtColor(high, cv2.COLOR_GRAY2RGB)
     if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
+        image = _on_white(image if image.mode == "RGBA" else image.convert("RGBA"), longest_side)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _on_white(image: Image.Image, longest_side: int) -> Image.Image:
+    # Shrunk first: laid on white at full size, a screenshot of 64 MP would take 1.4 GB.
+    factor = max(image.size) // longest_side
+    if factor > 1:
+        image = image.reduce(factor)
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def exif(image: Image.Image) -> Image.Exif | None:

@@ -67,16 +67,25 @@ install_java() {
       *) fail "Java 17 or later is needed; type: sudo dnf install java-17-openjdk-headless (or your system's like of it)" ;;
     esac
   fi
-  [ "$(id -u)" = 0 ] || fail "Java 17 or later is needed; type: sudo apt-get install openjdk-17-jre-headless"
+  [ "$(id -u)" = 0 ] ||
+    fail "Java 17 or later is needed; type: sudo apt-get update && sudo apt-get install $(java_package || echo openjdk-17-jre-headless)"
   step apt-update "Debian's list of packages" apt-get update
-  for package in openjdk-17-jre-headless openjdk-21-jre-headless; do
-    if apt-cache show "$package" >/dev/null 2>&1; then
-      step java "Java ($package)" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"
-      find_java || fail "$package is installed, but 'java -version' is below 17; see $logs/setup-java.log"
+  package=$(java_package) || fail "Java 17 or later is needed and apt-get has none; install one and set JAVA_HOME"
+  step java "Java ($package)" env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+    --no-install-recommends -o DPkg::Lock::Timeout=120 "$package"
+  find_java || fail "$package is installed, but 'java -version' is below 17; point JAVA_HOME at its folder in /usr/lib/jvm"
+}
+
+# The first that this release of Debian or Ubuntu has; `apt-cache show` knows some that cannot be installed.
+java_package() {
+  local package
+  for package in openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless; do
+    if [[ $(LC_ALL=C apt-cache policy "$package" 2>/dev/null) =~ "Candidate: "[0-9] ]]; then
+      echo "$package"
       return
     fi
   done
-  fail "Java 17 or later is needed and apt-get has none; install one and set JAVA_HOME"
+  return 1
 }
 
 # --- Python -------------------------------------------------------------------------------------------

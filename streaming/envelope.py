@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pygeohash
 
-from streaming.record import LABEL, SPEC_VERSION, TYPE, Header, normalized_label
+from streaming.record import LABEL, SPEC_VERSION, TYPE, YEARS, Header, normalized_label
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected, quoted
 
@@ -22,6 +22,11 @@ _KNOWN = frozenset(_REQUIRED + _OPTIONAL)
 _TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _SOURCE = pattern(r"/devices/([^/\s]{1,128})")
 _SHA256 = pattern(r"[0-9a-fA-F]{64}")
+
+# Control characters, line and paragraph separators, and what turns the direction of the text behind it.
+# Everything else may be part of a name: joiners, wide blanks, letters newer than Python's tables.
+_UNREADABLE = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_YEARS_ALLOWED = f"must lie in the years {YEARS[0]} to {YEARS[-1]}"
 
 T = TypeVar("T")
 
@@ -88,7 +93,8 @@ class _Reader:
                 self._reject(f"{name} stands {counts[name]} times")
             elif value is not None:
                 self._decode(name, value)
-        self._missing = [name for name in _REQUIRED if name not in counts or dict(known)[name] is None]
+        present = {name for name, value in known if value is not None}
+        self._missing = [name for name in _REQUIRED if name not in present]
 
     def text(self, name: str) -> str | None:
         """The value of a header, or None."""
@@ -122,7 +128,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             self._reject(f"{name} is not UTF-8 at byte {error.start}")
             return
-        if not text or (name != "ce_label" and not text.isprintable()):
+        if not text or (name != "ce_label" and _UNREADABLE.search(text)):
             self._reject(f"{name} = {quoted(text)} is empty or holds control characters")
             return
         self._texts[name] = text
@@ -154,9 +160,12 @@ def _time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
         raise ValueError("must be an RFC 3339 time with a zone")
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        time = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:
-        raise ValueError("is beyond the years 1 to 9999") from None
+        raise ValueError(_YEARS_ALLOWED) from None
+    if time.year not in YEARS:
+        raise ValueError(_YEARS_ALLOWED)
+    return time
 
 
 def _geohash(text: str, length: int) -> str | None:
@@ -187,4 +196,4 @@ def _key_text(key: bytes | None) -> str | None:
         text = (key or b"").decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if text and text.isprintable() and len(text) <= 128 else None
+    return text if text and not _UNREADABLE.search(text) and len(text) <= 128 else None

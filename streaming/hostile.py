@@ -87,17 +87,26 @@ def _bad_header(upload: Upload, turn: int) -> Record:
         ("ce_time", b"last tuesday"),
         ("ce_source", b"\xff\xfe not UTF-8"),
         ("ce_user", b"u" * 100_000),
+        ("ce_batch", "holiday\u202egpj.exe".encode()),  # shown as holidayexe.jpg
         ("ce_geo", b"91.0,400.0"),
+        ("ce_time", b"0001-01-01T00:00:00Z"),
+        ("ce_id", b"nul\0inside"),
         ("ce_type", b"someone.elses.event"),
         ("ce_id", b"two\nlines"),
         ("ce_sha256", b"sha256"),
         ("ce_specversion", b"0.3"),
     )
-    return _with_header(upload, *kinds[turn % len(kinds)])
+    if turn % (len(kinds) + 1) == len(kinds):
+        record = Record.of(upload)
+        return Record(record.key, record.value, [*record.headers, ("ce_label", b"another")])
+    return _with_header(upload, *kinds[turn % (len(kinds) + 1)])
 
 
 def _bad_label(upload: Upload, turn: int) -> Record:
-    labels = ("../../etc/passwd", "<script>alert(1)</script>", "x" * 65, "кот", "-rf", "cat;drop table")
+    labels = (
+        "../../etc/passwd", "<script>alert(1)</script>", "кот", "x" * 65, "🐈", "ca\u202et", "-rf",
+        "nul\0inside", "cat;drop table", "ıspanak",
+    )  # fmt: skip
     return Record.of(replace(upload, label=labels[turn % len(labels)]))
 
 

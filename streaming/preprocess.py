@@ -5,13 +5,14 @@ import warnings
 from datetime import UTC, datetime
 
 import cv2
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lake import pixels, turbo
 from lake.pixels import RGB
-from streaming import quality, verify
+from streaming import exhaustion, quality, verify
 from streaming.phash import phash
 from streaming.prepared import Prepared
+from streaming.record import YEARS
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected, quoted
 from streaming.verify import Format
@@ -32,7 +33,7 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
         Rejected: the picture is broken, hostile or useless.
         MemoryError: decoding it takes more memory than there is.
     """
-    kind = verify.sniff(content)
+    kind = verify.sniff(content, rules.ingest)
     verify.check_canvas(content, kind, rules.ingest)
     try:
         prepared = _by_turbo(content, rules) if kind is Format.JPEG else None
@@ -43,6 +44,9 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from None
         raise Rejected(Reason.UNDECODABLE, quoted(str(error))) from None
+    except UnidentifiedImageError:  # its message is an address in memory
+        reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
+        raise Rejected(reason, "its header cannot be read") from None
     except Exception as error:  # whatever hostile bytes lead a parser to is a verdict, never a failed batch
         reason = Reason.UNDECODABLE if verify.is_complete(content, kind) else Reason.TRUNCATED
         raise Rejected(reason, quoted(str(error) or type(error).__name__)) from None
@@ -60,15 +64,33 @@ def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
 
 
 def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
-    # The parser of one format only: a file that begins as a JPEG is never tried as anything else.
-    with Image.open(io.BytesIO(content), formats=[kind.upper()]) as image:
+    with _opened(content, kind) as image:
         verify.check_size(*image.size, rules.ingest)
         if kind is Format.JPEG:
             verify.check_scans(content, rules.ingest)
         else:
             verify.check_frames(image, rules.ingest)
+        verify.check_sums(content, kind)
         size, exif = image.size, pixels.exif(image)
-        return _prepared(pixels.pixels(image, rules.ingest.longest_side), size, exif, kind, rules)
+        rgb = pixels.pixels(image, rules.ingest.longest_side)
+        if kind is Format.JPEG:
+            exhaustion.check_jpeg(
+                content, rgb, lambda other: pixels.pixels(_opened(other, kind), rules.ingest.longest_side)
+            )
+        elif kind is Format.PNG:
+            exhaustion.check_png(content, image)
+        return _prepared(rgb, size, exif, kind, rules)
+
+
+def _opened(content: bytes, kind: Format) -> Image.Image:
+    """By the parser of one format only: a file that begins as a JPEG is never tried as anything else."""
+    if kind is Format.HEIC:
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.register_heif_opener()
+        return Image.open(io.BytesIO(content), formats=["HEIF"])
+    return Image.open(io.BytesIO(content), formats=[kind.upper()])
 
 
 def _prepared(
@@ -118,6 +140,7 @@ def _taken_at(exif: Image.Exif | None) -> datetime | None:
         text = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or exif.get(
             ExifTags.Base.DateTime
         )
-        return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        taken_at = datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
     except Exception:  # likewise
         return None
+    return taken_at if taken_at.year in YEARS else None

@@ -34,7 +34,7 @@ def brightness(gray: Gray) -> float:
 
 
 def sharpness(gray: Gray) -> float:
-    """Variance of the Laplacian; low where there are no edges.
+    """Variance of the Laplacian (0 1 0, 1 -4 1, 0 1 0; edges mirrored); low where there are no edges.
 
     Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
     """
@@ -54,7 +54,10 @@ def entropy(gray: Gray) -> float:
 
 
 def chroma(rgb: RGB) -> float:
-    """Mean over the pixels of max(R, G, B) - min(R, G, B); 0 where all is grey."""
+    """Mean over the pixels of max(R, G, B) - min(R, G, B); 0 where all is grey.
+
+    Source: chroma of the HSV and HSL hexagon (Smith, "Color gamut transform pairs", SIGGRAPH 1978), 0 to 255.
+    """
     red, green, blue = cv2.split(rgb)
     largest = cv2.max(cv2.max(red, green), blue)
     smallest = cv2.min(cv2.min(red, green), blue)
@@ -62,7 +65,7 @@ def chroma(rgb: RGB) -> float:
 
 
 def aspect(width: int, height: int) -> float:
-    """Longest over shortest side, 1 for a square."""
+    """Longest over shortest side, 1 for a square; the inverse of cleanvision's odd_aspect_ratio score."""
     return max(width, height) / min(width, height)
 
 
@@ -78,7 +81,7 @@ def measure(rgb: RGB, gray: Gray, width: int, height: int) -> Metrics:
 
 
 def flags(metrics: Metrics, width: int, height: int, limits: Quality) -> list[Flag]:
-    """What is odd about a picture, by the thresholds of the settings.
+    """What is odd about a picture, by the thresholds of the settings; one that lies on a threshold is not.
 
     Args:
         width, height: of the original, in pixels.

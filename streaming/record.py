@@ -11,6 +11,9 @@ from re import compile as pattern
 TYPE = "hub.image.uploaded.v1"
 SPEC_VERSION = "1.0"
 LABEL = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
+# Of any time. Python cannot read others back from a table: its datetime fails on year 1,
+# pandas on 2262.
+YEARS = range(1970, 2262)
 
 Header = tuple[str, bytes | None]
 

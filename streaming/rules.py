@@ -1,6 +1,7 @@
 """What uploads are held to: limits, thresholds and labels, as one value that travels to executors."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from conf.errors import SettingError
 from conf.settings import S3, Decoding, Ingest, Labels, Payloads, Quality, Settings
@@ -33,8 +34,14 @@ class Rules:
         """The rules that the settings state.
 
         Raises:
-            SettingError: labels are closed and their file cannot be read.
+            SettingError: labels are closed and their file cannot be read, or HEIC is to be taken and the
+                package that decodes it is not there.
         """
+        if settings.ingest.heic and find_spec("pillow_heif") is None:
+            raise SettingError(
+                "ingest.heic = true: the package pillow-heif is not installed; type: "
+                "pip install 'deep-images-hub[heic]' (on every executor, too)"
+            )
         labels = closed_labels(settings.labels)
         return cls(
             settings.ingest, settings.decoding, settings.quality, labels, settings.payloads, settings.s3

@@ -52,7 +52,10 @@ def main(control: int, guard: int, memory: tuple[int, int]) -> None:
         status = _watched(pid, generation, orders)
         if status is None:
             return
-        orders.sendall(STATUS.pack(generation, status))
+        try:
+            orders.sendall(STATUS.pack(generation, status))
+        except ConnectionError:
+            return
         generation += 1
 
 

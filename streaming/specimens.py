@@ -15,31 +15,45 @@ _SCANS = 2000
 
 def unsupported(turn: int) -> bytes:
     """Files of other kinds: pictures that are not taken, documents, programs."""
-    return (
+    kinds = (
         _saved("GIF"),
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type/Catalog>>endobj\n",
-        _saved("BMP"),
-        b"\x7fELF\x02\x01\x01" + bytes(57),
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200),
+        b"PK\x03\x04" + bytes(26) + _saved("JPEG"),  # an archive with a picture behind its beginning
         b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
+        b"\x7fELF\x02\x01\x01" + bytes(57),
+        _saved("TIFF"),
+        _saved("BMP"),
         b"this is no picture at all\n" * 20,
-    )[turn % 6]
+    )
+    return kinds[turn % len(kinds)]
 
 
 def rubbish(turn: int) -> bytes:
-    """Files with the first and last bytes of a picture and random ones between."""
+    """Random bytes in a picture's clothes; a wrong checksum; a profile that inflates to 100 MB."""
     noise = np.random.default_rng([3, turn]).integers(0, 256, 3000, np.uint8).tobytes()
     frame = bytes(6) + struct.pack("<HH", 160, 120) + noise  # without the start code of a VP8 frame
     webp = b"WEBPVP8 " + struct.pack("<I", len(frame)) + frame
-    return (
-        b"\xff\xd8\xff\xe0" + noise + b"\xff\xd9",
-        b"\x89PNG\r\n\x1a\n" + noise + _chunk(b"IEND", b""),
-        b"RIFF" + struct.pack("<I", len(webp)) + webp,
-    )[turn % 3]
+    kinds = (
+        lambda: b"\xff\xd8\xff\xe0" + noise + b"\xff\xd9",
+        lambda: _damaged_png(turn),
+        lambda: b"RIFF" + struct.pack("<I", len(webp)) + webp,
+        lambda: b"\x89PNG\r\n\x1a\n" + noise + _chunk(b"IEND", b""),
+        _profile_bomb,
+    )
+    return kinds[turn % len(kinds)]()
 
 
 def truncated(turn: int) -> bytes:
-    """Pictures that end after three, five, six or seven eighths."""
-    whole = _saved(_KINDS[turn % 3], turn)
+    """Pictures that end early; some are closed again, so that a decoder would fill in grey or black."""
+    whole, kind = _saved(_KINDS[turn % 3], turn), turn % 5
+    if kind == 1:
+        whole = _saved("JPEG", turn)
+        return whole[: len(whole) * 5 // 8] + b"\xff\xd9"
+    if kind == 3:
+        header = struct.pack(">IIBBBBB", 160, 240, 8, 2, 0, 0, 0)
+        whole = _saved("PNG", turn)
+        return whole[:8] + _chunk(b"IHDR", header) + whole[33:]
     return whole[: len(whole) * (5, 3, 7, 6)[turn % 4] // 8]
 
 
@@ -86,6 +100,19 @@ def _vast_webp() -> bytes:
     side = (16_383).to_bytes(3, "little")
     chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def _damaged_png(turn: int) -> bytes:
+    """One bit of its pixels is another."""
+    whole = bytearray(_saved("PNG", turn))
+    whole[whole.index(b"IDAT") + 100] ^= 0x10
+    return bytes(whole)
+
+
+@cache
+def _profile_bomb() -> bytes:
+    whole = _saved("PNG")
+    return whole[:33] + _chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(100 * 2**20), 9)) + whole[33:]
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

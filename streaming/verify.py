@@ -2,6 +2,8 @@
 
 import hashlib
 import struct
+import zlib
+from collections.abc import Iterator
 from enum import StrEnum
 
 from PIL import Image
@@ -16,8 +18,11 @@ class Format(StrEnum):
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
+    HEIC = "heic"  # only where the settings say so
 
 
+# Of ISO/IEC 23008-12, annex B, those of pictures in HEVC.
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
 _REFUSED_MAGIC = {
     b"GIF8": "GIF", b"BM": "BMP", b"%PDF": "PDF", b"\x7fELF": "ELF", b"PK\x03\x04": "ZIP", b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF", b"<svg": "SVG", b"<?xml": "XML", b"<!DO": "HTML", b"<htm": "HTML", b"MZ": "EXE",
@@ -41,7 +46,7 @@ def image_id(content: bytes | memoryview, claimed_sha256: str | None, limits: In
     return digest
 
 
-def sniff(content: bytes) -> Format:
+def sniff(content: bytes, limits: Ingest) -> Format:
     """The format by its magic bytes; what a phone claims in content-type is not asked.
 
     Raises:
@@ -53,11 +58,14 @@ def sniff(content: bytes) -> Format:
         return Format.PNG
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return Format.WEBP
+    if limits.heic and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return Format.HEIC
     names = [name for magic, name in _REFUSED_MAGIC.items() if content.startswith(magic)]
     if content[4:8] == b"ftyp":
         names = [f"ISO media ({content[8:12].decode('latin-1')})"]
     what = names[0] if names else f"starts with {quoted(content[:8])}"
-    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(Format)}")
+    taken = [kind for kind in Format if kind is not Format.HEIC or limits.heic]
+    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(taken)}")
 
 
 def check_size(width: int, height: int, limits: Ingest) -> None:
@@ -107,7 +115,7 @@ def check_scans(content: bytes, limits: Ingest) -> None:
     """
     # Counting everywhere is fast and can only be too high; walk the file only where it matters.
     if content.count(b"\xff\xda") > limits.max_scans:
-        _refuse_many(_scans(content), "scans", limits)
+        _refuse_many(sum(marker == 0xDA for marker, _ in markers(content)), "scans", limits)
 
 
 def check_frames(image: Image.Image, limits: Ingest) -> None:
@@ -124,25 +132,77 @@ def _refuse_many(count: int, what: str, limits: Ingest) -> None:
         raise Rejected(Reason.SCAN_BOMB, f"{count} {what}, at most {limits.max_scans} are decoded")
 
 
+def check_sums(content: bytes, kind: Format) -> None:
+    """Hold a PNG to its own checksums, which decoders do not ask for pixels, and to its end.
+
+    Source: ISO/IEC 15948, section 5.3.
+
+    Raises:
+        Rejected: truncated or undecodable.
+    """
+    if kind is not Format.PNG:
+        return
+    view = memoryview(content)
+    for name, start, end in chunks(content):
+        if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            title = quoted(name.decode("latin-1"))
+            raise Rejected(Reason.UNDECODABLE, f"the checksum of its chunk {title} is wrong")
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """A PNG's chunks up to IEND: name, start and end of the body.
+
+    Raises:
+        Rejected: truncated.
+    """
+    position, name = 8, b""
+    while name != b"IEND":
+        if position + 12 > len(content):
+            raise Rejected(Reason.TRUNCATED, "it ends without an IEND chunk")
+        length, name = struct.unpack_from(">I4s", content, position)
+        start, end = position + 8, position + 8 + length
+        if end + 4 > len(content):
+            title = quoted(name.decode("latin-1"))
+            raise Rejected(Reason.TRUNCATED, f"it ends within its chunk {title} of {length:,} bytes")
+        yield name, start, end
+        position = end + 4
+
+
 def is_complete(content: bytes, kind: Format) -> bool:
     """Whether the container has its end: tells a truncated upload from a damaged one."""
     if kind is Format.JPEG:
-        return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+        # Not anywhere: a thumbnail in the EXIF block has an end of its own.
+        return content.rstrip(b"\0").endswith(b"\xff\xd9") or any(m == 0xD9 for m, _ in markers(content))
     if kind is Format.PNG:
         return b"IEND" in content[-64:] or content.rfind(b"IEND\xaeB`\x82") > 0
+    if kind is Format.HEIC:
+        return _boxes_end(content) == len(content)
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _scans(content: bytes) -> int:
-    """SOS markers between SOI and EOI, as ITU-T T.81 annex B lays them out."""
-    position, scans = 2, 0
-    while 0 <= position < len(content) - 3:
+def _boxes_end(content: bytes) -> int:
+    """Where the last box should end, by the sizes that boxes state (ISO/IEC 14496-12, section 4.2)."""
+    position = 0
+    while position + 8 <= len(content):
+        size = int.from_bytes(content[position : position + 4], "big")
+        if size < 8:  # to the end of the file, or longer than anything that is taken
+            return len(content)
+        position += size
+    return position
+
+
+def markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """A JPEG's markers and where they stand, from behind SOI to EOI, without those inside scans.
+
+    Source: ITU-T T.81, annex B.
+    """
+    position = 2
+    while 0 <= position < len(content) - 1:
         marker = content[position + 1]
         if content[position] != 0xFF or marker in (0x00, 0xFF, *range(0xD0, 0xD8)):
             position = content.find(b"\xff", position + 1)
-        elif marker == 0xD9:
-            break
-        else:
-            scans += marker == 0xDA
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return scans
+            continue
+        yield marker, position
+        if marker == 0xD9:
+            return
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")

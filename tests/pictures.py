@@ -27,14 +27,35 @@ def jpeg(width: int = 80, height: int = 60, seed: int = 0, **options: Any) -> by
     return encoded(noise(width, height, seed), "JPEG", **options)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A PNG chunk with its checksum (ISO/IEC 15948, section 5.3)."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_of(header: tuple[int, int, int, int], raw: bytes, interlace: int = 0) -> bytes:
+    """A PNG of a header (width, height, bit depth, colour type) and unfiltered rows."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlace)),
+        (b"IDAT", zlib.compress(raw, 9)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A valid PNG with more chunks behind its header."""
+    whole = encoded(noise(), "PNG")
+    return whole[:33] + b"".join(chunk(*each) for each in chunks) + whole[33:]
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header claims any size."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 4096)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    return png_of((width, height, 8, 2), b"\0" * 4096)
+
+
+def rows_of_16_bits(values: np.ndarray) -> bytes:
+    """16-bit samples as unfiltered PNG rows, for `png_of`."""
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
 
 def webp_claiming(width: int, height: int) -> bytes:
@@ -52,8 +73,39 @@ def with_scans(content: bytes, scans: int) -> bytes:
     return content[:end] + content[start:end] * (scans - present) + content[end:]
 
 
-def oriented(orientation: int) -> bytes:
-    """A JPEG with a red top left quarter when it is looked at upright, stored under an EXIF orientation."""
+def halves(top: tuple[int, int, int] = (20, 150, 220), bottom: tuple[int, int, int] = (200, 60, 30)) -> Any:
+    """The pixels of a picture of two colours, uint8 (64, 96, 3)."""
+    pixels = np.empty((64, 96, 3), np.uint8)
+    pixels[:32], pixels[32:] = top, bottom
+    return pixels
+
+
+def ycck(rgb: np.ndarray) -> bytes:
+    """A JPEG in YCCK as Adobe's programs write it: inverted ink, the first three channels turned to YCbCr."""
+    ink = np.asarray(Image.fromarray(rgb).convert("CMYK"))
+    turned = np.asarray(Image.fromarray(np.ascontiguousarray(ink[..., :3])).convert("YCbCr"))
+    # Pillow inverts what it writes, so the channels go in inverted, but for the black that must be.
+    channels = np.dstack([255 - turned, ink[..., 3]])
+    image = Image.frombytes("CMYK", (rgb.shape[1], rgb.shape[0]), channels.tobytes())
+    content = bytearray(encoded(image, "JPEG", quality=95))
+    marker = content.index(b"Adobe")
+    content[marker + 11] = 2  # the transform: YCCK
+    return bytes(content)
+
+
+def with_segment(content: bytes, marker: int, body: bytes) -> bytes:
+    """A JPEG with one more segment behind its start."""
+    return content[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + content[2:]
+
+
+def tiff(*entries: tuple[int, int, int, bytes], following: int = 0) -> bytes:
+    """A little-endian EXIF block of one directory: entries of tag, type, count and four bytes of value."""
+    body = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+
+
+def oriented(orientation: int, kind: str = "JPEG") -> bytes:
+    """A picture whose top left quarter is red when it is upright, stored under an EXIF orientation."""
     upright = np.zeros((64, 96, 3), np.uint8)
     upright[:, :] = (30, 90, 160)
     upright[:32, :48] = (220, 20, 20)
@@ -70,7 +122,7 @@ def oriented(orientation: int) -> bytes:
     }[orientation](upright)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(Image.fromarray(np.ascontiguousarray(stored)), "JPEG", quality=95, exif=exif)
+    return encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, quality=95, exif=exif.tobytes())
 
 
 def static(width: int, height: int, seed: int = 0) -> Image.Image:

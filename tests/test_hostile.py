@@ -2,12 +2,14 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conf import settings as configuration
 from conf.settings import Settings
+from jobs.demo import closed as closed_for_demo
 from streaming.hostile import Hostile, Spoiler
 from streaming.items import Item
 from streaming.phones import Fleet
@@ -16,8 +18,9 @@ from streaming.rows import KafkaRecord, rows_of
 from streaming.rules import Rules
 from streaming.verdict import Reason, Verdict
 from tests import pictures
+from web.specimen import specimen
 
-COUNT = 140  # ten turns of each kind
+COUNT = 196  # fourteen turns of each kind: every way of each
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,19 @@ def test_unknown_labels_come_only_where_labels_are_closed(closed: Settings) -> N
     assert all(row(each, known)["reason"] == Reason.UNKNOWN_LABEL for each in unknown)
 
 
+def test_demo_of_digits_takes_no_other_labels_so_that_unknown_ones_are_refused(settings: Settings) -> None:
+    demo = closed_for_demo(settings)
+    assert {str(digit) for digit in range(10)} <= (Rules.of(demo).labels or set())
+    assert Reason.UNKNOWN_LABEL in {reason for reason, _ in Spoiler.of(demo).kinds}
+
+
+def test_demo_leaves_labels_open_where_the_list_has_no_digits(settings: Settings, tmp_path: Path) -> None:
+    listed = tmp_path / "labels.csv"
+    listed.write_text("label,parent,display_name\ncat,,Cat\n")
+    own = settings.model_copy(update={"labels": settings.labels.model_copy(update={"file": listed})})
+    assert closed_for_demo(own) == own
+
+
 def test_duplicate_has_id_and_device_of_the_upload_it_repeats(settings: Settings) -> None:
     (upload,) = uploads(1)
     spoiler = Spoiler.of(settings)
@@ -87,6 +103,14 @@ def test_same_number_breaks_the_same_rule_in_the_same_way(settings: Settings) ->
     first, second = spoilt(settings, 60), spoilt(settings, 60)
     assert [each.reason for each in first] == [each.reason for each in second]
     assert [each.record.value for each in first] == [each.record.value for each in second]
+
+
+def test_every_specimen_of_the_report_is_shown_as_a_picture_or_as_bytes(settings: Settings) -> None:
+    """Nothing in a hostile payload breaks or bloats the page."""
+    for hostile in spoilt(settings, COUNT):
+        shown = specimen(hostile.record.value)
+        assert (shown.jpeg is None) == bool(shown.hexdump)
+        assert len(shown.jpeg or b"") + len(shown.hexdump) < 50_000
 
 
 def test_hostile_uploads_fit_through_the_broker(settings: Settings) -> None:

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Finished
 
 PACKAGES = ("conf", "lake", "local", "streaming", "models", "web", "jobs")
 
@@ -48,6 +49,52 @@ def test_continuous_integration_runs_from_any_folder() -> None:
 
 def test_setup_script_parses() -> None:
     _printed("bash", "-n", "local/setup.sh")
+
+
+def _without_java(folder: Path, user: int, **found: str) -> Finished:
+    """Set-up of a checkout of its own on a machine that has everything but Java.
+
+    Args:
+        user: what `id -u` says.
+        found: other commands, each with what it does.
+    """
+    tools, checkout = folder / "bin", folder / "hub"
+    for name in ("setup.py", "constraints.txt", "conf/ivy.xml", "local/setup.sh"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    tools.mkdir()
+    for name in ("bash", "dirname", "mkdir", "cat", "cksum", "sed", "head", "uname", "flock"):
+        if where := shutil.which(name):
+            (tools / name).symlink_to(where)
+    for name, script in ({"id": f"echo {user}"} | found).items():
+        (tools / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
+        (tools / name).chmod(0o755)
+    done = subprocess.run(
+        [checkout / "local/setup.sh"],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def test_setup_without_java_and_root_stops_with_the_command_to_type(tmp_path: Path) -> None:
+    # As on Debian 13, whose lists name the older package but have none to install.
+    policy = '[[ $2 = *-17-* ]] && echo "  Candidate: (none)" || echo "  Candidate: 21.0.11+10-1"'
+    apt = {"apt-get": f"echo called >{tmp_path}/called", "apt-cache": policy}
+    done = _without_java(tmp_path, 1000, **apt)
+    assert done.status == 1
+    wanted = "sudo apt-get update && sudo apt-get install openjdk-21-jre-headless"
+    assert done.stderr == f"setup: Java 17 or later is needed; type: {wanted}\n"
+    assert not (tmp_path / "called").exists()
+
+
+def test_setup_where_apt_is_missing_stops_with_another_command(tmp_path: Path) -> None:
+    done = _without_java(tmp_path, 0)
+    assert done.status == 1
+    assert re.fullmatch(r"setup: Java 17 or later is needed; type: \w+ .*install .*\n", done.stderr)
 
 
 def test_installed_versions_are_those_of_the_constraints() -> None:

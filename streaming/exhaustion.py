@@ -1,0 +1,115 @@
+"""Pictures whose data ends before they do, though the end of the file is there. Pure: no Spark.
+
+Decoders fill what is missing of such a file with grey or black and say nothing. Uploads that were cut and
+closed again look like this: by a proxy, by a phone out of space, by a tool that "repairs" files.
+"""
+
+import zlib
+from collections.abc import Callable
+from itertools import starmap
+
+import numpy as np
+from PIL import Image
+
+from lake.pixels import RGB
+from streaming import verify
+from streaming.verdict import Reason, Rejected
+
+# Coefficients that are not there are 0, and a block of zeros is 128 in every channel; Pillow makes 63 or 64
+# of that in CMYK. Only pictures that end in such a grey are looked at again.
+_GREYS = (63, 64, 128)
+# Huffman data of arbitrary content: no byte of it is the first of a marker.
+_FILLER = bytes(range(1, 255)) * 4
+_ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # such a scan may leave out zeros at its end
+_SOS = 0xDA
+
+# Of a PNG: samples of a pixel by colour type, and the seven passes of an interlaced one: first column and
+# row, step of columns and rows. Source: ISO/IEC 15948, sections 6.1 and 8.2.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PIECE = 2**16
+
+
+def check_jpeg(content: bytes, rgb: RGB, decode: Callable[[bytes], RGB]) -> None:
+    """Refuse a JPEG that was decoded with less data than its pixels need.
+
+    More data is put at the end of each scan: a decoder that has all it needs never reads it and gives the
+    same pixels; one that was short of data gives others.
+
+    Args:
+        content: the JPEG.
+        rgb: its pixels as stored, not turned.
+        decode: gives the pixels of another JPEG of the same header, at the same scale.
+
+    Raises:
+        Rejected: truncated.
+    """
+    corner = rgb[-1, -2:]
+    if int(corner[0, 0]) not in _GREYS or np.ptp(corner):
+        return
+    filled = _filled(content)
+    if filled is not None and not np.array_equal(decode(filled), rgb):
+        raise Rejected(Reason.TRUNCATED, "the data ends before the picture does")
+
+
+def _filled(content: bytes) -> bytes | None:
+    """The JPEG with a filler at the end of each scan; None where that would prove nothing."""
+    parts: list[bytes] = []
+    copied, in_scan = 0, False
+    for marker, position in verify.markers(content):
+        if marker in _ARITHMETIC:
+            return None
+        if in_scan:
+            while content[position - 1] == 0xFF:  # padding of the marker; the filler would make one of it
+                position -= 1
+            parts += [content[copied:position], _FILLER]
+            copied = position
+        in_scan = marker == _SOS
+    return b"".join([*parts, content[copied:]])
+
+
+def check_png(content: bytes, image: Image.Image) -> None:
+    """Refuse a PNG that inflates to fewer bytes than its pixels need.
+
+    Args:
+        content: the PNG.
+        image: of it, decoded. It is looked at again only if its last pixel is 0, as a missing one would be.
+
+    Raises:
+        Rejected: truncated.
+    """
+    width, height = image.size
+    if np.any(image.getpixel((width - 1, height - 1))):
+        return
+    needed = _needed(content, width, height)
+    if _inflated(content, needed) < needed:
+        raise Rejected(
+            Reason.TRUNCATED, f"its data ends before the {needed:,} bytes of {width}x{height} pixels"
+        )
+
+
+def _needed(content: bytes, width: int, height: int) -> int:
+    """Bytes of all rows, each behind the byte of its filter; the header states depth and colour type."""
+    depth, colour, interlaced = content[24], content[25], content[28]
+
+    def rows(columns: int, count: int) -> int:
+        return count * (1 + (columns * _SAMPLES[colour] * depth + 7) // 8) if columns > 0 else 0
+
+    if not interlaced:
+        return rows(width, height)
+    sizes = [((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in _PASSES]
+    return sum(starmap(rows, sizes))
+
+
+def _inflated(content: bytes, enough: int) -> int:
+    """How many bytes the image data inflates to, counted no further than `enough`."""
+    stream, count = zlib.decompressobj(), 0
+    for name, start, end in verify.chunks(content):
+        if name != b"IDAT":
+            continue
+        for piece in range(start, end, _PIECE):
+            waiting = content[piece : min(piece + _PIECE, end)]
+            while waiting and count < enough:
+                count += len(stream.decompress(waiting, 2**20))
+                waiting = stream.unconsumed_tail
+    return count

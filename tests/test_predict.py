@@ -1,0 +1,103 @@
+"""`hub predict` as a user types it: a few pictures in its own process, many on Spark's executors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from conf.settings import Settings
+from models import registry
+from models.export import KERAS
+from models.prediction import ON_SPARK
+from models.registry import Card
+from tests.conftest import Hub
+
+pytestmark = pytest.mark.services
+
+MODEL = "by-hand-20261121-0800-0001"
+COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> str:
+    """A model whose weights are set by hand: the label is the channel with the largest mean."""
+    import keras
+
+    pixels = keras.Input((32, 32, 3))
+    means = keras.layers.GlobalAveragePooling2D()(pixels)
+    dense = keras.layers.Dense(3, activation="softmax")
+    made = keras.Model(pixels, dense(means))
+    # RGB in, (blue, green, red) out.
+    dense.set_weights([np.eye(3, dtype=np.float32)[::-1] / 32, np.zeros(3, np.float32)])
+    local = Path(settings.lake.at("artifacts", MODEL))
+    local.mkdir(parents=True)
+    made.save(local / KERAS)
+    registry.add_card(settings, Card(MODEL, "none", "by-hand", 32, tuple(COLOURS)))
+    return MODEL
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Pictures of one colour each, named by it, of which number 7 is broken."""
+    folder.mkdir()
+    for number in range(count):
+        name = list(COLOURS)[number % 3]
+        plain = np.full((40, 40, 3), COLOURS[name], np.uint8)
+        content = b"\xff\xd8 broken" if number == 7 else cv2.imencode(".jpg", plain[:, :, ::-1])[1].tobytes()
+        (folder / f"{number:03}-{name}.jpg").write_bytes(content)
+    return folder
+
+
+def predicted(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str, Any]]:
+    """What the command answers; Spark, if it is started, has two executors and logs what they do."""
+    events.mkdir()
+    log = {"enabled": "true", "compress": "false", "dir": events.as_uri()}
+    logged = " ".join(f"--conf spark.eventLog.{name}={value}" for name, value in log.items())
+    done = hub(
+        "predict", "--json", "--model", model, str(folder),
+        HUB__SPARK__MASTER="local-cluster[2,1,1024]", PYSPARK_SUBMIT_ARGS=f"{logged} pyspark-shell",
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    return json.loads(done.stdout)["predictions"]
+
+
+def through_python_workers(events: Path) -> dict[str, int]:
+    """Rows that each executor got back from its Python workers, from Spark's own event log."""
+    rows: dict[str, int] = {}
+    for file in (file for file in events.rglob("*") if file.is_file() and "appstatus" not in file.name):
+        for event in map(json.loads, file.read_text().splitlines()):
+            if event["Event"] == "SparkListenerTaskEnd":
+                metrics = {each["Name"]: each.get("Update") for each in event["Task Info"]["Accumulables"]}
+                if "data returned from Python workers" in metrics:
+                    executor = event["Task Info"]["Executor ID"]
+                    rows[executor] = rows.get(executor, 0) + int(metrics["number of output rows"])
+    return rows
+
+
+def right(rows: list[dict[str, Any]]) -> bool:
+    return all(
+        "cannot read" in row["error"] and row["label"] is None
+        if number == 7
+        else f"{number:03}-{row['label']}.jpg" == Path(row["path"]).name and row["probability"] > 0.9
+        for number, row in enumerate(rows)
+    )
+
+
+def test_many_pictures_are_labelled_in_executors(hub: Hub, model: str, tmp_path: Path) -> None:
+    folder, events = pictures(tmp_path / "many", ON_SPARK + 26), tmp_path / "events"
+    rows = predicted(hub, model, folder, events)
+    assert len(rows) == ON_SPARK + 26
+    assert right(rows)
+    spread = through_python_workers(events)
+    assert set(spread) == {"0", "1"}, "the driver or one executor did it all"
+    assert sum(spread.values()) == ON_SPARK + 26
+
+
+def test_few_pictures_start_no_spark(hub: Hub, model: str, tmp_path: Path) -> None:
+    folder, events = pictures(tmp_path / "few", ON_SPARK), tmp_path / "events"
+    rows = predicted(hub, model, folder, events)
+    assert len(rows) == ON_SPARK
+    assert right(rows)
+    assert not list(events.iterdir())
