@@ -54,9 +54,11 @@ class Lake(_Section):
 
 
 class Logs(_Section):
-    """Where the output of Spark, TensorFlow and Kafka goes."""
+    """Where the output of Spark, TensorFlow and Kafka goes, and how much progress is kept."""
 
     dir: Path
+    progress_bytes: Positive
+    progress_files: Positive
 
     _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
 
@@ -134,8 +136,16 @@ class Ingest(_Section):
     max_header_bytes: Positive
     geohash_length: Annotated[int, Field(ge=0, le=5)]
     index_dir: Path
+    lease_seconds: Annotated[float, Field(ge=6)]
 
     _absolute = field_validator("index_dir")(lambda value: Path(resolved(str(value))))
+
+
+class Metrics(_Section):
+    """Where an ingestion serves its figures to Prometheus."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, lt=65536)]
 
 
 class Quality(_Section):
@@ -220,6 +230,7 @@ class Settings(BaseSettings):
     push: Push
     spark: Spark
     ingest: Ingest
+    metrics: Metrics
     quality: Quality
     labels: Labels
     organize: Organize

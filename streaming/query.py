@@ -1,32 +1,33 @@
 """The streaming queries: Kafka to the ledger, and the followers from the ledger to everything else."""
 
-import json
-import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Kafka, Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import Table
-from streaming import ledger, topics
+from streaming import continuation, follow, lease, ledger
+from streaming.continuation import Continuation
 from streaming.errors import IngestFailed
+from streaming.failures import cause
 from streaming.followers import DeadLetterFollower, SamplesFollower
 from streaming.identity import UploadIndex
+from streaming.ingested import IngestReport
 from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
+from streaming.watch import Watch, watched
 
-_EARLIEST = -2
+__all__ = ["IngestReport", "Ingestion", "connection"]
+
 _LOOK_SECONDS = 0.5
-_ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*))?$", re.MULTILINE)
-_WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
+_ONCE_SECONDS = 0.05
 _SAMPLE_COLUMNS = [
     "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
     "topic", "partition", "offset",
@@ -37,37 +38,15 @@ _DEAD_LETTER_COLUMNS = [
 
 
 @dataclass
-class IngestReport:
-    """What an ingestion did so far.
+class _Loss:
+    """Whether and why the lake is no longer ours."""
 
-    Args:
-        records: Kafka records judged.
-        accepted: of them.
-        rejected: reason to count.
-        batches: micro-batches committed to the ledger.
-        ledger_seconds: from the start of the first to the commit of the last.
-        seconds: the whole, followers included.
-    """
+    why: str = ""
+    told: threading.Event = field(default_factory=threading.Event)
 
-    records: int = 0
-    accepted: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    batches: int = 0
-    ledger_seconds: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, counts: BatchCounts) -> None:
-        """Count one more micro-batch."""
-        self.records += counts.records
-        self.accepted += counts.accepted
-        self.batches += 1
-        for reason, count in counts.rejected.items():
-            self.rejected[reason] = self.rejected.get(reason, 0) + count
-
-    @property
-    def images_per_second(self) -> float:
-        """Records from Kafka to the committed ledger, each second."""
-        return self.records / self.ledger_seconds if self.ledger_seconds else 0.0
+    def tell(self, why: str) -> None:
+        self.why = why
+        self.told.set()
 
 
 @dataclass(frozen=True)
@@ -79,12 +58,14 @@ class Ingestion:
         settings: of the hub.
         bootstrap: of the Kafka cluster.
         on_batch: called after each commit to the ledger.
+        accept_loss: go on where retention removed records before they were taken.
     """
 
     spark: SparkSession
     settings: Settings
     bootstrap: str
     on_batch: Callable[[BatchCounts], None] = lambda counts: None
+    accept_loss: bool = False
 
     def once(self, report: IngestReport) -> None:
         """Take what is in Kafka now, bring all tables and dead letters up to it, and return.
@@ -93,54 +74,108 @@ class Ingestion:
             report: counts are added to it as batches are committed.
 
         Raises:
+            LakeInUse: another process ingests into the lake.
+            DamagedCheckpoint: a query's checkpoint cannot be used; nothing was taken.
+            RecordsLost: the topic no longer holds what comes next; nothing was taken.
             IngestFailed: a query stopped with an error; what was committed before it stays.
         """
         begun = time.monotonic()
-        with self._prepared() as index:
+        with self._prepared(report) as (index, start, loss), self._watched(report) as watch:
+            watch.lag.moved(start.positions)
             prepared = time.monotonic()
-            main = self._ledger_query(index, report, once=True)
-            _await(main)
-            report.ledger_seconds = time.monotonic() - prepared
-            followers = self._follower_queries(once=True)
-            for follower in followers:
-                _await(follower)
+            try:
+                self._finish([self._ledger_query(index, start, watch, once=True)], loss, watch)
+            finally:
+                report.ledger_seconds = time.monotonic() - prepared
+            self._finish(self._follower_queries(once=True), loss, watch)
         report.seconds = time.monotonic() - begun
 
     def forever(self, report: IngestReport) -> None:
         """Take uploads as they come, until a query fails or the caller is interrupted.
 
         Raises:
-            IngestFailed: a query stopped with an error.
+            as `once`.
         """
-        with self._prepared() as index:
-            pause, begun = threading.Event(), time.monotonic()
-            queries = [self._ledger_query(index, report, once=False), *self._follower_queries(once=False)]
+        with self._prepared(report) as (index, start, loss), self._watched(report) as watch:
+            watch.lag.moved(start.positions)
+            begun = time.monotonic()
+            queries = [
+                self._ledger_query(index, start, watch, once=False),
+                *self._follower_queries(once=False),
+            ]
             try:
                 # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
-                while all(query.isActive for query in queries):
-                    pause.wait(_LOOK_SECONDS)
-                for query in queries:
-                    _raise_failure(query)
+                while all(query.isActive for query in queries) and not loss.told.wait(_LOOK_SECONDS):
+                    pass
+                self._raise_failure(queries, loss)
             finally:
                 report.seconds = report.ledger_seconds = time.monotonic() - begun
                 for query in queries:
                     query.stop()
 
-    def _prepared(self) -> UploadIndex:
-        tables.create(self.spark, self.settings.lake)
-        records = str(self.settings.ingest.arrow_records)
-        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
-        ledger_id = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
-        index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
-        return ledger.index_of(self.spark, self.settings.lake, index)
+    def catch_up(self) -> None:
+        """Bring samples, labels and dead letters up to the ledger; the caller holds the lake.
 
-    def _ledger_query(self, index: UploadIndex, report: IngestReport, once: bool) -> StreamingQuery:
-        def count(counts: BatchCounts) -> None:
-            report.add(counts)
-            self.on_batch(counts)
+        Raises:
+            DamagedCheckpoint: a follower's checkpoint cannot be used.
+            IngestFailed: a follower stopped with an error.
+        """
+        follow.prepare(self.spark, self.settings)
+        queries = self._follower_queries(once=True)
+        try:
+            while any(query.isActive for query in queries):
+                time.sleep(_ONCE_SECONDS)
+            self._raise_failure(queries, _Loss())
+        finally:
+            for query in queries:
+                query.stop()
 
-        writer = Ledger(self.settings.lake, Rules.of(self.settings), index, count)
-        return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, once)
+    @contextmanager
+    def _prepared(self, report: IngestReport) -> Iterator[tuple[UploadIndex, Continuation, _Loss]]:
+        loss = _Loss()
+        with lease.held(self.settings, "ingest", loss.tell):
+            tables.create(self.spark, self.settings.lake)
+            records = str(self.settings.ingest.arrow_records)
+            self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+            start = continuation.find(self.spark, self.settings, self.bootstrap, self.accept_loss)
+            report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
+            follow.prepare(self.spark, self.settings)
+            ledger_id = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
+            index = UploadIndex(self.settings.ingest.index_dir / f"{ledger_id}.sqlite")
+            with ledger.index_of(self.spark, self.settings.lake, index):
+                yield index, start, loss
+
+    @contextmanager
+    def _watched(self, report: IngestReport) -> Iterator[Watch]:
+        with watched(self.spark, self.settings, self.bootstrap, report, self.on_batch) as watch:
+            yield watch
+
+    def _finish(self, queries: list[StreamingQuery], loss: _Loss, watch: Watch) -> None:
+        """Wait until all have ended; none outlives an error or an interrupt."""
+        try:
+            while any(query.isActive for query in queries) and not loss.told.wait(_ONCE_SECONDS):
+                pass
+            self._raise_failure(queries, loss)
+        finally:
+            for query in queries:
+                query.stop()
+            watch.ended({str(query.runId) for query in queries})
+
+    def _raise_failure(self, queries: list[StreamingQuery], loss: _Loss) -> None:
+        if loss.told.is_set():
+            raise IngestFailed(f"stopped: {loss.why}; see who ingests there before you start again")
+        for query in queries:
+            error = query.exception()
+            if error is not None:
+                why = continuation.explained(self.spark, self.settings, self.bootstrap, str(error))
+                raise why or IngestFailed(cause(error))
+
+    def _ledger_query(
+        self, index: UploadIndex, start: Continuation, watch: Watch, once: bool
+    ) -> StreamingQuery:
+        writer = Ledger(self.settings.lake, Rules.of(self.settings), index, watch.committed)
+        name = continuation.query_of(self.settings.kafka.topic)
+        return self._start(name, self._records(start), writer.write, once)
 
     def _follower_queries(self, once: bool) -> list[StreamingQuery]:
         labels = self.settings.labels
@@ -148,8 +183,8 @@ class Ingestion:
         samples = SamplesFollower(self.settings.lake, labels.ready_images, hierarchy)
         letters = DeadLetterFollower(self.settings.kafka, connection(self.settings.kafka, self.bootstrap))
         return [
-            self._start("samples", self._uploads(_SAMPLE_COLUMNS), samples.write, once),
-            self._start("dead-letters", self._uploads(_DEAD_LETTER_COLUMNS), letters.write, once),
+            self._start(follow.SAMPLES, self._uploads(_SAMPLE_COLUMNS), samples.write, once),
+            self._start(follow.DEAD_LETTERS, self._uploads(_DEAD_LETTER_COLUMNS), letters.write, once),
         ]
 
     def _start(
@@ -162,20 +197,20 @@ class Ingestion:
         writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
-            .option("checkpointLocation", self.settings.lake.at("checkpoints", name))
+            .option("checkpointLocation", continuation.checkpoint_of(self.settings, name).root)
         )
         if once:
             return writer.trigger(availableNow=True).start()
         return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
 
-    def _records(self) -> DataFrame:
+    def _records(self, start: Continuation) -> DataFrame:
         kafka = self.settings.kafka
         return (
             self.spark.readStream.format("kafka")
             .options(**connection(kafka, self.bootstrap))
             .option("subscribe", kafka.topic)
             .option("includeHeaders", True)
-            .option("startingOffsets", self._starting_offsets())
+            .option("startingOffsets", start.starting_offsets(kafka.topic))
             .option("maxOffsetsPerTrigger", self.settings.ingest.batch_records)
             # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
             .option("minPartitions", 2 * self.spark.sparkContext.defaultParallelism)
@@ -185,24 +220,8 @@ class Ingestion:
             .load()
         )
 
-    def _starting_offsets(self) -> str:
-        """Where a new checkpoint begins: after what the ledger holds, so that a lost one repeats nothing."""
-        topic = self.settings.kafka.topic
-        partitions = topics.partitions(self.settings.kafka, self.bootstrap, topic)
-        if not partitions:
-            raise IngestFailed(f"no topic {topic!r} at {self.bootstrap}: run `hub up`, which makes it")
-        uploads = tables.read(self.spark, self.settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
-        newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
-        known = {row.partition: row.newest + 1 for row in newest}
-        return json.dumps({topic: {str(p): known.get(p, _EARLIEST) for p in partitions}})
-
     def _uploads(self, columns: list[str]) -> DataFrame:
-        return (
-            self.spark.readStream.format("delta")
-            .option("skipChangeCommits", True)  # erasure and maintenance rewrite files; no new uploads
-            .load(self.settings.lake.at(Table.UPLOADS))
-            .select(*columns)
-        )
+        return follow.uploads(self.spark, self.settings, columns)
 
 
 def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
@@ -216,26 +235,3 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
             f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
         )
     return options | {"kafka.max.request.size": "12582912"}
-
-
-def cause(error: PySparkException) -> str:
-    """The innermost cause in a streaming query's error, one line: a Java exception's or a Python error's."""
-    found = _ERROR_LINE.findall(str(error))
-    causes = [(name, text) for name, text in found if not name.startswith(_WRAPPERS)]
-    if not causes:
-        return tables.first_line(error)
-    name, text = causes[-1]
-    return f"{name.rpartition('.')[2]}: {text}" if text else name.rpartition(".")[2]
-
-
-def _await(query: StreamingQuery) -> None:
-    try:
-        query.awaitTermination()
-    except PySparkException as error:
-        raise IngestFailed(cause(error)) from None
-
-
-def _raise_failure(query: StreamingQuery) -> None:
-    error = query.exception()
-    if error is not None:
-        raise IngestFailed(cause(error))
