@@ -3,7 +3,6 @@
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
@@ -26,11 +25,11 @@ def shown(report: "IngestReport", quiet: bool, stream: TextIO = sys.stderr) -> I
     if quiet or not stream.isatty():
         yield
         return
-    stop, rate, begun = threading.Event(), Rate(), time.monotonic()
+    stop, rate = threading.Event(), Rate()
 
     def draw() -> None:
         while True:
-            text = line(report, rate, time.monotonic() - begun)
+            text = line(report, rate)
             width = max(20, shutil.get_terminal_size().columns - 1)
             stream.write(_CLEAR + (text if len(text) <= width else f"{text[: width - 1]}…"))
             stream.flush()
@@ -48,20 +47,22 @@ def shown(report: "IngestReport", quiet: bool, stream: TextIO = sys.stderr) -> I
         stream.flush()
 
 
-def line(report: "IngestReport", rate: "Rate", seconds: float) -> str:
-    """The line; what matters most comes first, because a narrow terminal cuts its end.
+def line(report: "IngestReport", rate: "Rate") -> str:
+    """The line, short enough to show what matters in 80 columns; a narrow terminal cuts its end.
 
     Lag is what the topic holds and the ledger does not, and the age of the oldest record of it.
     """
-    rejected = sum(report.rejected.values())
-    parts = [f"{report.records:,} records, {rate.at(report.records):,.0f}/s"]
-    if report.lag_records is None:
-        parts.append("lag –")
-    else:
-        age = f", oldest {duration(report.lag_seconds or 0.0)}" if report.lag_records else ""
-        parts.append(f"lag {report.lag_records:,}{age}")
-    parts.append(f"{report.accepted:,} accepted")
+    lag = "lag –"
+    if report.lag_records is not None:
+        age = f", {duration(report.lag_seconds or 0.0)}" if report.lag_records else ""
+        lag = f"lag {report.lag_records:,}{age}"
     most = ", ".join(f"{reason} {count:,}" for reason, count in report.most_rejected(_REASONS))
     more = ", …" if len(report.rejected) > _REASONS else ""
-    parts.append(f"{rejected:,} rejected" + (f" ({most}{more})" if most else ""))
-    return f"ingest {duration(seconds)}: " + " · ".join(parts)
+    return " · ".join(
+        [
+            f"{report.records:,} records, {rate.at(report.records):,.0f}/s",
+            lag,
+            f"accepted {report.accepted:,}",
+            f"rejected {sum(report.rejected.values()):,}" + (f": {most}{more}" if most else ""),
+        ]
+    )

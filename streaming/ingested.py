@@ -59,8 +59,11 @@ class IngestReport:
         self.records += counts.records
         self.accepted += counts.accepted
         self.batches += 1
-        for reason, count in counts.rejected.items():
-            self.rejected[reason] = self.rejected.get(reason, 0) + count
+        # A new dict each time: others read it from their threads.
+        self.rejected = {
+            reason: self.rejected.get(reason, 0) + counts.rejected.get(reason, 0)
+            for reason in self.rejected | counts.rejected
+        }
 
     def behind(self, lag: Lag) -> None:
         """Note how far behind it is."""

@@ -1,4 +1,4 @@
-"""Running an ingestion: one at a time, on a sound checkpoint, on the topic it knows, and seen from outside."""
+"""Running an ingestion: one at a time, on a sound checkpoint and the right topic; and what is seen of it."""
 
 import json
 import os
