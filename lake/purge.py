@@ -10,7 +10,6 @@ Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, sections Chec
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -72,12 +71,6 @@ def forget(spark: SparkSession, settings: Settings, table: Table, version: int) 
         raise StorageError(f"{log.root} has no checkpoint of version {version}")
     log.remove(*[name for name in names if _version(name) is not None and (_version(name) or 0) < version])
     spark.sql(f"ALTER TABLE delta.`{settings.lake.at(table)}` UNSET TBLPROPERTIES IF EXISTS ('{_RETENTION}')")
-
-
-def oldest(spark: SparkSession, settings: Settings, table: Table) -> int:
-    """The oldest version whose commit is still in the log."""
-    history = DeltaTable.forPath(spark, settings.lake.at(table)).history()
-    return int(history.agg({"version": "min"}).collect()[0][0])
 
 
 def _version(name: str) -> int | None:

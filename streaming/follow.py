@@ -66,7 +66,11 @@ def restart_at(settings: Settings, version: int) -> None:
     """Let all followers start anew at a version of the ledger; they must have followed up to it."""
     Storage(settings.lake.at("checkpoints"), settings.s3).write_json(_START, {"starting_version": version})
     for name in _WAYS_OUT:
-        checkpoint_of(settings, name).delete()
+        storage, old = checkpoint_of(settings, name), checkpoint_of(settings, f"{name}.old")
+        old.delete()
+        if storage.names():
+            storage.move(old.root)  # in one step, where the disk has one: half a checkpoint is a damaged one
+        old.delete()
 
 
 def _recount(spark: SparkSession, settings: Settings) -> None:
