@@ -105,7 +105,7 @@ def bury(spark: SparkSession, lake: Lake, user: str) -> None:
     Of an accepted upload's id a hash is left, so that a late repetition of it is still a duplicate.
     """
 
-    @f.udf("string")
+    @f.udf("string", useArrow=False)
     def hashed(upload_id: str | None) -> str | None:
         if upload_id is None:
             return None
