@@ -32,6 +32,7 @@ setup(
         "opencv-python-headless",
         "pandas<3",
         "pillow",
+        "prometheus_client",
         "pyarrow",
         "pydantic-settings",
         "pygeohash",

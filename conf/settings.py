@@ -66,9 +66,11 @@ class Lake(_Section):
 
 
 class Logs(_Section):
-    """Where the output of Spark, TensorFlow and Kafka goes."""
+    """Where the output of Spark, TensorFlow and Kafka goes, and how much progress is kept."""
 
     dir: Path
+    progress_bytes: Positive
+    progress_files: Positive
 
     _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
 
@@ -148,6 +150,7 @@ class Ingest(_Section):
     heic: bool
     geohash_length: Annotated[int, Field(ge=0, le=5)]
     index_dir: Path
+    lease_seconds: Annotated[float, Field(ge=6)]
 
     _absolute = field_validator("index_dir")(lambda value: Path(resolved(str(value))))
 
@@ -159,6 +162,13 @@ class Decoding(_Section):
     isolated: bool
     timeout_seconds: Seconds
     memory_mb: Positive
+
+
+class Metrics(_Section):
+    """Where an ingestion serves its figures to Prometheus."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, lt=65536)]
 
 
 class Quality(_Section):
@@ -271,6 +281,7 @@ class Settings(BaseSettings):
     spark: Spark
     ingest: Ingest
     decoding: Decoding
+    metrics: Metrics
     quality: Quality
     labels: Labels
     organize: Organize

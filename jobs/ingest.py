@@ -15,53 +15,62 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, name="ingest", example="hub ingest --once")
 @click.option("--once", is_flag=True, help="Take what is there now, then stop.")
-def main(once: bool) -> Outcome:
-    """Take uploads from Kafka into the tables; without --once until Ctrl-C."""
+@click.option(
+    "--accept-loss", is_flag=True,
+    help="Go on after records that retention removed before they were taken; they are listed.",
+)  # fmt: skip
+def main(once: bool, accept_loss: bool) -> Outcome:
+    """Take uploads from Kafka into the tables; without --once until Ctrl-C.
+
+    One ingestion runs on a lake at a time. On a terminal a line shows records, rate, lag (what the topic
+    holds and the ledger does not, and the age of the oldest record of it), accepted, and rejected by
+    reason. Spark's own progress goes to progress.jsonl in the folder of logs; HUB__METRICS__PORT serves
+    Prometheus.
+    """
     from conf import settings as configuration
     from local import broker
 
     settings = configuration.load()
-    report = ingest(settings, broker.address(settings), once)
+    report = ingest(settings, broker.address(settings), once, accept_loss=accept_loss)
     return results(report), summary(report), 0
 
 
 def ingest(
-    settings: "Settings", bootstrap: str, once: bool, spark: "SparkSession | None" = None
+    settings: "Settings",
+    bootstrap: str,
+    once: bool,
+    spark: "SparkSession | None" = None,
+    accept_loss: bool = False,
 ) -> "IngestReport":
     """Run the streaming queries, with a line that shows what has been done.
 
     Args:
         spark: a session to run on; one is made, and stopped, where there is none.
+        accept_loss: go on where retention removed records before they were taken.
     """
-    from tqdm import tqdm
-
+    from jobs import live
     from lake import session
-    from streaming import topics
-    from streaming.ledger import BatchCounts
-    from streaming.query import Ingestion, IngestReport
+    from streaming import lease, topics
+    from streaming.ingested import IngestReport
+    from streaming.query import Ingestion
 
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
+    lease.refuse_if_held(settings)
     say(f"Taking uploads from {settings.kafka.topic} at {bootstrap}; the first batch takes some seconds.")
     running = spark or session.start(settings, "ingest")
     report = IngestReport()
-    bar = tqdm(unit=" records", desc="ingest", disable=quiet() or None, dynamic_ncols=True)
-
-    def show(counts: BatchCounts) -> None:
-        bar.set_postfix(accepted=f"{report.accepted:,}", rejected=f"{sum(report.rejected.values()):,}")
-        bar.update(counts.records)
-
     try:
-        ingestion = Ingestion(running, settings, bootstrap, show)
-        if once:
-            ingestion.once(report)
-        else:
-            ingestion.forever(report)
+        ingestion = Ingestion(running, settings, bootstrap, accept_loss=accept_loss)
+        with live.shown(report, quiet()):
+            if once:
+                ingestion.once(report)
+            else:
+                ingestion.forever(report)
     except KeyboardInterrupt:
         if once:
             raise
         say("Stopped; the next ingest goes on where this one ended.")
     finally:
-        bar.close()
         if spark is None:
             running.stop()
     return report
@@ -76,15 +85,23 @@ def summary(report: "IngestReport") -> str:
     """The report for a person."""
     from jobs.terminal import table
 
-    lines = [
+    lines = [_lost(report)] if report.lost else []
+    lines += [
         f"{report.records:,} records in {report.batches} batches: {report.accepted:,} accepted, "
         f"{sum(report.rejected.values()):,} rejected; {report.images_per_second:,.0f} images/s "
         f"to the ledger, {report.seconds:.1f} s with samples, labels and dead letters"
     ]
     if report.rejected:
-        most_first = sorted(report.rejected.items(), key=lambda item: (-item[1], item[0]))
-        lines.append(table(["rejected for", "uploads"], most_first))
+        lines.append(table(["rejected for", "uploads"], report.most_rejected()))
     return "\n".join(lines)
+
+
+def _lost(report: "IngestReport") -> str:
+    total = sum(last - first + 1 for first, last in report.lost.values())
+    where = ", ".join(f"partition {p} offsets {a:,} to {b:,}" for p, (a, b) in sorted(report.lost.items()))
+    return (
+        f"lost for good, because retention removed them before they were taken: {total:,} records ({where})"
+    )
 
 
 if __name__ == "__main__":

@@ -100,6 +100,33 @@ class Storage:
         if filesystem.get_file_info(path.rstrip("/")).type == fs.FileType.Directory:
             filesystem.delete_dir(path.rstrip("/"))
 
+    def remove(self, *names: str) -> None:
+        """Remove files that are there.
+
+        Raises:
+            StorageError: one cannot be removed.
+        """
+        for name in names:
+            filesystem, path = self._open(name)
+            try:
+                filesystem.delete_file(path)
+            except OSError as error:
+                raise StorageError(f"cannot remove {self.root}/{name}: {_cause(error)}") from None
+
+    def move(self, root: str) -> None:
+        """Move everything below the root to another root of the same file system.
+
+        On a local disk that is one step; on S3 files are copied, then removed.
+        """
+        filesystem, path = self._open("")
+        other = Storage(root, self.s3)
+        if isinstance(filesystem, fs.LocalFileSystem):
+            filesystem.move(path.rstrip("/"), other._open("")[1].rstrip("/"))
+            return
+        for name in self.names():
+            other.write(name, self.read(name))
+        self.delete()
+
     def arrow(self, name: str) -> tuple[fs.FileSystem, str]:
         """Arrow's file system and path for a file, for pyarrow.parquet."""
         return self._open(name)

@@ -23,7 +23,7 @@ counts AS (
          count_if(verdict = 'rejected') AS rejected,
          count_if(verdict = 'accepted' AND size(flags) = 0) / count(*) AS quality,
          min(event_time) AS first_upload, max(event_time) AS last_upload
-    FROM uploads GROUP BY batch)
+    FROM uploads WHERE verdict <> 'erased' GROUP BY batch)
 SELECT c.batch, submitted, accepted, rejected,
        coalesce(rejected_by_reason, map()) AS rejected_by_reason, quality, first_upload, last_upload
   FROM counts AS c LEFT JOIN reasons AS r ON c.batch <=> r.batch
@@ -33,7 +33,7 @@ _DEVICES = """
 SELECT device, count(DISTINCT user) AS users, count(*) AS submitted,
        count_if(verdict = 'accepted') AS accepted, count_if(verdict = 'rejected') AS rejected,
        min(event_time) AS first_upload, max(event_time) AS last_upload
-  FROM uploads GROUP BY device
+  FROM uploads WHERE verdict <> 'erased' GROUP BY device
 """
 
 

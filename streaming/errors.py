@@ -57,3 +57,27 @@ class StoreFaulty(ObjectError):
 
 class StoreUnavailable(StoreFaulty):
     """The store is overloaded or does not answer, at every attempt."""
+
+
+class LakeInUse(StreamingError):
+    """Another process ingests into the lake or erases from it."""
+
+
+class DamagedCheckpoint(StreamingError):
+    """A streaming query's checkpoint is not what Spark has written."""
+
+
+class RecordsLost(StreamingError):
+    """The topic no longer holds records that were not taken yet, or is not the one it was."""
+
+
+class NoRejects(StreamingError):
+    """No rejected upload is meant, or it cannot be had."""
+
+
+class UnknownUser(StreamingError):
+    """The ledger holds nothing of a user."""
+
+
+class MetricsUnavailable(StreamingError):
+    """Metrics cannot be served where the settings want them."""

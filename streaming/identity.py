@@ -4,12 +4,15 @@ The ledger stays the only source of truth; the index is derived, can be deleted 
 question cost the same whether the ledger holds a thousand rows or a hundred million.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
+
+_ERASED = re.compile("erased:([0-9a-f]{32})")  # see lake/erasure.py
 
 
 @dataclass(frozen=True, order=True)
@@ -103,4 +106,8 @@ class UploadIndex:
 
 
 def _digest(upload_id: str) -> bytes:
+    """The hash of an id, or the one that stands in the ledger for an erased upload's."""
+    erased = _ERASED.fullmatch(upload_id)
+    if erased:
+        return bytes.fromhex(erased[1])
     return blake2b(upload_id.encode(), digest_size=16).digest()

@@ -123,7 +123,11 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
     newest = newer.agg(f.max("ingest_batch")).head()
     if newest is None or newest[0] is None:
         return index
-    accepted = newer.where(f.col("verdict") == Verdict.ACCEPTED).select("upload_id", *_PLACE)
+    # Of an erased upload's id a hash is left, which the index knows to be one.
+    known = (
+        f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value) & f.col("upload_id").isNotNull()
+    )
+    accepted = newer.where(known).select("upload_id", *_PLACE)
     claims = (
         (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
     )

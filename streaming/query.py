@@ -1,72 +1,58 @@
 """The streaming queries: Kafka to the ledger, and the followers from the ledger to everything else."""
 
-import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Kafka, Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import Table
-from streaming import deadletters, labels, ledger, samples, topics
+from streaming import continuation, deadletters, follow, labels, lease, ledger, samples
+from streaming.continuation import Continuation
 from streaming.deadletters import DeadLetterFollower
 from streaming.errors import IngestFailed
+from streaming.failures import cause
 from streaming.identity import UploadIndex
 from streaming.images import ImageIndex
+from streaming.ingested import IngestReport
 from streaming.labels import LabelsFollower
 from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
 from streaming.samples import SamplesFollower
+from streaming.watch import Watch, watched
 
-_EARLIEST = -2
+__all__ = ["IngestReport", "Ingestion", "connection"]
+
 _LOOK_SECONDS = 0.5
-_ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*))?$", re.MULTILINE)
-_WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
-# Each commit of the ledger adds a few files; a follower that was away takes so many at once.
-_FOLLOWED_FILES = 64
+_ONCE_SECONDS = 0.05
 
 
 @dataclass
-class IngestReport:
-    """What an ingestion did so far.
+class _Loss:
+    """Whether and why the lake is no longer ours."""
 
-    Args:
-        records: Kafka records judged.
-        accepted: of them.
-        rejected: reason to count.
-        batches: micro-batches committed to the ledger.
-        ledger_seconds: from the start of the first to the commit of the last.
-        seconds: the whole, followers included.
-    """
+    why: str = ""
+    told: threading.Event = field(default_factory=threading.Event)
 
-    records: int = 0
-    accepted: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    batches: int = 0
-    ledger_seconds: float = 0.0
-    seconds: float = 0.0
+    def tell(self, why: str) -> None:
+        self.why = why
+        self.told.set()
 
-    def add(self, counts: BatchCounts) -> None:
-        """Count one more micro-batch."""
-        self.records += counts.records
-        self.accepted += counts.accepted
-        self.batches += 1
-        for reason, count in counts.rejected.items():
-            self.rejected[reason] = self.rejected.get(reason, 0) + count
 
-    @property
-    def images_per_second(self) -> float:
-        """Records from Kafka to the committed ledger, each second."""
-        return self.records / self.ledger_seconds if self.ledger_seconds else 0.0
+@dataclass(frozen=True)
+class _Prepared:
+    """What the queries of an ingestion need."""
+
+    uploads: UploadIndex
+    images: ImageIndex
+    start: Continuation
+    loss: _Loss
 
 
 @dataclass(frozen=True)
@@ -78,12 +64,14 @@ class Ingestion:
         settings: of the hub.
         bootstrap: of the Kafka cluster.
         on_batch: called after each commit to the ledger.
+        accept_loss: go on where retention removed records before they were taken.
     """
 
     spark: SparkSession
     settings: Settings
     bootstrap: str
     on_batch: Callable[[BatchCounts], None] = lambda counts: None
+    accept_loss: bool = False
 
     def once(self, report: IngestReport) -> None:
         """Take what is in Kafka now, bring all tables and dead letters up to it, and return.
@@ -92,61 +80,114 @@ class Ingestion:
             report: counts are added to it as batches are committed.
 
         Raises:
+            LakeInUse: another process ingests into the lake.
+            DamagedCheckpoint: a query's checkpoint cannot be used; nothing was taken.
+            RecordsLost: the topic no longer holds what comes next; nothing was taken.
             IngestFailed: a query stopped with an error; what was committed before it stays.
         """
         begun = time.monotonic()
-        with self._prepared() as (uploads, images):
+        with self._prepared(report) as parts, self._watched(report) as watch:
+            watch.lag.moved(parts.start.positions)
             prepared = time.monotonic()
-            _await(self._ledger_query(uploads, report, once=True))
-            report.ledger_seconds = time.monotonic() - prepared
-            for follower in self._follower_queries(images, once=True):
-                _await(follower)
+            try:
+                self._finish([self._ledger_query(parts, watch, once=True)], parts.loss, watch)
+            finally:
+                report.ledger_seconds = time.monotonic() - prepared
+            self._finish(self._follower_queries(parts.images, once=True), parts.loss, watch)
         report.seconds = time.monotonic() - begun
 
     def forever(self, report: IngestReport) -> None:
         """Take uploads as they come, until a query fails or the caller is interrupted.
 
         Raises:
-            IngestFailed: a query stopped with an error.
+            as `once`.
         """
-        with self._prepared() as (uploads, images):
-            pause, begun = threading.Event(), time.monotonic()
-            followers = self._follower_queries(images, once=False)
-            queries = [self._ledger_query(uploads, report, once=False), *followers]
+        with self._prepared(report) as parts, self._watched(report) as watch:
+            loss = parts.loss
+            watch.lag.moved(parts.start.positions)
+            begun = time.monotonic()
+            queries = [
+                self._ledger_query(parts, watch, once=False),
+                *self._follower_queries(parts.images, once=False),
+            ]
             try:
                 # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
-                while all(query.isActive for query in queries):
-                    pause.wait(_LOOK_SECONDS)
-                for query in queries:
-                    _raise_failure(query)
+                while all(query.isActive for query in queries) and not loss.told.wait(_LOOK_SECONDS):
+                    pass
+                self._raise_failure(queries, loss)
             finally:
                 report.seconds = report.ledger_seconds = time.monotonic() - begun
                 for query in queries:
                     query.stop()
 
+    def catch_up(self) -> None:
+        """Bring samples, labels and dead letters up to the ledger; the caller holds the lake.
+
+        Raises:
+            DamagedCheckpoint: a follower's checkpoint cannot be used.
+            IngestFailed: a follower stopped with an error.
+        """
+        follow.prepare(self.spark, self.settings)
+        with self._images() as images:
+            queries = self._follower_queries(images, once=True)
+            try:
+                while any(query.isActive for query in queries):
+                    time.sleep(_ONCE_SECONDS)
+                self._raise_failure(queries, _Loss())
+            finally:
+                for query in queries:
+                    query.stop()
+
     @contextmanager
-    def _prepared(self) -> Iterator[tuple[UploadIndex, ImageIndex]]:
-        lake, ingest = self.settings.lake, self.settings.ingest
-        tables.create(self.spark, lake)
-        self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
-        self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
-        name = tables.identifier(self.spark, lake, Table.UPLOADS)
-        with (
-            UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads,
-            ImageIndex(ingest.index_dir / f"{name}-images.sqlite") as images,
-        ):
-            yield (
-                ledger.index_of(self.spark, lake, uploads),
-                samples.index_of(self.spark, lake, images),
-            )
+    def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
+        loss = _Loss()
+        with lease.held(self.settings, "ingest", loss.tell):
+            tables.create(self.spark, self.settings.lake)
+            ingest = self.settings.ingest
+            self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
+            self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
+            start = continuation.find(self.spark, self.settings, self.bootstrap, self.accept_loss)
+            report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
+            follow.prepare(self.spark, self.settings)
+            name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
+            with UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads, self._images() as images:
+                yield _Prepared(ledger.index_of(self.spark, self.settings.lake, uploads), images, start, loss)
 
-    def _ledger_query(self, index: UploadIndex, report: IngestReport, once: bool) -> StreamingQuery:
-        def count(counts: BatchCounts) -> None:
-            report.add(counts)
-            self.on_batch(counts)
+    @contextmanager
+    def _images(self) -> Iterator[ImageIndex]:
+        name = tables.identifier(self.spark, self.settings.lake, Table.SAMPLES)
+        with ImageIndex(self.settings.ingest.index_dir / f"{name}.sqlite") as images:
+            yield samples.index_of(self.spark, self.settings.lake, images)
 
-        writer = Ledger(self.settings.lake, Rules.of(self.settings), index, count)
-        return self._start(f"ingest-{self.settings.kafka.topic}", self._records(), writer.write, once)
+    @contextmanager
+    def _watched(self, report: IngestReport) -> Iterator[Watch]:
+        with watched(self.spark, self.settings, self.bootstrap, report, self.on_batch) as watch:
+            yield watch
+
+    def _finish(self, queries: list[StreamingQuery], loss: _Loss, watch: Watch) -> None:
+        """Wait until all have ended; none outlives an error or an interrupt."""
+        try:
+            while any(query.isActive for query in queries) and not loss.told.wait(_ONCE_SECONDS):
+                pass
+            self._raise_failure(queries, loss)
+        finally:
+            for query in queries:
+                query.stop()
+            watch.ended({str(query.runId) for query in queries})
+
+    def _raise_failure(self, queries: list[StreamingQuery], loss: _Loss) -> None:
+        if loss.told.is_set():
+            raise IngestFailed(f"stopped: {loss.why}; see who ingests there before you start again")
+        for query in queries:
+            error = query.exception()
+            if error is not None:
+                why = continuation.explained(self.spark, self.settings, self.bootstrap, str(error))
+                raise why or IngestFailed(cause(error))
+
+    def _ledger_query(self, parts: _Prepared, watch: Watch, once: bool) -> StreamingQuery:
+        writer = Ledger(self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed)
+        name = continuation.query_of(self.settings.kafka.topic)
+        return self._start(name, self._records(parts.start), writer.write, once)
 
     def _follower_queries(self, images: ImageIndex, once: bool) -> list[StreamingQuery]:
         lake, kafka = self.settings.lake, self.settings.kafka
@@ -154,9 +195,12 @@ class Ingestion:
         counting = LabelsFollower(lake, self.settings.labels.ready_images, hierarchy)
         letters = DeadLetterFollower(kafka, connection(kafka, self.bootstrap))
         return [
-            self._start("samples", self._uploads(samples.COLUMNS), SamplesFollower(lake, images).write, once),
-            self._start("labels", self._uploads(labels.COLUMNS), counting.write, once),
-            self._start("dead-letters", self._uploads(deadletters.COLUMNS), letters.write, once),
+            self._start(name, follow.uploads(self.spark, self.settings, columns), write, once)
+            for name, columns, write in (
+                (follow.SAMPLES, samples.COLUMNS, SamplesFollower(lake, images).write),
+                (follow.LABELS, labels.COLUMNS, counting.write),
+                (follow.DEAD_LETTERS, deadletters.COLUMNS, letters.write),
+            )
         ]
 
     def _start(
@@ -169,20 +213,20 @@ class Ingestion:
         writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
-            .option("checkpointLocation", self.settings.lake.at("checkpoints", name))
+            .option("checkpointLocation", continuation.checkpoint_of(self.settings, name).root)
         )
         if once:
             return writer.trigger(availableNow=True).start()
         return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
 
-    def _records(self) -> DataFrame:
+    def _records(self, start: Continuation) -> DataFrame:
         kafka = self.settings.kafka
         return (
             self.spark.readStream.format("kafka")
             .options(**connection(kafka, self.bootstrap))
             .option("subscribe", kafka.topic)
             .option("includeHeaders", True)
-            .option("startingOffsets", self._starting_offsets())
+            .option("startingOffsets", start.starting_offsets(kafka.topic))
             .option("maxOffsetsPerTrigger", self.settings.ingest.batch_records)
             # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
             .option("minPartitions", 2 * self.spark.sparkContext.defaultParallelism)
@@ -190,26 +234,6 @@ class Ingestion:
             .option("kafka.fetch.max.wait.ms", 10)
             .option("failOnDataLoss", True)
             .load()
-        )
-
-    def _starting_offsets(self) -> str:
-        """Where a new checkpoint begins: after what the ledger holds, so that a lost one repeats nothing."""
-        topic = self.settings.kafka.topic
-        partitions = topics.partitions(self.settings.kafka, self.bootstrap, topic)
-        if not partitions:
-            raise IngestFailed(f"no topic {topic!r} at {self.bootstrap}: run `hub up`, which makes it")
-        uploads = tables.read(self.spark, self.settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
-        newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
-        known = {row.partition: row.newest + 1 for row in newest}
-        return json.dumps({topic: {str(p): known.get(p, _EARLIEST) for p in partitions}})
-
-    def _uploads(self, columns: list[str]) -> DataFrame:
-        return (
-            self.spark.readStream.format("delta")
-            .option("maxFilesPerTrigger", _FOLLOWED_FILES)
-            .option("skipChangeCommits", True)  # erasure and maintenance rewrite files; no new uploads
-            .load(self.settings.lake.at(Table.UPLOADS))
-            .select(*columns)
         )
 
 
@@ -224,26 +248,3 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
             f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
         )
     return options | {"kafka.max.request.size": "12582912"}
-
-
-def cause(error: PySparkException) -> str:
-    """The innermost cause in a streaming query's error, one line: a Java exception's or a Python error's."""
-    found = _ERROR_LINE.findall(str(error))
-    causes = [(name, text) for name, text in found if not name.startswith(_WRAPPERS)]
-    if not causes:
-        return tables.first_line(error)
-    name, text = causes[-1]
-    return f"{name.rpartition('.')[2]}: {text}" if text else name.rpartition(".")[2]
-
-
-def _await(query: StreamingQuery) -> None:
-    try:
-        query.awaitTermination()
-    except PySparkException as error:
-        raise IngestFailed(cause(error)) from None
-
-
-def _raise_failure(query: StreamingQuery) -> None:
-    error = query.exception()
-    if error is not None:
-        raise IngestFailed(cause(error))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -32,10 +32,12 @@ class Topic:
     Args:
         name: of the topic.
         offsets: partition to (begin, end); `end` is the offset of the next record.
+        id: that a topic made later under this name does not have; empty where the cluster gives none.
     """
 
     name: str
     offsets: dict[int, tuple[int, int]]
+    id: str = ""
 
     @property
     def records(self) -> int:
@@ -121,12 +123,28 @@ def describe(kafka: Kafka, bootstrap: str) -> list[Topic]:
         BrokerUnreachable: no broker answers at the address.
     """
     with admin(kafka, bootstrap) as client:
-        found = _partitions(client, [kafka.topic, kafka.rejected_topic])
+        wanted = [kafka.topic, kafka.rejected_topic]
+        found, ids = _partitions(client, wanted), _ids(client, wanted)
         begins = _offsets(client, found, OffsetSpec.EARLIEST)
         ends = _offsets(client, found, OffsetSpec.LATEST)
     return [
-        Topic(name, {p: (begins[name, p], ends[name, p]) for p in numbers}) for name, numbers in found.items()
+        Topic(name, {p: (begins[name, p], ends[name, p]) for p in numbers}, ids.get(name, ""))
+        for name, numbers in found.items()
     ]
+
+
+def retention_hours(kafka: Kafka, bootstrap: str) -> dict[str, float]:
+    """How long the hub's topics keep records (hours, below 0 for ever), of those that exist.
+
+    Raises:
+        BrokerUnreachable: no broker answers at the address.
+    """
+    with admin(kafka, bootstrap) as client:
+        names = list(_partitions(client, [kafka.topic, kafka.rejected_topic]))
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": None}) for name in names]
+        found = client.describe_configs(wanted, config_filter="all") if wanted else {}
+    configs: dict[str, Any] = next(iter(found.values()), {})
+    return {name: float(configs[name]["retention.ms"]["value"]) / 3_600_000 for name in names}
 
 
 @contextmanager
@@ -171,6 +189,13 @@ def _partitions(client: KafkaAdminClient, topics: list[str]) -> dict[str, list[i
         topic["name"]: sorted(partition["partition_index"] for partition in topic["partitions"])
         for topic in described
         if topic["error_code"] == 0
+    }
+
+
+def _ids(client: KafkaAdminClient, topics: list[str]) -> dict[str, str]:
+    described = client.describe_topics(topics)
+    return {
+        topic["name"]: str(topic.get("topic_id") or "") for topic in described if topic["error_code"] == 0
     }
 
 

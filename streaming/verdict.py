@@ -4,10 +4,11 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """Accepted or rejected."""
+    """Accepted or rejected, or what is left of an upload whose user was erased."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    ERASED = "erased"
 
 
 class Reason(StrEnum):

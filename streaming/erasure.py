@@ -1,0 +1,151 @@
+"""Erasing a user: in an order that can be interrupted and run again; see docs/decisions/006-erasure.md."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings
+from lake import counts, erasure, purge, tables
+from lake.erasure import Traces
+from lake.errors import LakeError, StorageError
+from lake.schemas import Table
+from lake.storage import Storage
+from streaming import follow, lease, topics
+from streaming.errors import UnknownUser
+from streaming.query import Ingestion
+
+_SWEPT = (Table.SAMPLES, Table.LABELS, Table.UPLOADS)
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What was, or would be, erased.
+
+    Args:
+        traces: what there was of the user.
+        resumed: an earlier erasure of this user had been interrupted.
+        out_of_reach: where the user's data still is or may be, for people.
+    """
+
+    traces: Traces
+    resumed: bool
+    out_of_reach: list[str]
+
+
+def planned(spark: SparkSession, settings: Settings, bootstrap: str, user: str) -> Erasure:
+    """What `erase` would do; changes nothing.
+
+    Raises:
+        UnknownUser: the ledger holds nothing of the user.
+    """
+    found, pending = _found(spark, settings, user)
+    return Erasure(found, pending, out_of_reach(settings, bootstrap, found))
+
+
+def erase(
+    spark: SparkSession,
+    settings: Settings,
+    bootstrap: str,
+    user: str,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Erasure:
+    """Remove a user's rows, pixels and samples from all tables and their old versions.
+
+    Nothing else may write the tables meanwhile. Interrupted, it is to be run again: a note below `erasures`
+    says that it was begun, and every step can be repeated.
+
+    Args:
+        on_step: called with what is done next.
+
+    Raises:
+        UnknownUser: the ledger holds nothing of the user; nothing was touched.
+        LakeInUse: another process ingests into the lake.
+        StorageError: old files cannot be removed.
+    """
+    with lease.held(settings, "erase"):
+        found, resumed = _found(spark, settings, user)
+        reach = out_of_reach(settings, bootstrap, found)
+        on_step("bring samples, labels and dead letters up to the ledger")
+        # They read the ledger's old versions, which will be gone.
+        Ingestion(spark, settings, bootstrap).catch_up()
+        _notes(settings).write_json(_note(user), asdict(found))
+        try:
+            on_step("remove samples, or hand them to others who uploaded the same image")
+            erasure.hand_over(spark, settings.lake, user)
+            on_step("empty the rows of the ledger")
+            erasure.bury(spark, settings.lake, user)
+            ledger = tables.read(spark, settings.lake, Table.UPLOADS)
+            counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
+            on_step("remove old versions")
+            _forget(spark, settings)
+        except (PySparkException, Py4JJavaError) as error:
+            raise StorageError(
+                f"the erasure stopped: {tables.first_line(error)}; run it again, it goes on where it stopped"
+            ) from None
+        _notes(settings).remove(_note(user))
+    return Erasure(found, resumed, reach)
+
+
+def out_of_reach(settings: Settings, bootstrap: str, found: Traces) -> list[str]:
+    """Where the user's data still is, or may be, after an erasure."""
+    kafka = settings.kafka
+    hours = topics.retention_hours(kafka, bootstrap)
+    told = [f"topic {name}: {_kept(hours.get(name))}" for name in (kafka.topic, kafka.rejected_topic)]
+    told.append(
+        f"uploads that lie in {kafka.topic} and were not ingested yet: run `hub ingest --once`, then this"
+    )
+    told += [f"snapshot {name}: {n:,} of the images, immutable; delete {settings.lake.at('snapshots', name)} "
+             "and its row in datasets to be rid of them" for name, n in found.datasets.items()]  # fmt: skip
+    told += [f"snapshot {name}: cannot be read, so nobody knows" for name in found.unreadable]
+    told += [
+        f"model {name}: trained on such a snapshot; its artifacts may name or show images"
+        for name in found.models
+    ]
+    told.append("what was copied out of the lake: saved rejects, reports, exported models, objects that "
+                "ce_dataref named, backups, and old versions of objects in a versioned bucket")  # fmt: skip
+    return told
+
+
+def _kept(hours: float | None) -> str:
+    if hours is None:
+        return "not there"
+    return "kept for ever (retention.ms is -1)" if hours < 0 else f"kept for {hours:g} h from the upload"
+
+
+def _found(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, bool]:
+    if not tables.exists(spark, settings.lake, Table.UPLOADS):
+        raise LakeError(f"no tables in {settings.lake.root}: nothing to erase; is HUB__LAKE__ROOT right?")
+    notes = _notes(settings)
+    pending = notes.exists(_note(user))
+    found = erasure.traces(spark, settings, user)
+    if found.uploads:
+        return found, pending
+    if not pending:
+        raise UnknownUser(
+            f"no upload of user {user!r} in {settings.lake.root}; "
+            'see who there is with `hub sql "SELECT DISTINCT user FROM uploads"`'
+        )
+    note: dict[str, Any] = notes.read_json(_note(user))
+    return Traces(**note), True
+
+
+def _forget(spark: SparkSession, settings: Settings) -> None:
+    for table in _SWEPT:
+        version = purge.sweep(spark, settings, table)
+        if table == Table.UPLOADS:
+            # Followers that went on from before would look for versions that are gone.
+            follow.restart_at(settings, version)
+        purge.forget(spark, settings, table, version)
+
+
+def _notes(settings: Settings) -> Storage:
+    return Storage(settings.lake.at("erasures"), settings.s3)
+
+
+def _note(user: str) -> str:
+    return f"{blake2b(user.encode(), digest_size=16).hexdigest()}.json"

@@ -1,0 +1,46 @@
+"""The line that an ingestion shows, and how time spans read."""
+
+import io
+
+import pytest
+
+from jobs import live
+from streaming.ingested import IngestReport, Lag, Rate
+from streaming.ledger import BatchCounts
+from streaming.units import duration
+
+
+def test_the_line_says_rate_lag_and_why_uploads_are_rejected() -> None:
+    report = IngestReport()
+    assert live.line(report, Rate()).startswith("0 records, 0/s · lag – · accepted 0 · rejected 0")
+    report.add(BatchCounts(4000, 3890, {"truncated": 60, "empty": 30, "bad_label": 12, "too_small": 8}))
+    report.behind(Lag({0: 12_000, 1: 300}, 75.0))
+    line = live.line(report, Rate())
+    assert "4,000 records" in line
+    assert "lag 12,300, 1 min 15 s" in line
+    assert line.endswith("accepted 3,890 · rejected 110: truncated 60, empty 30, bad_label 12, …")
+    report.behind(Lag({0: 0, 1: 0}, 0.0))
+    assert " · lag 0 · " in live.line(report, Rate())
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_nothing_is_shown_where_nobody_looks(quiet: bool) -> None:
+    stream = io.StringIO()
+    with live.shown(IngestReport(), quiet, stream):
+        pass
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (18_120, "5 h 2 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_time_spans_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
