@@ -58,8 +58,10 @@ def line(report: "IngestReport", rate: "Rate") -> str:
         lag = f"lag {report.lag_records:,}{age}"
     most = ", ".join(f"{reason} {count:,}" for reason, count in report.most_rejected(_REASONS))
     more = ", …" if len(report.rejected) > _REASONS else ""
+    held_up = [f"{name} wait: {why}" for name, why in report.held_up.items()]
     return " · ".join(
         [
+            *held_up,
             f"{report.records:,} records, {rate.at(report.records):,.0f}/s",
             lag,
             f"accepted {report.accepted:,}",

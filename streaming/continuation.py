@@ -5,13 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as f
-
 from conf.settings import Settings
-from lake import tables
 from lake.errors import StorageError
-from lake.schemas import Table
 from lake.storage import Storage
 from streaming import topics
 from streaming.checkpoint import Checkpoint, damaged
@@ -49,10 +44,13 @@ def query_of(topic: str) -> str:
     return f"ingest-{topic}"
 
 
-def find(spark: SparkSession, settings: Settings, bootstrap: str, accept_loss: bool) -> Continuation:
+def find(
+    settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], accept_loss: bool
+) -> Continuation:
     """Find where to go on: after the checkpoint, or after the ledger where there is none.
 
     Args:
+        ledger: topic and partition to the offset after the newest in the ledger.
         accept_loss: go on after records that retention removed before they were taken. The checkpoint that
             needs them is set aside.
 
@@ -64,7 +62,7 @@ def find(spark: SparkSession, settings: Settings, bootstrap: str, accept_loss: b
     topic = _topic(settings, bootstrap)
     storage = checkpoint_of(settings, query_of(topic.name))
     checkpoint = Checkpoint.read(storage, _LEDGER_GOES_ON)
-    taken = _taken(spark, settings, topic.name)
+    taken = {partition: offset for (name, partition), offset in ledger.items() if name == topic.name}
     known = taken
     if checkpoint is not None and checkpoint.position is not None:
         known = _of_topic(storage, checkpoint.position, topic.name)
@@ -87,7 +85,7 @@ def find(spark: SparkSession, settings: Settings, bootstrap: str, accept_loss: b
 
 
 def explained(
-    spark: SparkSession, settings: Settings, bootstrap: str, error: str
+    settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], error: str
 ) -> RecordsLost | DamagedCheckpoint | None:
     """Why a query failed, where it is that records or a checkpoint's files are not as they were."""
     if "Checksum error" in error or "ChecksumException" in error:
@@ -95,7 +93,7 @@ def explained(
         storage = checkpoint_of(settings, query)
         return damaged(storage.root, f"a file differs from its checksum ({error[:160]})", _LEDGER_GOES_ON)
     try:
-        find(spark, settings, bootstrap, accept_loss=False)
+        find(settings, bootstrap, ledger, accept_loss=False)
     except (RecordsLost, DamagedCheckpoint) as problem:
         return problem
     except IngestFailed:
@@ -114,13 +112,6 @@ def _topic(settings: Settings, bootstrap: str) -> Topic:
     if name not in found:
         raise IngestFailed(f"no topic {name!r} at {bootstrap}: run `hub up`, which makes it")
     return found[name]
-
-
-def _taken(spark: SparkSession, settings: Settings, topic: str) -> dict[int, int]:
-    """Partition to the offset after the newest in the ledger."""
-    uploads = tables.read(spark, settings.lake, Table.UPLOADS).where(f.col("topic") == topic)
-    newest = uploads.groupBy("partition").agg(f.max("offset").alias("newest")).collect()
-    return {row.partition: row.newest + 1 for row in newest}
 
 
 def _of_topic(storage: Storage, position: Mapping[str, object], topic: str) -> dict[int, int]:

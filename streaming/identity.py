@@ -6,7 +6,7 @@ question cost the same whether the ledger holds a thousand rows or a hundred mil
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -45,7 +45,8 @@ class UploadIndex:
             PRAGMA cache_size = -65536;
             CREATE TABLE IF NOT EXISTS accepted (
                 id BLOB PRIMARY KEY, topic TEXT, partition INTEGER, offset INTEGER) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS progress (batch INTEGER);
+            CREATE TABLE IF NOT EXISTS taken (
+                topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
             """
         )
 
@@ -57,24 +58,31 @@ class UploadIndex:
     ) -> None:
         self._database.close()
 
-    def batch(self) -> int:
-        """The newest micro-batch the index knows of; -1 for none."""
-        return int(self._database.execute("SELECT coalesce(max(batch), -1) FROM progress").fetchone()[0])
+    def taken(self) -> dict[tuple[str, int], int]:
+        """Topic and partition to the offset after the last that the index has heard of."""
+        rows = self._database.execute("SELECT topic, partition, next FROM taken")
+        return {(topic, partition): offset for topic, partition, offset in rows}
 
-    def add(self, batch: int, claims: Iterable[Claim]) -> None:
-        """Remember the accepted uploads of a committed micro-batch, all or none of them.
+    def add(self, taken: Mapping[tuple[str, int], int], claims: Iterable[Claim]) -> None:
+        """Remember committed records, all or none of them.
 
         Args:
-            batch: id of the newest micro-batch that the claims are of.
-            claims: of accepted uploads; an id that is known keeps its first position.
+            taken: topic and partition to the offset after the last of them.
+            claims: of the accepted uploads among them; an id that is known keeps its first position.
         """
         self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
-            ((_digest(upload), at.topic, at.partition, at.offset) for upload, at in claims),
-        )
-        self._database.execute("DELETE FROM progress")
-        self._database.execute("INSERT INTO progress VALUES (?)", (batch,))
+        try:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
+                ((_digest(upload), at.topic, at.partition, at.offset) for upload, at in claims),
+            )
+            self._database.executemany(
+                "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)",
+                ((topic, partition, offset) for (topic, partition), offset in taken.items()),
+            )
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
         self._database.execute("COMMIT")
 
     def duplicates(self, claims: Sequence[Claim]) -> dict[Position, Position]:

@@ -41,6 +41,7 @@ class IngestReport:
         ledger_seconds: from the start of the first to the commit of the last.
         seconds: the whole, followers included.
         lag_records, lag_seconds: behind the topic when it was last looked at; None before that.
+        held_up: follower to why it failed; it is started again, and what it has to do waits for it.
         lost: records that retention removed before they were taken, partition to first and last offset.
     """
 
@@ -53,6 +54,7 @@ class IngestReport:
     lag_records: int | None = None
     lag_seconds: float | None = None
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
+    held_up: dict[str, str] = field(default_factory=dict)
 
     def add(self, counts: BatchCounts) -> None:
         """Count one more micro-batch."""
@@ -68,6 +70,11 @@ class IngestReport:
     def behind(self, lag: Lag) -> None:
         """Note how far behind it is."""
         self.lag_records, self.lag_seconds = lag.records, lag.seconds
+
+    def held_up_by(self, follower: str, why: str | None) -> None:
+        """Note that a follower has failed, or without a why that it has been started again."""
+        others = {name: text for name, text in self.held_up.items() if name != follower}
+        self.held_up = others if why is None else others | {follower: why}
 
     @property
     def images_per_second(self) -> float:

@@ -1,10 +1,12 @@
 """The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
 
@@ -64,7 +66,7 @@ class Ledger:
             self._append(complete, batch)
         finally:
             rows.unpersist()
-        self.index.add(batch, [claim for claim in claims if claim[1] not in repeats])
+        self.index.add(_taken(judged), [claim for claim in claims if claim[1] not in repeats])
         reasons = [row.reason for row in judged if row.reason] + [Reason.DUPLICATE_UPLOAD] * len(repeats)
         self.on_batch(
             BatchCounts(len(judged), len(claims) - len(repeats), {r: reasons.count(r) for r in set(reasons)})
@@ -118,18 +120,34 @@ def with_duplicates(rows: DataFrame, records: DataFrame, repeats: dict[Position,
 
 
 def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex:
-    """Bring an index up to date with the ledger: after a crash, or all of it on a new machine."""
-    newer = tables.read(spark, lake, Table.UPLOADS).where(f.col("ingest_batch") > index.batch())
-    newest = newer.agg(f.max("ingest_batch")).head()
-    if newest is None or newest[0] is None:
+    """Bring an index up to date with the ledger: after a crash, or all of it on a new machine.
+
+    Positions tell what is new, not batches: those count from 0 again with every new checkpoint.
+    """
+    known = index.taken()
+    newer = ~reduce(or_, (_before(*place, offset) for place, offset in known.items()), f.lit(False))
+    rows = tables.read(spark, lake, Table.UPLOADS).where(newer)
+    newest = rows.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).collect()
+    if not newest:
         return index
     # Of an erased upload's id a hash is left, which the index knows to be one.
-    known = (
-        f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value) & f.col("upload_id").isNotNull()
-    )
-    accepted = newer.where(known).select("upload_id", *_PLACE)
+    known_ids = f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value)
+    accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_PLACE)
     claims = (
         (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
     )
-    index.add(newest[0], claims)
+    index.add(_taken(newest), claims)
     return index
+
+
+def _before(topic: str, partition: int, offset: int) -> Column:
+    return (f.col("topic") == topic) & (f.col("partition") == partition) & (f.col("offset") < offset)
+
+
+def _taken(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
+    """Topic and partition to the offset after the last of the rows."""
+    taken: dict[tuple[str, int], int] = {}
+    for row in rows:
+        place = row.topic, row.partition
+        taken[place] = max(taken.get(place, 0), row.offset + 1)
+    return taken

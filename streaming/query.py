@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
@@ -18,6 +19,7 @@ from streaming.continuation import Continuation
 from streaming.deadletters import DeadLetterFollower
 from streaming.errors import IngestFailed
 from streaming.failures import cause
+from streaming.followers import Followers
 from streaming.identity import UploadIndex
 from streaming.images import ImageIndex
 from streaming.ingested import IngestReport
@@ -29,6 +31,7 @@ from streaming.watch import Watch, watched
 
 __all__ = ["IngestReport", "Ingestion", "connection"]
 
+_Write = Callable[[DataFrame, int], None]
 _LOOK_SECONDS = 0.5
 _ONCE_SECONDS = 0.05
 
@@ -43,6 +46,10 @@ class _Loss:
     def tell(self, why: str) -> None:
         self.why = why
         self.told.set()
+
+    def refuse(self) -> None:
+        if self.told.is_set():
+            raise IngestFailed(f"stopped: {self.why}; see who ingests there before you start again")
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,10 @@ class Ingestion:
             watch.lag.moved(parts.start.positions)
             prepared = time.monotonic()
             try:
-                self._finish([self._ledger_query(parts, watch, once=True)], parts.loss, watch)
+                self._ledger_once(parts, watch)
             finally:
                 report.ledger_seconds = time.monotonic() - prepared
-            self._finish(self._follower_queries(parts.images, once=True), parts.loss, watch)
+            self._follow_once(parts, watch)
         report.seconds = time.monotonic() - begun
 
     def forever(self, report: IngestReport) -> None:
@@ -103,22 +110,19 @@ class Ingestion:
             as `once`.
         """
         with self._prepared(report) as parts, self._watched(report) as watch:
-            loss = parts.loss
             watch.lag.moved(parts.start.positions)
             begun = time.monotonic()
-            queries = [
-                self._ledger_query(parts, watch, once=False),
-                *self._follower_queries(parts.images, once=False),
-            ]
+            query = self._ledger_query(parts, watch, once=False)
+            followers = Followers(self._follower_queries(parts.images, once=False), watch.held_up)
             try:
                 # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
-                while all(query.isActive for query in queries) and not loss.told.wait(_LOOK_SECONDS):
-                    pass
-                self._raise_failure(queries, loss)
+                while query.isActive and not parts.loss.told.wait(_LOOK_SECONDS):
+                    followers.tend()
+                self._raise_failure(query, parts)
             finally:
                 report.seconds = report.ledger_seconds = time.monotonic() - begun
-                for query in queries:
-                    query.stop()
+                query.stop()
+                followers.stop()
 
     def catch_up(self) -> None:
         """Bring samples, labels and dead letters up to the ledger; the caller holds the lake.
@@ -129,14 +133,11 @@ class Ingestion:
         """
         follow.prepare(self.spark, self.settings)
         with self._images() as images:
-            queries = self._follower_queries(images, once=True)
+            followers = Followers(self._follower_queries(images, once=True), lambda name, why: None)
             try:
-                while any(query.isActive for query in queries):
-                    time.sleep(_ONCE_SECONDS)
-                self._raise_failure(queries, _Loss())
+                _refuse_failed(followers.finish(threading.Event(), _ONCE_SECONDS))
             finally:
-                for query in queries:
-                    query.stop()
+                followers.stop()
 
     @contextmanager
     def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
@@ -146,12 +147,14 @@ class Ingestion:
             ingest = self.settings.ingest
             self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
             self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
-            start = continuation.find(self.spark, self.settings, self.bootstrap, self.accept_loss)
-            report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
-            follow.prepare(self.spark, self.settings)
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
-            with UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads, self._images() as images:
-                yield _Prepared(ledger.index_of(self.spark, self.settings.lake, uploads), images, start, loss)
+            with UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads:
+                ledger.index_of(self.spark, self.settings.lake, uploads)
+                start = continuation.find(self.settings, self.bootstrap, uploads.taken(), self.accept_loss)
+                report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
+                follow.prepare(self.spark, self.settings)
+                with self._images() as images:
+                    yield _Prepared(uploads, images, start, loss)
 
     @contextmanager
     def _images(self) -> Iterator[ImageIndex]:
@@ -164,52 +167,57 @@ class Ingestion:
         with watched(self.spark, self.settings, self.bootstrap, report, self.on_batch) as watch:
             yield watch
 
-    def _finish(self, queries: list[StreamingQuery], loss: _Loss, watch: Watch) -> None:
-        """Wait until all have ended; none outlives an error or an interrupt."""
+    def _ledger_once(self, parts: _Prepared, watch: Watch) -> None:
+        query = self._ledger_query(parts, watch, once=True)
         try:
-            while any(query.isActive for query in queries) and not loss.told.wait(_ONCE_SECONDS):
+            while query.isActive and not parts.loss.told.wait(_ONCE_SECONDS):
                 pass
-            self._raise_failure(queries, loss)
-        finally:
-            for query in queries:
-                query.stop()
-            watch.ended({str(query.runId) for query in queries})
+            self._raise_failure(query, parts)
+        finally:  # it outlives neither an error nor an interrupt
+            query.stop()
+            watch.ended({str(query.runId)})
 
-    def _raise_failure(self, queries: list[StreamingQuery], loss: _Loss) -> None:
-        if loss.told.is_set():
-            raise IngestFailed(f"stopped: {loss.why}; see who ingests there before you start again")
-        for query in queries:
-            error = query.exception()
-            if error is not None:
-                why = continuation.explained(self.spark, self.settings, self.bootstrap, str(error))
-                raise why or IngestFailed(cause(error))
+    def _follow_once(self, parts: _Prepared, watch: Watch) -> None:
+        followers = Followers(self._follower_queries(parts.images, once=True), watch.held_up)
+        try:
+            failed = followers.finish(parts.loss.told, _ONCE_SECONDS)
+            parts.loss.refuse()
+            _refuse_failed(failed)
+        finally:
+            watch.ended(followers.stop())
+
+    def _raise_failure(self, query: StreamingQuery, parts: _Prepared) -> None:
+        parts.loss.refuse()
+        error = query.exception()
+        if error is not None:
+            taken = parts.uploads.taken()
+            why = continuation.explained(self.settings, self.bootstrap, taken, str(error))
+            raise why or IngestFailed(cause(error))
 
     def _ledger_query(self, parts: _Prepared, watch: Watch, once: bool) -> StreamingQuery:
         writer = Ledger(self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed)
         name = continuation.query_of(self.settings.kafka.topic)
         return self._start(name, self._records(parts.start), writer.write, once)
 
-    def _follower_queries(self, images: ImageIndex, once: bool) -> list[StreamingQuery]:
+    def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
         lake, kafka = self.settings.lake, self.settings.kafka
         hierarchy = Hierarchy.read(self.settings.labels.file)
         counting = LabelsFollower(lake, self.settings.labels.ready_images, hierarchy)
         letters = DeadLetterFollower(kafka, connection(kafka, self.bootstrap))
-        return [
-            self._start(name, follow.uploads(self.spark, self.settings, columns), write, once)
-            for name, columns, write in (
-                (follow.SAMPLES, samples.COLUMNS, SamplesFollower(lake, images).write),
-                (follow.LABELS, labels.COLUMNS, counting.write),
-                (follow.DEAD_LETTERS, deadletters.COLUMNS, letters.write),
-            )
-        ]
+        followers = {
+            follow.SAMPLES: (samples.COLUMNS, SamplesFollower(lake, images).write),
+            follow.LABELS: (labels.COLUMNS, counting.write),
+            follow.DEAD_LETTERS: (deadletters.COLUMNS, letters.write),
+        }
+        return {
+            name: partial(self._follow, name, columns, write, once)
+            for name, (columns, write) in followers.items()
+        }
 
-    def _start(
-        self,
-        name: str,
-        stream: DataFrame,
-        write: Callable[[DataFrame, int], None],
-        once: bool,
-    ) -> StreamingQuery:
+    def _follow(self, name: str, columns: list[str], write: _Write, once: bool) -> StreamingQuery:
+        return self._start(name, follow.uploads(self.spark, self.settings, columns), write, once)
+
+    def _start(self, name: str, stream: DataFrame, write: _Write, once: bool) -> StreamingQuery:
         writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
@@ -235,6 +243,12 @@ class Ingestion:
             .option("failOnDataLoss", True)
             .load()
         )
+
+
+def _refuse_failed(followers: Mapping[str, str]) -> None:
+    if followers:
+        failed = "; ".join(f"{name}: {why}" for name, why in followers.items())
+        raise IngestFailed(f"the ledger is complete, but {failed}; the next ingestion goes on with it")
 
 
 def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:

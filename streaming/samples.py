@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -109,7 +109,12 @@ def _only_harmless_since(spark: SparkSession, lake: Lake, known: int, version: i
     if known == version:
         return True
     history = DeltaTable.forPath(spark, lake.at(Table.SAMPLES)).history(max(1, version - known)).collect()
-    return version - known == len(history) and all(row.operation in _HARMLESS for row in history)
+    return version - known == len(history) and all(_is_harmless(row) for row in history)
+
+
+def _is_harmless(commit: Row) -> bool:
+    moved = [commit.operationMetrics.get(f"numTargetRows{what}", "0") for what in ("Inserted", "Deleted")]
+    return commit.operation in _HARMLESS and moved == ["0", "0"]
 
 
 def _by_image(uploads: Iterable[Fields]) -> dict[str, list[Fields]]:

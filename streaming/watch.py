@@ -42,6 +42,10 @@ class Watch:
         self.metrics.committed(counts)
         self.on_batch(counts)
 
+    def held_up(self, follower: str, why: str | None) -> None:
+        """A follower has failed and will be started again, or, without a why, has been."""
+        self.report.held_up_by(follower, why)
+
     def ended(self, runs: set[str]) -> None:
         """Wait, a few seconds at most, until Spark has told the last of these runs."""
         self.log.wait_for(runs, _LISTENER_SECONDS)
