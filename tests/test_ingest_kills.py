@@ -1,4 +1,4 @@
-"""Ingestion whose processes are killed at the worst moments, and whose Kafka goes away: nothing is lost or doubled."""
+"""Processes killed at the worst moments, Kafka going away: nothing is lost, nothing is there twice."""
 
 import os
 import signal
