@@ -1,6 +1,7 @@
 """Daft on the same files: decode, two resizes, two encodes, Parquet. The extra `bench` installs it."""
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -46,3 +47,9 @@ def rate(
     written = daft.read_parquet(f"{target}/*.parquet").where(~daft.col("jpeg").is_null()).count_rows()
     assert written == images, f"{written} of {images} pictures written"
     return images / seconds
+
+
+if __name__ == "__main__":
+    files, parquet, count, *sides = sys.argv[1:]
+    width, height, small_width, small_height = map(int, sides)
+    print(rate(Path(files), Path(parquet), int(count), (width, height), (small_width, small_height)))

@@ -82,7 +82,7 @@ def defaults(settings: Settings) -> dict[str, str]:
     properties["spark.jars"] = ",".join(_jars(settings))
     properties["spark.driver.extraJavaOptions"] = (
         f"-Dlog4j2.configurationFile={CONF}/log4j2.properties -Dhub.logs={settings.logs.dir} "
-        f"-Dderby.system.home={settings.spark.work_dir}"
+        f"-Dderby.system.home={settings.spark.work_dir} -XX:+UseParallelGC"
     )
     work = settings.spark.work_dir
     return properties | {
