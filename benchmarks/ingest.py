@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _BATCHES = 4  # micro-batches of each run; the first warms up and is not counted
+_WARM_UP_BATCHES = 30
 _FIXED_BATCHES = 12
 _FIXED_RECORDS = 8
 _CORES = os.cpu_count() or 1
@@ -79,7 +80,8 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
         spark = session.start(settings, "bench ingest")
         try:
             bench = _Bench(settings, bootstrap, spark, work)
-            bench.steady(loads[0], folders[loads[0].kind.name], isolated=True, batch=200)  # warms the JVM up
+            # Until the JVM has compiled what it runs, everything takes several times as long.
+            bench.steady(loads[0], folders[loads[0].kind.name], True, batch=400, batches=_WARM_UP_BATCHES)
             rows = [bench.measured(load, folders[load.kind.name]) for load in loads]
             fixed = bench.fixed(loads[0], folders[loads[0].kind.name])
             grown = (
@@ -107,8 +109,8 @@ class _Bench:
 
     def measured(self, load: Load, folder: Path) -> dict[str, object]:
         """All figures of one kind of pictures, taken one after the other."""
-        isolated = self.steady(load, folder, isolated=True, batch=load.batch)
-        inside = self.steady(load, folder, isolated=False, batch=load.batch)
+        isolated = self.steady(load, folder, True, load.batch)
+        inside = self.steady(load, folder, False, load.batch)
         loop = plain.loop(folder, self.settings, load.plain, _CORES)
         decoding = plain.decoding(folder, self.settings, min(load.plain, 2_000)) * _CORES
         daft = self._daft(load, folder)
@@ -126,9 +128,11 @@ class _Bench:
             "isolation_cost_in_a_loop": plain.isolation(folder, self.settings, min(load.plain, 400)) - 1,
         }
 
-    def steady(self, load: Load, folder: Path, isolated: bool, batch: int) -> dict[str, float]:
+    def steady(
+        self, load: Load, folder: Path, isolated: bool, batch: int, batches: int = _BATCHES
+    ) -> dict[str, float]:
         """Kafka to committed ledger, without the first micro-batch."""
-        images = batch * _BATCHES
+        images = batch * batches
         settings = self._own(f"{load.kind.name}-{isolated}-{batch}", batch, isolated)
         times, used = self._ingested(settings, folder, images)
         seconds = times[-1] - times[0]
@@ -192,7 +196,7 @@ class _Bench:
         sides = [*_fitted(load.kind, ingest.longest_side), *_fitted(load.kind, ingest.thumbnail_side)]
         # In a process of its own: it loads whatever it finds installed, TensorFlow as well.
         command = [sys.executable, "-m", "benchmarks.rival", folder, self.work / "daft", load.rival, *sides]
-        done = subprocess.run(map(str, command), capture_output=True, text=True, check=True)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
         return float(done.stdout)
 
 
