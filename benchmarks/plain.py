@@ -23,9 +23,11 @@ from streaming.rules import Rules
 from streaming.wire import Record
 
 
-def records(folder: Path, settings: Settings, images: int) -> list[KafkaRecord]:
-    """Uploads of a folder as they come out of Kafka."""
-    order = Order(str(folder), "plain", repeat=images, limit=images)
+def records(
+    folder: Path, settings: Settings, images: int, label_pattern: str | None = None
+) -> list[KafkaRecord]:
+    """Uploads of a folder or archive as they come out of Kafka."""
+    order = Order(str(folder), "plain", label_pattern, repeat=images, limit=images)
     return [
         KafkaRecord("plain", 0, number, None, record.key, record.value, record.headers)
         for number, record in enumerate(orders.records(order, settings))

@@ -9,15 +9,14 @@ Every run is in the same process and minute, so the ratios hold on any machine; 
 import json
 import shutil
 import time
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import cv2
-import numpy as np
 
+from benchmarks import plain
+from benchmarks.pictures import Kind, folder_of
 from conf import settings as configuration
 from conf.settings import Lake, Settings, home
 from jobs.terminal import table
@@ -25,23 +24,26 @@ from lake import session
 from local import broker
 from streaming import orders, producer, topics
 from streaming.orders import Order
+from streaming.pushed import PushReport
 from streaming.query import Ingestion, IngestReport
-from streaming.rows import KafkaRecord, rows_of
-from streaming.rules import Rules
-from streaming.wire import Record
+from streaming.rows import rows_of
 
-_SMALL = 12_000
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SMALL = Kind("32 px", 32, 32, "jpg", 2_000)
+_PHOTO = Kind("500 px", 500, 375, "jpg", 200)
+_SMALL_IMAGES = 12_000
 _PHOTOS = 1_000
-_LABELS = 10
-_WARM_UP = 600
+_WARM_UP, _WARM_UPS = 1_000, 4
 
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of pictures and how many of them are sent."""
+    """A kind of pictures, where they lie, and how many of them are sent."""
 
     name: str
-    archive: Path
+    source: Path
     label_pattern: str | None
     images: int
 
@@ -55,21 +57,19 @@ class Load:
 def main(small: Path | None, photos: Path | None, photos_label: str) -> None:
     """Measure, print a table, write build/bench/spine.json."""
     folder = home() / "build" / "bench"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    work = folder / "spine"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     loads = [
-        Load("small", small or _built(folder / "small.zip", _SMALL, 32, 32), None, _SMALL),
+        Load("small", small or folder_of(_SMALL, folder / "pictures", None), None, _SMALL_IMAGES),
         Load("photographs", photos, photos_label, _PHOTOS)
         if photos
-        else Load("photographs", _built(folder / "photos.zip", 200, 500, 375), None, _PHOTOS),
+        else Load("photographs", folder_of(_PHOTO, folder / "pictures", None), None, _PHOTOS),
     ]
-    settings = _settings(folder)
-    rows = []
+    settings = _settings(work)
     with broker.running(settings) as bootstrap:
         spark = session.start(settings, "bench")
         try:
-            warm = Load("warm-up", loads[0].archive, None, _WARM_UP)
-            _measured(settings, bootstrap, warm, spark)
             rows = [_measured(settings, bootstrap, load, spark) for load in loads]
         finally:
             spark.stop()
@@ -79,21 +79,15 @@ def main(small: Path | None, photos: Path | None, photos_label: str) -> None:
     click.echo(f"Written to {folder / 'spine.json'}.")
 
 
-def _measured(settings: Settings, bootstrap: str, load: Load, spark: object) -> dict[str, object]:
+def _measured(settings: Settings, bootstrap: str, load: Load, spark: "SparkSession") -> dict[str, object]:
     kafka = settings.kafka.model_copy(
         update={"topic": f"bench-{load.name}", "rejected_topic": f"bench-{load.name}.rejected"}
     )
     own = settings.model_copy(update={"kafka": kafka, "lake": Lake(root=f"{settings.lake.root}/{load.name}")})
     topics.create(kafka, bootstrap)
-    with zipfile.ZipFile(load.archive) as archive:
-        in_archive = sum(not member.is_dir() for member in archive.infolist())
-    repeat = -(-load.images // in_archive)
-    order = Order(str(load.archive), load.name, load.label_pattern, repeat=repeat, limit=load.images)
-    pushed = producer.push(kafka, settings.push, bootstrap, orders.records(order, settings))
-    report = IngestReport()
-    Ingestion(spark, own, bootstrap).once(report)  # type: ignore[arg-type]
-    # Rejecting everything would be the fastest ingestion of all.
-    assert report.accepted == report.records == pushed.acknowledged == load.images, report
+    for turn in range(_WARM_UPS):  # the JVM compiles what it runs, the tables are made
+        _through(own, bootstrap, replace(load, images=_WARM_UP), spark, f"warm-up {turn}")
+    pushed, report = _through(own, bootstrap, load, spark, load.name)
     loop = _loop(settings, load)
     return {
         "load": load.name,
@@ -105,23 +99,30 @@ def _measured(settings: Settings, bootstrap: str, load: Load, spark: object) -> 
         "all_tables_per_second": round(report.records / report.seconds),
         "loop_per_second": round(loop),
         "ledger_to_loop": round(report.images_per_second / loop, 2),
+        "all_tables_to_loop": round(report.records / report.seconds / loop, 2),
     }
+
+
+def _through(
+    own: Settings, bootstrap: str, load: Load, spark: "SparkSession", batch: str
+) -> tuple[PushReport, IngestReport]:
+    order = Order(str(load.source), batch, load.label_pattern, repeat=load.images, limit=load.images)
+    pushed = producer.push(own.kafka, own.push, bootstrap, orders.records(order, own))
+    report = IngestReport()
+    Ingestion(spark, own, bootstrap).once(report)
+    # Rejecting everything would be the fastest ingestion of all.
+    assert report.accepted == report.records == pushed.acknowledged == load.images, report
+    return pushed, report
 
 
 def _loop(settings: Settings, load: Load) -> float:
     """Images a second of the same verification and preparation in this process alone."""
-    bare = settings.decoding.model_copy(update={"isolated": False})
-    rules = Rules.of(settings.model_copy(update={"decoding": bare}))
-    order = Order(str(load.archive), load.name, load.label_pattern, limit=min(load.images, 2_000))
-    records = [
-        KafkaRecord("loop", 0, number, None, record.key, record.value, record.headers)
-        for number, record in enumerate(orders.records(order, settings))
-        if isinstance(record, Record)
-    ]
+    images = min(load.images, 2_000)
+    work, rules = plain.records(load.source, settings, images, load.label_pattern), plain.bare(settings)
     begun = time.perf_counter()
-    accepted = sum(row["verdict"] == "accepted" for row in rows_of(records, rules))
-    assert accepted == len(records)
-    return len(records) / (time.perf_counter() - begun)
+    accepted = sum(row["verdict"] == "accepted" for row in rows_of(work, rules))
+    assert accepted == images
+    return images / (time.perf_counter() - begun)
 
 
 def _settings(folder: Path) -> Settings:
@@ -134,28 +135,6 @@ def _settings(folder: Path) -> Settings:
             "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
         }
     )
-
-
-def _built(path: Path, images: int, width: int, height: int) -> Path:
-    """A zip of pictures with structure at every scale, as photographs have, each unlike the others."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for number, content in enumerate(_pictures(images, width, height)):
-            archive.writestr(f"label{number % _LABELS}/{number:05d}.jpg", content)
-    return path
-
-
-def _pictures(images: int, width: int, height: int) -> Iterator[bytes]:
-    rng = np.random.default_rng(11)
-    for _ in range(images):
-        picture = np.zeros((height, width, 3), np.float32)
-        cells = 2
-        while cells <= max(width, height):
-            noise = rng.standard_normal((cells, cells, 3), np.float32)
-            picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC) * 60 / cells**0.5
-            cells *= 2
-        done, content = cv2.imencode(".jpg", (picture + 128).clip(0, 255).astype(np.uint8))
-        assert done
-        yield content.tobytes()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,22 @@ from pathlib import Path
 from types import TracebackType
 
 
+def file_of(folder: Path, samples: str) -> Path:
+    """Where the index of a table of samples lies.
+
+    Args:
+        folder: of the indexes.
+        samples: id of the table; one that is deleted and made again has another.
+    """
+    return folder / f"{samples}.sqlite"
+
+
+def discard(file: Path) -> None:
+    """Remove an index; the next ingestion makes it anew."""
+    for ending in ("", "-wal", "-shm"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+
+
 class ImageIndex:
     """Image ids and the labels their samples were made with.
 

@@ -21,7 +21,7 @@ from streaming.errors import IngestFailed
 from streaming.failures import cause
 from streaming.followers import Followers
 from streaming.identity import UploadIndex
-from streaming.images import ImageIndex
+from streaming.images import ImageIndex, file_of
 from streaming.ingested import IngestReport
 from streaming.labels import LabelsFollower
 from streaming.ledger import BatchCounts, Ledger
@@ -159,7 +159,7 @@ class Ingestion:
     @contextmanager
     def _images(self) -> Iterator[ImageIndex]:
         name = tables.identifier(self.spark, self.settings.lake, Table.SAMPLES)
-        with ImageIndex(self.settings.ingest.index_dir / f"{name}.sqlite") as images:
+        with ImageIndex(file_of(self.settings.ingest.index_dir, name)) as images:
             yield samples.index_of(self.spark, self.settings.lake, images)
 
     @contextmanager

@@ -55,12 +55,36 @@ def broker(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def spark(settings: Settings) -> Iterator["SparkSession"]:
-    """The Spark session of the test run: a cluster of two worker processes of one core each."""
+    """The Spark session of the test run: two cores, as ingestion and SQL have on one machine."""
     from lake import session
 
+    spark = session.start(settings, "tests", master="local[2,4]")
+    yield spark
+    if spark.sparkContext._jsc is not None:
+        spark.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(settings: Settings) -> Iterator["SparkSession"]:
+    """The cluster of the test run: two worker processes of one core each.
+
+    A process has one Spark context at a time, so this ends the one of `spark`; tests that ask for it come last.
+    """
+    from pyspark.sql import SparkSession
+
+    from lake import session
+
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        running.stop()
     spark = session.start(settings, "tests", master="local-cluster[2,1,2048]")
     yield spark
     spark.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs on the cluster comes after all that runs in the session."""
+    items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,12 @@ def by_value() -> None:
 
 
 @pytest.fixture(scope="module")
+def spark(cluster: "SparkSession") -> "SparkSession":
+    """Training takes executors that are processes of their own."""
+    return cluster
+
+
+@pytest.fixture(scope="module")
 def snapshot(settings: Settings) -> Snapshot:
     return tiny.snapshot(settings, "tiny")
 
