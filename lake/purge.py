@@ -47,11 +47,7 @@ def sweep(spark: SparkSession, settings: Settings, table: Table) -> int:
             # The checkpoint lists removed files for as long as this says.
             spark.sql(f"ALTER TABLE {path} SET TBLPROPERTIES ('{_RETENTION}' = 'interval 0 seconds')")
             spark.sql(f"VACUUM {path} RETAIN 0 HOURS")
-        assert spark._jvm is not None
-        log = spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(
-            spark._jsparkSession, settings.lake.at(table)
-        )
-        log.checkpoint()
+        tables.log(spark, settings.lake, table).checkpoint()
         return tables.version(spark, settings.lake, table)
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(

@@ -63,12 +63,22 @@ def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = No
 
 def version(spark: SparkSession, lake: Lake, table: Table) -> int:
     """The newest version of a table."""
-    return int(DeltaTable.forPath(spark, lake.at(table)).history(1).select("version").head()[0])
+    none = spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+    return int(log(spark, lake, table).update(False, none, none).version())
 
 
 def identifier(spark: SparkSession, lake: Lake, table: Table) -> str:
     """A table's own id; a table that is deleted and made again has another."""
-    return str(DeltaTable.forPath(spark, lake.at(table)).detail().select("id").head()[0])
+    return str(log(spark, lake, table).tableId())
+
+
+def log(spark: SparkSession, lake: Lake, table: Table) -> Any:
+    """Delta's log of a table, in the JVM.
+
+    `DeltaTable.detail()` and `history()` say the same by Spark jobs that take a second.
+    """
+    assert spark._jvm is not None
+    return spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, lake.at(table))
 
 
 def upsert(

@@ -68,7 +68,7 @@ def spark(settings: Settings) -> Iterator["SparkSession"]:
 def cluster(settings: Settings) -> Iterator["SparkSession"]:
     """The cluster of the test run: two worker processes of one core each.
 
-    A process has one Spark context at a time, so this ends the one of `spark`; tests that ask for it come last.
+    A process has one Spark context at a time, so this ends that of `spark`; what asks for it comes last.
     """
     from pyspark.sql import SparkSession
 
