@@ -19,6 +19,7 @@ from models.plan import SIDES
     "--learning-rate", type=float, help="For a global batch of 128, scaled. Default: train.learning_rate."
 )
 @click.option("--seed", type=int, help="Of weights, order and augmentation. Default: train.seed.")
+@click.option("--weights", help="Start from a Keras weights file (.h5), with or without its top.")
 @click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
 def main(dataset_id: str, workers: int, **given: object) -> Outcome:
     """Train a ResNet on a dataset, distributed.

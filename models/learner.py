@@ -11,7 +11,7 @@ from models import schedule
 from models.inputs import Pace, Pictures, measured
 from models.normalization import shared
 from models.plan import TrainingPlan
-from models.resnet import ARCHITECTURES
+from models.starts import Start, built
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
@@ -37,9 +37,10 @@ class Learner:
         plan: the run's settings.
         pace: steps of an epoch and batch size.
         classes: number of labels.
+        start: what the variables start from; None draws them.
     """
 
-    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int) -> None:
+    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
         self._global_batch = pace.batch * plan.workers
         self._workers = plan.workers
         self._decay = plan.weight_decay / plan.workers
@@ -49,11 +50,14 @@ class Learner:
             round(plan.warmup_epochs * pace.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
         )
-        self._plain = ARCHITECTURES[plan.architecture].build(classes)
+        self._plain = built(plan, classes)
         with self.strategy.scope():
             self.model = keras.models.clone_model(self._plain, clone_function=shared)
             self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
+        if start:
+            for variable, value in zip(self.model.variables, start.values, strict=True):
+                variable.value.assign(value)
 
     @tf.function
     def step(self, images: Any, labels: Any) -> Any:

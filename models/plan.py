@@ -1,6 +1,7 @@
 """What a training run is asked to do, and what each of its workers is told. No Spark, no TensorFlow."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from conf.settings import Settings
@@ -8,11 +9,27 @@ from lake.snapshot import Snapshot
 from lake.storage import Storage
 
 # The sides are repeated here so that a command can check a name without importing Keras; a test compares.
-SIDES = {"resnet20": 32, "resnet32": 32, "resnet56": 32, "resnet50": 224}
+SIDES = {
+    "resnet20": 32,
+    "resnet32": 32,
+    "resnet56": 32,
+    "resnet18": 224,
+    "resnet34": 224,
+    "resnet50": 224,
+}
 
 # Pictures per worker and step by side, where train.batch_size is 0: what a step costs besides its pictures
 # (one exchange for every batch normalization) against memory (about 90 MB a picture at 224 px).
 BATCHES = {32: 64, 224: 16}
+
+
+class Pixels(StrEnum):
+    """What a model does to RGB 0–255 before its first convolution."""
+
+    UNIT = "unit"  # scaled to -1..1
+    CAFFE = (
+        "caffe"  # blue, green, red less ImageNet's mean: what keras.applications' ResNet-50 was trained on
+    )
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,8 @@ class TrainingPlan:
         flip: mirror pictures; None does what the dataset allows.
         augment: crop (and flip) at random; False takes the centre.
         floatx: Keras' float type; float64 is for comparing runs to the last digit.
+        weights: file of Keras weights to start from; empty for none.
+        pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
 
     dataset_id: str
@@ -48,6 +67,8 @@ class TrainingPlan:
     flip: bool | None = None
     augment: bool = True
     floatx: str = "float32"
+    weights: str = ""
+    pixels: str = ""
 
     @classmethod
     def of(cls, settings: Settings, dataset_id: str, workers: int, **given: Any) -> Self:
@@ -64,6 +85,7 @@ class TrainingPlan:
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
             "seed": train.seed,
+            "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
 

@@ -11,7 +11,7 @@ from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry
+from models import artifacts, cluster, registry, starts
 from models.errors import NotTrainable, TrainingFailed
 from models.evaluation import Evaluation, evaluate
 from models.messages import EpochEnded
@@ -120,27 +120,36 @@ def train(
         bar: show a progress bar on standard error.
 
     Raises:
-        UnknownDataset, UsageError, NotTrainable: before any cluster time is spent.
+        UnknownDataset, UsageError, NotTrainable, UnfitStart: before any cluster time is spent.
         ClusterTooSmall: there are fewer executors than workers.
         TrainingFailed: with the first cause.
     """
     began = time.monotonic()
     snapshot = load_snapshot(settings, plan.dataset_id)
     check(plan, snapshot)
+    plan, start = starts.resolved(settings, plan, snapshot.labels)
     session = spark or cluster.start_session(settings, plan.workers)
     try:
         cluster.require(session, plan.workers)
-        return _train(settings, plan, snapshot, session, began, bar)
+        return _train(settings, plan, snapshot, start, session, began, bar)
     finally:
         if spark is None:
             session.stop()
 
 
 def _train(
-    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, spark: SparkSession, began: float, bar: bool
+    settings: Settings,
+    plan: TrainingPlan,
+    snapshot: Snapshot,
+    start: starts.Start | None,
+    spark: SparkSession,
+    began: float,
+    bar: bool,
 ) -> TrainedModel:
     model_id = registry.new_id(plan.architecture)
     storage = registry.artifacts(settings, model_id)
+    if start:
+        start.write(storage)
     registry.begin(spark, settings, model_id, plan)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lake.snapshot import Split
+from models import starts
 from models.checkpoints import Checkpoint, Checkpoints
 from models.errors import TrainingFailed
 from models.inputs import Pace, Pictures, batches, deal, equal_share, kept_side, read, whole_share
@@ -76,7 +77,8 @@ class Worker:
         self._train = read(snapshot, Split.TRAIN, share, plan.side)
         self._validation = self._measured_share(Split.VALIDATION)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
-        self._learner = Learner(plan, self._pace, len(snapshot.labels))
+        start = starts.read(task.artifacts) if plan.weights else None
+        self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
 
     def _measured_share(self, split: Split) -> Pictures:
         plan, snapshot = self._task.plan, self._task.snapshot

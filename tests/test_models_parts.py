@@ -32,28 +32,6 @@ def test_warm_up_never_takes_more_than_half_of_a_run() -> None:
     assert max(schedule.rates(steps=4, warmup=100, top=1.0)) == 1
 
 
-def test_resnet20_has_the_paper_s_parameters() -> None:
-    from models.resnet import small_resnet
-
-    model = small_resnet(20, 10)
-    # Kernels: 3·9·16 + 6·9·16² + (9·16·32 + 5·9·32²) + (9·32·64 + 5·9·64²) = 267,696; dense 64·10 + 10 = 650;
-    # batch normalization 2·(7·16 + 6·32 + 6·64) = 1,376 learned and as many running statistics.
-    assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == 267_696 + 650 + 1_376
-    assert model.count_params() == 267_696 + 650 + 2 * 1_376
-
-
-def test_resnet50_is_that_of_keras_applications() -> None:
-    import keras
-
-    from models.resnet import ARCHITECTURES
-
-    ours = ARCHITECTURES["resnet50"].build(1000)
-    theirs = keras.applications.ResNet50(weights=None)
-    assert ours.count_params() == 25_636_712 == theirs.count_params()
-    shapes = {w.path: w.shape for w in theirs.variables if "predictions" not in w.path}
-    assert {w.path: w.shape for w in ours.variables if "logits" not in w.path} == shapes
-
-
 def test_every_architecture_has_the_side_that_plans_name() -> None:
     from models.resnet import ARCHITECTURES
 
