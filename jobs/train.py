@@ -20,6 +20,10 @@ from models.plan import SIDES
 )
 @click.option("--seed", type=int, help="Of weights, order and augmentation. Default: train.seed.")
 @click.option("--weights", help="Start from a Keras weights file (.h5), with or without its top.")
+@click.option(
+    "--from", "source", help="Start from a model: its id or a .keras file; a new head for new labels."
+)
+@click.option("--freeze-epochs", type=int, help="First epochs in which only the head learns.")
 @click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
 def main(dataset_id: str, workers: int, **given: object) -> Outcome:
     """Train a ResNet on a dataset, distributed.
@@ -27,11 +31,10 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
     Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
     row in the table models.
     """
-    from models.plan import TrainingPlan
-    from models.run import train
+    from models.run import planned, train
 
     settings = hub.load()
-    plan = TrainingPlan.of(settings, dataset_id, workers, **given)
+    plan = planned(settings, dataset_id, workers, **given)
     trained = train(settings, plan, bar=not quiet())
     results = {
         "model_id": trained.model_id,

@@ -8,9 +8,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models import schedule
+from models.errors import UnfitStart
 from models.inputs import Pace, Pictures, measured
 from models.normalization import shared
 from models.plan import TrainingPlan
+from models.resnet import HEADS
 from models.starts import Start, built
 
 
@@ -42,30 +44,47 @@ class Learner:
 
     def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
         self._global_batch = pace.batch * plan.workers
-        self._workers = plan.workers
         self._decay = plan.weight_decay / plan.workers
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.rates = schedule.rates(
             plan.epochs * pace.steps,
             round(plan.warmup_epochs * pace.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
+            plan.freeze_epochs * pace.steps,
         )
         self._plain = built(plan, classes)
         with self.strategy.scope():
             self.model = keras.models.clone_model(self._plain, clone_function=shared)
             self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
+        self._frozen = False
+        self._step = tf.function(self._everywhere)
         if start:
             for variable, value in zip(self.model.variables, start.values, strict=True):
                 variable.value.assign(value)
 
-    @tf.function
+    def freeze(self, frozen: bool) -> None:
+        """Let only the head learn, or everything; every worker must do so before the same step.
+
+        Frozen normalizations answer as in inference: their statistics are the start's and stay so.
+        """
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        for layer in self.model.layers:
+            layer.trainable = not frozen or layer.name in HEADS
+        # Which variables learn is part of the traced graph. The optimizer knows all of them from the start.
+        self._step = tf.function(self._everywhere)
+
     def step(self, images: Any, labels: Any) -> Any:
         """Learn from one batch.
 
         Returns:
             float (2,): the worker's sum of losses and number of correct answers.
         """
+        return self._step(images, labels)
+
+    def _everywhere(self, images: Any, labels: Any) -> Any:
         return self._local(self.strategy.run(self._learn, (images, labels)))
 
     def _learn(self, images: Any, labels: Any) -> Any:
@@ -129,7 +148,17 @@ class Learner:
         return tuple(self._local(variable.value).numpy() for variable in self._variables())
 
     def assign(self, values: tuple[NDArray[Any], ...]) -> None:
-        """Set all variables; every worker must call it with the same values."""
+        """Set all variables; every worker must call it with the same values.
+
+        Raises:
+            UnfitStart: they are of another architecture or of other settings.
+        """
+        shapes = [tuple(variable.shape) for variable in self._variables()]
+        if shapes != [value.shape for value in values]:
+            raise UnfitStart(
+                f"the checkpoint's {len(values)} variables do not fit the {len(shapes)} of this "
+                f"{self.model.name}: it is of another architecture or of other labels"
+            )
         for variable, value in zip(self._variables(), values, strict=True):
             variable.value.assign(value)
 

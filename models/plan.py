@@ -51,6 +51,8 @@ class TrainingPlan:
         augment: crop (and flip) at random; False takes the centre.
         floatx: Keras' float type; float64 is for comparing runs to the last digit.
         weights: file of Keras weights to start from; empty for none.
+        source: model id or .keras file to start from; empty for none.
+        freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
         pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
 
@@ -68,6 +70,8 @@ class TrainingPlan:
     augment: bool = True
     floatx: str = "float32"
     weights: str = ""
+    source: str = ""
+    freeze_epochs: int = 0
     pixels: str = ""
 
     @classmethod

@@ -154,11 +154,11 @@ def resnet(
 
 
 def _small(depth: int) -> Architecture:
-    return Architecture(lambda head, pixels=Pixels.UNIT: small_resnet(depth, head, pixels), 32)
+    return Architecture(lambda head, pixels: small_resnet(depth, head, pixels), 32)
 
 
 def _large(depth: int, block: Block, blocks: Sequence[int]) -> Architecture:
-    return Architecture(lambda head, pixels=Pixels.UNIT: resnet(depth, block, blocks, head, pixels), 224)
+    return Architecture(lambda head, pixels: resnet(depth, block, blocks, head, pixels), 224)
 
 
 ARCHITECTURES = {

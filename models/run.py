@@ -2,20 +2,21 @@
 
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from pyspark.sql import SparkSession
 
-from conf.errors import UsageError
 from conf.settings import Settings
 from lake.errors import UnknownDataset
-from lake.snapshot import MANIFEST, Snapshot, Split
+from lake.snapshot import MANIFEST, Snapshot
 from lake.storage import Storage
 from models import artifacts, cluster, registry, starts
-from models.errors import NotTrainable, TrainingFailed
+from models.checks import check
+from models.errors import TrainingFailed
 from models.evaluation import Evaluation, evaluate
 from models.messages import EpochEnded
-from models.plan import SIDES, TrainingPlan, WorkerTask
+from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
 from models.training import main
 
@@ -82,30 +83,15 @@ def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
     raise UnknownDataset(f"no dataset {dataset_id!r}: {there}")
 
 
-def check(plan: TrainingPlan, snapshot: Snapshot) -> None:
-    """Refuse what cannot be trained, before any cluster time is spent.
+def planned(settings: Settings, dataset_id: str, workers: int, **given: Any) -> TrainingPlan:
+    """A plan with the settings' defaults; what starts from a model (`source`) has its architecture.
 
     Raises:
-        UsageError: a value of the plan is not allowed.
-        NotTrainable: the dataset is too small for it.
+        UnknownModel, UnfitStart: `source` names nothing that can be started from.
     """
-    for name in ("workers", "epochs", "batch_size"):
-        if getattr(plan, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
-    if plan.architecture not in SIDES:
-        raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(SIDES)}")
-    if plan.learning_rate <= 0:
-        raise UsageError(f"--learning-rate {plan.learning_rate}: must be above 0")
-    if len(snapshot.labels) < 2:
-        raise NotTrainable(
-            f"dataset {plan.dataset_id} has {len(snapshot.labels)} label ({', '.join(snapshot.labels)}); "
-            "a model needs two or more to tell apart: organize with more --labels"
-        )
-    rows = snapshot.rows(Split.TRAIN)
-    if rows < plan.workers:
-        raise NotTrainable(
-            f"--workers {plan.workers} is more than the {rows} training pictures of dataset {plan.dataset_id}"
-        )
+    if given.get("source") and not given.get("architecture"):
+        given["architecture"] = starts.architecture_of(settings, given["source"])
+    return TrainingPlan.of(settings, dataset_id, workers, **given)
 
 
 def train(

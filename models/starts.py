@@ -1,9 +1,12 @@
-"""What a run's variables start from: a weights file or nothing.
+"""What a run's variables start from: a weights file, a trained model, or nothing.
 
 Resolved on the driver, before any cluster time is spent, and handed to the workers as one file of arrays.
 """
 
 import io
+import json
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +17,10 @@ from numpy.typing import NDArray
 
 from conf.settings import Settings
 from lake.storage import Storage
-from models import weights
+from models import registry, weights
+from models.errors import UnfitStart, UnknownModel
 from models.native import stderr_to
-from models.plan import Pixels, TrainingPlan
+from models.plan import SIDES, Pixels, TrainingPlan
 
 FILE = "start.npz"  # beside the run's artifacts
 
@@ -40,21 +44,37 @@ def read(artifacts: Storage) -> Start:
         return Start(tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files))))
 
 
+def architecture_of(settings: Settings, source: str) -> str:
+    """The architecture of what `--from` names, without loading it.
+
+    Raises:
+        UnknownModel: it is neither a .keras file nor a ready model.
+        UnfitStart: the file is none, or of an architecture that the hub does not have.
+    """
+    if not _is_file(source):
+        return _card(settings, source).architecture
+    name = _configuration(Path(source)).get("config", {}).get("name", "")
+    if name not in SIDES:
+        raise UnfitStart(f"--from {source}: its architecture {name!r} is none of {', '.join(SIDES)}")
+    return str(name)
+
+
 def resolved(
     settings: Settings, plan: TrainingPlan, labels: Sequence[str]
 ) -> tuple[TrainingPlan, Start | None]:
     """The plan with what its start implies, and the start's values.
 
-    A head is taken over from a weights file if its shape fits; otherwise it is new. `Pixels` that the plan
-    leaves open follow the start.
+    A head is taken over from a weights file if its shape fits, from a trained model if its labels are the
+    dataset's; otherwise it is new. `Pixels` that the plan leaves open follow the start.
 
     Raises:
-        UnfitStart: shapes differ, or the file cannot be read.
+        UnknownModel: `--from` names nothing.
+        UnfitStart: shapes or architecture differ, or the file cannot be read.
     """
-    if not plan.weights:
+    if not plan.source and not plan.weights:
         return replace(plan, pixels=plan.pixels or Pixels.UNIT), None
     with stderr_to(settings.logs.dir / "tensorflow.out"):
-        return _from_weights(plan, labels)
+        return _from_source(settings, plan, labels) if plan.source else _from_weights(plan, labels)
 
 
 def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, Start]:
@@ -62,6 +82,20 @@ def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPl
     plan = replace(plan, pixels=plan.pixels or published)
     model = built(plan, len(labels))
     weights.load(model, plan.architecture, Path(plan.weights))
+    return plan, Start(tuple(variable.numpy() for variable in model.variables))
+
+
+def _from_source(settings: Settings, plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, Start]:
+    found = architecture_of(settings, plan.source)
+    if found != plan.architecture:
+        raise UnfitStart(f"--from {plan.source} is a {found}, not a {plan.architecture}: leave --arch out")
+    card = None if _is_file(plan.source) else _card(settings, plan.source)
+    theirs = _loaded(settings, plan.source)
+    caffe = any(layer.name == "caffe" for layer in theirs.layers)
+    plan = replace(plan, pixels=plan.pixels or (Pixels.CAFFE if caffe else Pixels.UNIT))
+    model = built(plan, len(labels))
+    kept = card is not None and tuple(labels) == card.labels
+    weights.copy(theirs, model, f"--from {plan.source}", head=kept)
     return plan, Start(tuple(variable.numpy() for variable in model.variables))
 
 
@@ -73,3 +107,45 @@ def built(plan: TrainingPlan, classes: int) -> Any:
 
     keras.utils.set_random_seed(plan.seed)
     return ARCHITECTURES[plan.architecture].build(logits(classes), Pixels(plan.pixels or Pixels.UNIT))
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(".keras") or Path(source).is_file()
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as file:
+            configuration: dict[str, Any] = json.loads(file.read("config.json"))
+    except FileNotFoundError:
+        raise UnfitStart(f"--from {path} is not there") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        raise UnfitStart(
+            f"--from {path} is no .keras file (an .h5 file of weights goes to --weights)"
+        ) from None
+    return configuration
+
+
+def _card(settings: Settings, model_id: str) -> registry.Card:
+    try:
+        return registry.card(settings, model_id)
+    except UnknownModel as error:
+        raise UnknownModel(f"--from: {error}, or name a .keras file") from None
+
+
+def _loaded(settings: Settings, source: str) -> Any:
+    import keras
+
+    from models.export import KERAS
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(source)
+        if not _is_file(source):
+            path = Path(folder) / KERAS
+            path.write_bytes(registry.artifacts(settings, source).read(KERAS))
+        try:
+            return keras.models.load_model(path, compile=False)
+        except (ValueError, TypeError, OSError) as error:
+            raise UnfitStart(
+                f"--from {source} cannot be loaded: {' '.join(str(error).split())[:200]}"
+            ) from None

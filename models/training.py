@@ -77,7 +77,7 @@ class Worker:
         self._train = read(snapshot, Split.TRAIN, share, plan.side)
         self._validation = self._measured_share(Split.VALIDATION)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
-        start = starts.read(task.artifacts) if plan.weights else None
+        start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
 
     def _measured_share(self, split: Split) -> Pictures:
@@ -119,6 +119,7 @@ class Worker:
             flip,
             (plan.seed, epoch, self._number),
         )
+        self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
         for step, (images, labels) in enumerate(batches(self._train, drawn, plan.side), start=1):

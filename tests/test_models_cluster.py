@@ -18,6 +18,7 @@ from lake.schemas import Table
 from lake.snapshot import Snapshot, Split
 from models import artifacts, cluster, prediction, registry
 from models.checkpoints import Checkpoints
+from models.checks import check
 from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
 from models.evaluation import answers
 from models.export import KERAS, SAVED_MODEL, TFLITE
@@ -26,7 +27,7 @@ from models.messages import Done
 from models.plan import TrainingPlan, WorkerTask
 from models.progress import Reporter
 from models.registry import State
-from models.run import TrainedModel, check, train
+from models.run import TrainedModel, train
 from models.testing import evaluate_model
 from tests import tiny
 
@@ -145,6 +146,17 @@ def test_one_worker_does_as_well_as_two(
     alone = train(settings, plan(settings, workers=1, batch_size=32), spark, bar=False)
     assert alone.steps == trained.steps
     assert alone.evaluation.accuracy == pytest.approx(trained.evaluation.accuracy, abs=0.08)
+
+
+def test_two_workers_go_on_from_a_model_with_a_new_head_first(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession"
+) -> None:
+    tiny.snapshot(settings, "renamed", (64, 17, 21), labels=("a", "b", "c", "d"))
+    chosen = plan(settings, dataset_id="renamed", source=trained.model_id, epochs=2, freeze_epochs=1)
+    again = train(settings, chosen, spark, bar=False)
+    # One epoch of a new head and one of everything: from scratch two epochs do not tell stripes apart.
+    assert again.evaluation.accuracy is not None and again.evaluation.accuracy >= 0.9
+    assert [row.epoch for row in again.history] == [1, 2]
 
 
 def only_train(task: WorkerTask, context: Any) -> None:
