@@ -213,6 +213,7 @@ class Train(_Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: int
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
     pixels: Literal["auto", "unit", "caffe"]
     timeout_seconds: Positive
     stall_seconds: Positive

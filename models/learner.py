@@ -1,5 +1,6 @@
 """A model under TensorFlow's multi-worker strategy: its steps, its measurements, its variables."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from models.errors import UnfitStart
 from models.inputs import Pace, Pictures, measured
 from models.normalization import shared
 from models.plan import TrainingPlan
+from models.precision import ScaledSGD, gains_from_half
 from models.resnet import HEADS
 from models.starts import Start, built
 
@@ -53,15 +55,33 @@ class Learner:
             plan.freeze_epochs * pace.steps,
         )
         self._plain = built(plan, classes)
+        self.precision = self._agreed(plan.precision)
+        scaled = self.precision == "mixed_float16"
         with self.strategy.scope():
-            self.model = keras.models.clone_model(self._plain, clone_function=shared)
-            self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
+            self.model = keras.models.clone_model(
+                self._plain, clone_function=partial(shared, precision=self.precision)
+            )
+            kind = ScaledSGD if scaled else keras.optimizers.SGD
+            self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
         self._frozen = False
         self._step = tf.function(self._everywhere)
         if start:
             for variable, value in zip(self.model.variables, start.values, strict=True):
                 variable.value.assign(value)
+
+    def _agreed(self, precision: str) -> str:
+        """The precision of all workers: half only if every one of them gains from it."""
+        if precision != "auto":
+            return precision
+        gaining = self.summed(np.array([float(gains_from_half())]))[0]
+        workers = self.strategy.num_replicas_in_sync
+        return "mixed_float16" if round(gaining) == workers else "float32"
+
+    @property
+    def _scale(self) -> Any:
+        """What the loss is multiplied by; 1 where nothing can underflow."""
+        return self._optimizer.scale.value if isinstance(self._optimizer, ScaledSGD) else 1
 
     def freeze(self, frozen: bool) -> None:
         """Let only the head learn, or everything; every worker must do so before the same step.
@@ -89,13 +109,14 @@ class Learner:
 
     def _learn(self, images: Any, labels: Any) -> Any:
         weights = self.model.trainable_variables
+        scale = self._scale
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses) / self._global_batch
+            loss = tf.reduce_sum(losses) / self._global_batch * scale
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         decayed = [
-            gradient + self._decay * weight.value if weight.name == "kernel" else gradient
+            gradient + self._decay * scale * weight.value if weight.name == "kernel" else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
         self._optimizer.apply_gradients(zip(decayed, weights, strict=True))

@@ -52,6 +52,7 @@ class TrainingPlan:
         floatx: Keras' float type; float64 is for comparing runs to the last digit.
         weights: file of Keras weights to start from; empty for none.
         source: model id or .keras file to start from; empty for none.
+        precision: auto, float32, mixed_float16 or mixed_bfloat16; auto is decided on the workers' devices.
         freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
         pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
@@ -72,6 +73,7 @@ class TrainingPlan:
     weights: str = ""
     source: str = ""
     freeze_epochs: int = 0
+    precision: str = "float32"
     pixels: str = ""
 
     @classmethod
@@ -89,6 +91,7 @@ class TrainingPlan:
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
             "seed": train.seed,
+            "precision": train.precision,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
