@@ -213,6 +213,11 @@ class Train(_Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: int
+    cache_mb: Annotated[int, Field(ge=0)]
+    randaugment: Annotated[int, Field(ge=0, le=10)]
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=10)]
+    mixup: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
     pixels: Literal["auto", "unit", "caffe"]
     timeout_seconds: Positive

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inputs import Pictures, measured
+from models.inputs import Takeable, measured
 
 BATCH = 64
 
@@ -113,7 +113,7 @@ def evaluate(
     return Evaluation(labels, confusion, mistakes)
 
 
-def answers(model: Any, pictures: Pictures, side: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def answers(model: Any, pictures: Takeable, side: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """What a model answers: label indices int32 (n,) and their probabilities float64 (n,)."""
     predicted = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from models import schedule
 from models.errors import UnfitStart
-from models.inputs import Pace, Pictures, measured
+from models.inputs import Pace, Takeable, measured
+from models.losses import cross_entropy, mixed
 from models.normalization import shared
 from models.plan import TrainingPlan
 from models.precision import ScaledSGD, gains_from_half
@@ -46,6 +47,7 @@ class Learner:
 
     def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
         self._global_batch = pace.batch * plan.workers
+        self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._decay = plan.weight_decay / plan.workers
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.rates = schedule.rates(
@@ -96,23 +98,25 @@ class Learner:
         # Which variables learn is part of the traced graph. The optimizer knows all of them from the start.
         self._step = tf.function(self._everywhere)
 
-    def step(self, images: Any, labels: Any) -> Any:
-        """Learn from one batch.
+    def step(self, images: Any, labels: Any, share: Any = 1.0) -> Any:
+        """Learn from one batch; `share` is the weight of a picture against its partner's in mixup.
 
         Returns:
             float (2,): the worker's sum of losses and number of correct answers.
         """
-        return self._step(images, labels)
+        return self._step(images, labels, tf.convert_to_tensor(share, tf.float32))
 
-    def _everywhere(self, images: Any, labels: Any) -> Any:
-        return self._local(self.strategy.run(self._learn, (images, labels)))
+    def _everywhere(self, images: Any, labels: Any, share: Any) -> Any:
+        return self._local(self.strategy.run(self._learn, (images, labels, share)))
 
-    def _learn(self, images: Any, labels: Any) -> Any:
+    def _learn(self, images: Any, labels: Any, share: Any) -> Any:
+        if self._mixup:
+            images = mixed(images, share)
         weights = self.model.trainable_variables
         scale = self._scale
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            losses = cross_entropy(logits, labels, self._smoothing, share if self._mixup else None)
             loss = tf.reduce_sum(losses) / self._global_batch * scale
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         decayed = [
@@ -128,10 +132,10 @@ class Learner:
 
     def _answer(self, images: Any, labels: Any, weights: Any) -> Any:
         logits = self.model(images, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        losses = cross_entropy(logits, labels)
         return tf.stack([tf.reduce_sum(weights * losses), _correct(logits, labels, weights)])
 
-    def measure(self, pictures: Pictures, side: int, batch: int) -> NDArray[np.float64]:
+    def measure(self, pictures: Takeable, side: int, batch: int) -> NDArray[np.float64]:
         """Loss and accuracy over the pictures of all workers, each picture counted once.
 
         Returns:

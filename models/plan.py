@@ -53,6 +53,11 @@ class TrainingPlan:
         weights: file of Keras weights to start from; empty for none.
         source: model id or .keras file to start from; empty for none.
         precision: auto, float32, mixed_float16 or mixed_bfloat16; auto is decided on the workers' devices.
+        cache_mb: decoded pixels a worker keeps in memory (MiB); what does not fit is decoded every epoch.
+        randaugment: operations on each picture; 0 for none.
+        randaugment_magnitude: 0 to 10.
+        mixup: parameters of its Beta distribution; 0 for none.
+        label_smoothing: share of the target that all labels divide.
         freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
         pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
@@ -73,6 +78,11 @@ class TrainingPlan:
     weights: str = ""
     source: str = ""
     freeze_epochs: int = 0
+    cache_mb: int = 2048
+    randaugment: int = 0
+    randaugment_magnitude: float = 0.0
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
     precision: str = "float32"
     pixels: str = ""
 
@@ -91,6 +101,11 @@ class TrainingPlan:
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
             "seed": train.seed,
+            "cache_mb": train.cache_mb,
+            "randaugment": train.randaugment,
+            "randaugment_magnitude": train.randaugment_magnitude,
+            "mixup": train.mixup,
+            "label_smoothing": train.label_smoothing,
             "precision": train.precision,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }

@@ -12,11 +12,13 @@ import numpy as np
 from lake.snapshot import Split
 from models import starts
 from models.checkpoints import Checkpoint, Checkpoints
+from models.epochs import Augmentation, Feed, deal
 from models.errors import TrainingFailed
-from models.inputs import Pace, Pictures, batches, deal, equal_share, kept_side, read, whole_share
+from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, whole_share
 from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working
 from models.plan import WorkerTask
 from models.progress import Reporter
+from models.spool import Spool, share
 
 
 class Context(Protocol):
@@ -73,17 +75,23 @@ class Worker:
         plan, snapshot = task.plan, task.snapshot
         rows = snapshot.rows(Split.TRAIN)
         self._pace = Pace.of(rows, plan.workers, plan.batch_size)
-        share = equal_share(rows, number, plan.workers)
-        self._train = read(snapshot, Split.TRAIN, share, plan.side)
+        self._memory = plan.cache_mb * 2**20
+        training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
+        self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
         self._validation = self._measured_share(Split.VALIDATION)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
 
-    def _measured_share(self, split: Split) -> Pictures:
-        plan, snapshot = self._task.plan, self._task.snapshot
-        rows = whole_share(snapshot.rows(split), self._number, plan.workers)
-        return read(snapshot, split, rows, plan.side)
+    def _share(self, split: Split, rows: Rows) -> Pictures | Spool:
+        """Rows of a split, in memory as long as there is room."""
+        found = share(self._task.snapshot, split, rows, self._task.plan.side, self._memory)
+        self._memory -= found.images.nbytes if isinstance(found, Pictures) else 0
+        return found
+
+    def _measured_share(self, split: Split) -> Pictures | Spool:
+        rows = self._task.snapshot.rows(split)
+        return self._share(split, whole_share(rows, self._number, self._task.plan.workers))
 
     def train(self) -> None:
         """Run the epochs that are still to be run."""
@@ -110,20 +118,18 @@ class Worker:
 
     def _epoch(self, epoch: int) -> EpochEnded:
         plan, pace = self._task.plan, self._pace
-        flip = self._task.snapshot.flip if plan.flip is None else plan.flip
         drawn = deal(
-            len(self._train.labels),
+            len(self._feed.labels),
             pace,
             kept_side(plan.side) - plan.side,
-            plan.augment,
-            flip,
+            Augmentation.of(plan, self._task.snapshot.flip),
             (plan.seed, epoch, self._number),
         )
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
-        for step, (images, labels) in enumerate(batches(self._train, drawn, plan.side), start=1):
-            total[:2] += self._learner.step(images, labels).numpy()
+        for step, batch in enumerate(self._feed.epoch(drawn), start=1):
+            total[:2] += self._learner.step(*batch).numpy()
             total[2] += pace.batch
             if not np.isfinite(total[0]):
                 raise TrainingFailed(f"the loss is {total[0]} in epoch {epoch}; try a lower --learning-rate")

@@ -56,31 +56,6 @@ def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
     assert Pace.of(rows=20, workers=2, batch_size=32) == Pace(batch=10, steps=1)
 
 
-def test_an_epoch_is_dealt_again_exactly_and_shows_no_picture_twice() -> None:
-    first = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
-    again = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
-    other = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=False, seed=(7, 2, 0))
-    assert np.array_equal(first.rows, again.rows) and np.array_equal(first.flip, again.flip)
-    assert not np.array_equal(first.rows, other.rows)
-    assert len(set(first.rows.ravel())) == 96
-    assert set(np.unique(first.top)) == set(range(5)) and set(np.unique(first.flip)) == {0, 1}
-    assert not other.flip.any()
-
-
-def test_batches_are_the_crops_that_were_dealt() -> None:
-    random = np.random.default_rng(1)
-    images = random.integers(0, 256, (6, 36, 36, 3)).astype(np.uint8)
-    pictures = inputs.Pictures(images, np.arange(6, dtype=np.int32), tuple("abcdef"))
-    drawn = inputs.deal(6, Pace(3, 2), 4, augment=True, flip=True, seed=(0, 0, 0))
-    for step, (crops, labels) in enumerate(inputs.batches(pictures, drawn, 32)):
-        for at in range(3):
-            row, top, left = drawn.rows[step, at], drawn.top[step, at], drawn.left[step, at]
-            expected = images[row, top : top + 32, left : left + 32]
-            expected = expected[:, ::-1] if drawn.flip[step, at] else expected
-            assert labels[at] == row
-            assert np.array_equal(crops[at], expected)
-
-
 def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "measured", (8, 0, 5))
     pictures = inputs.read(snapshot, Split.TEST, Rows(0, 5), 32)
