@@ -46,6 +46,7 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
         "test_accuracy": trained.evaluation.accuracy,
         "validation_accuracy": trained.history[-1].validation_accuracy,
         "images_per_second": round(trained.images_per_second, 1),
+        "input_wait_share": round(trained.input_wait_share, 4),
         "seconds": round(trained.seconds, 2),
         "seconds_to_first_step": round(trained.seconds_to_first_step, 2),
         "resumed_from": trained.resumed_from,

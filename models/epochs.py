@@ -1,5 +1,7 @@
 """What an epoch shows: drawn at once from a seed, then cut into batches."""
 
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -89,6 +91,22 @@ def deal(
     if augmentation.operations:
         none = augment.draw((*shape, augmentation.operations), random)
     return Deal(rows, top, left, mirrored, ones, none)
+
+
+class Waiting:
+    """Iterates over something and adds up the seconds that its user waited for the next item."""
+
+    def __init__(self, items: Iterable[Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._items, self._clock = items, clock
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        began = self._clock()
+        for item in self._items:
+            self.seconds += self._clock() - began
+            yield item
+            began = self._clock()
+        self.seconds += self._clock() - began
 
 
 class Feed:

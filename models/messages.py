@@ -35,7 +35,10 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is over: figures over all workers. Validation figures are None without a validation split."""
+    """An epoch is over: figures over all workers. Validation figures are None where nothing was measured.
+
+    `input_wait_share` is the mean over the workers of the share of `seconds` that waited for pictures.
+    """
 
     worker: int
     epoch: int
@@ -46,6 +49,7 @@ class EpochEnded:
     learning_rate: float
     seconds: float
     images_per_second: float
+    input_wait_share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class TrainedModel:
         steps: of the whole run, on every worker.
         batch: pictures per worker and step.
         images_per_second: of all workers, epochs after the first.
+        input_wait_share: share of the steps' time that waited for pictures, the same epochs.
         seconds: from the call to the result.
         seconds_to_first_step: from the call to the end of the first step.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
@@ -47,6 +48,7 @@ class TrainedModel:
     steps: int
     batch: int
     images_per_second: float
+    input_wait_share: float
     seconds: float
     seconds_to_first_step: float
     resumed_from: int | None
@@ -61,6 +63,7 @@ class TrainedModel:
             "train_accuracy": last.accuracy,
             "train_loss": last.loss,
             "images_per_second": self.images_per_second,
+            "input_wait_share": self.input_wait_share,
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
         }
@@ -168,6 +171,7 @@ def _trained(
         np.array([value for share in tested for value in share.probabilities], np.float64),
     )
     warm = history[1:] or history
+    warm_seconds = sum(row.seconds for row in warm)
     return TrainedModel(
         model_id=model_id,
         path=path,
@@ -176,8 +180,8 @@ def _trained(
         evaluation=evaluation,
         steps=record.steps * plan.epochs,
         batch=record.batch,
-        images_per_second=sum(row.images_per_second * row.seconds for row in warm)
-        / sum(row.seconds for row in warm),
+        images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
+        input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
         seconds_to_first_step=record.first_step - began,
         resumed_from=record.resumed_from or None,

@@ -12,7 +12,7 @@ import numpy as np
 from lake.snapshot import Split
 from models import starts
 from models.checkpoints import Checkpoint, Checkpoints
-from models.epochs import Augmentation, Feed, deal
+from models.epochs import Augmentation, Feed, Waiting, deal
 from models.errors import TrainingFailed
 from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, whole_share
 from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working
@@ -128,7 +128,8 @@ class Worker:
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
-        for step, batch in enumerate(self._feed.epoch(drawn), start=1):
+        waiting = Waiting(self._feed.epoch(drawn))
+        for step, batch in enumerate(waiting, start=1):
             total[:2] += self._learner.step(*batch).numpy()
             total[2] += pace.batch
             if not np.isfinite(total[0]):
@@ -138,7 +139,7 @@ class Worker:
                 loss, correct = total[:2] / total[2]
                 self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
         seconds = time.monotonic() - began
-        loss, correct, seen = self._learner.summed(total)
+        loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
         validation = self._learner.measure(self._validation, plan.side, pace.batch)
         return EpochEnded(
             worker=self._number,
@@ -150,6 +151,7 @@ class Worker:
             learning_rate=self._learner.rates[epoch * pace.steps - 1],
             seconds=seconds,
             images_per_second=seen / seconds,
+            input_wait_share=waited / plan.workers,
         )
 
     def _logs(self) -> AbstractContextManager[Any]:
@@ -195,6 +197,7 @@ def _log(logs: Any, ended: EpochEnded) -> None:
             "accuracy/validation": ended.validation_accuracy,
             "learning rate": ended.learning_rate,
             "images per second": ended.images_per_second,
+            "input wait share": ended.input_wait_share,
         },
     )
 

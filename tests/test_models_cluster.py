@@ -85,6 +85,9 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
     assert storage.read(artifacts.LABELS).decode().split() == list(tiny.LABELS)
     history = list(csv.DictReader(io.StringIO(storage.read(artifacts.HISTORY).decode())))
     assert [float(row["loss"]) for row in history] == [row.loss for row in trained.history]
+    assert all(0 < float(row["input_wait_share"]) < 1 for row in history)
+    figures = storage.read_json(artifacts.METRICS)
+    assert figures["input_wait_share"] == trained.input_wait_share < 1
 
 
 def test_saved_model_and_tflite_agree_with_keras(

@@ -11,7 +11,7 @@ from conf.settings import Settings
 from lake.errors import DamagedSnapshot
 from lake.snapshot import Snapshot, Split
 from models import augment
-from models.epochs import Augmentation, Deal, Feed, deal
+from models.epochs import Augmentation, Deal, Feed, Waiting, deal
 from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, measured, read, whole_share
 from models.plan import TrainingPlan
 from models.spool import Spool, share, spooled
@@ -127,6 +127,21 @@ def test_a_picture_that_cannot_be_decoded_is_named(settings: Settings) -> None:
     made.storage.write("train/00000.parquet", file.getvalue())
     with pytest.raises(DamagedSnapshot, match="picture broken cannot be decoded"):
         read(made, Split.TRAIN, Rows(0, 1), 32)
+
+
+def test_time_that_waits_for_pictures_is_told_from_time_that_computes() -> None:
+    clock = [0.0]
+
+    def slow() -> Any:
+        for number in range(3):
+            clock[0] += 2  # two seconds for a batch
+            yield number
+        clock[0] += 1  # and one to find that there is none left
+
+    waiting = Waiting(slow(), lambda: clock[0])
+    for _ in waiting:
+        clock[0] += 5
+    assert waiting.seconds == 3 * 2 + 1
 
 
 def test_mixup_s_weights_are_drawn_for_every_step_and_the_first_of_two_weighs_more() -> None:
