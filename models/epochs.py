@@ -14,6 +14,8 @@ from models.inputs import Pace, Pictures
 from models.plan import TrainingPlan
 from models.spool import Spool
 
+Order = Callable[[np.random.Generator], NDArray[np.int32]]
+
 
 @dataclass(frozen=True)
 class Deal:
@@ -62,7 +64,12 @@ class Augmentation:
 
 
 def deal(
-    pictures: int, pace: Pace, margin: int, augmentation: Augmentation, seed: tuple[int, int, int]
+    pictures: int,
+    pace: Pace,
+    margin: int,
+    augmentation: Augmentation,
+    seed: tuple[int, int, int],
+    order: Order | None = None,
 ) -> Deal:
     """Draw an epoch.
 
@@ -72,6 +79,7 @@ def deal(
         margin: pixels that pictures are larger than crops.
         augmentation: what happens to them.
         seed: run's seed, epoch, worker.
+        order: draws the rows, (steps, batch), in place of a permutation.
     """
     shape = pace.steps, pace.batch
     count = pace.steps * pace.batch
@@ -81,7 +89,7 @@ def deal(
         centre = np.full(shape, margin // 2, np.int32)
         return Deal(rows, centre, centre, np.zeros(shape, np.int32), ones, none)
     random = np.random.default_rng(seed)
-    rows = random.permutation(pictures).astype(np.int32)[:count].reshape(shape)
+    rows = order(random) if order else random.permutation(pictures)[:count].astype(np.int32).reshape(shape)
     top, left = random.integers(0, margin + 1, (2, *shape), dtype=np.int32)
     mirrored = random.integers(0, 2 if augmentation.flip else 1, shape, dtype=np.int32)
     if augmentation.mixup:

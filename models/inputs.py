@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lake import pixels
@@ -48,10 +50,13 @@ class Pace:
     steps: int
 
     @classmethod
-    def of(cls, rows: int, workers: int, batch_size: int) -> "Pace":
-        """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once."""
+    def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "Pace":
+        """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once.
+
+        Batches are multiples of `group`, of which a worker must have rows enough for one.
+        """
         share = rows // workers
-        batch = min(batch_size, share)
+        batch = min(batch_size, share) // group * group
         return cls(batch, max(1, share // batch))
 
 
@@ -112,6 +117,26 @@ def kept_square(data: bytes, side: int) -> pixels.RGB:
     kept = kept_side(side)
     # Decoded at a reduced scale that still leaves the shortest side large enough for any usual aspect ratio.
     return pixels.square(pixels.decode(data, 2 * kept), kept)
+
+
+def label_column(snapshot: Snapshot, split: Split) -> NDArray[np.int32]:
+    """The label index of every row of a split, read without its pictures.
+
+    Raises:
+        DamagedSnapshot: a shard cannot be read.
+    """
+    columns = []
+    for shard in snapshot.shards.get(split, ()):
+        filesystem, path = snapshot.storage.arrow(shard.path)
+        try:
+            with pq.ParquetFile(path, filesystem=filesystem) as file:
+                columns.append(file.read(columns=["label"])["label"].to_numpy())
+        except (OSError, pa.ArrowInvalid) as error:
+            cause = " ".join(str(error).split())[:200]
+            raise DamagedSnapshot(
+                f"cannot read shard {shard.path} of {snapshot.storage.root}: {cause}"
+            ) from None
+    return np.concatenate(columns).astype(np.int32) if columns else np.zeros(0, np.int32)
 
 
 def decoded(data: bytes, image_id: str, side: int) -> pixels.RGB:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models import schedule
+from models import schedule, triplet
 from models.errors import UnfitStart
 from models.inputs import Pace, Takeable, measured
 from models.losses import cross_entropy, mixed
@@ -17,6 +17,7 @@ from models.plan import TrainingPlan
 from models.precision import ScaledSGD, gains_from_half
 from models.resnet import HEADS
 from models.starts import Start, built
+from models.verification import Embeddings, retrieved
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
@@ -48,6 +49,7 @@ class Learner:
     def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
         self._global_batch = pace.batch * plan.workers
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
+        self._margin = plan.triplet_margin if plan.objective == "triplet" else None
         self._decay = plan.weight_decay / plan.workers
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.rates = schedule.rates(
@@ -115,8 +117,8 @@ class Learner:
         weights = self.model.trainable_variables
         scale = self._scale
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = cross_entropy(logits, labels, self._smoothing, share if self._mixup else None)
+            answers = self.model(images, training=True)
+            losses = self._losses(answers, labels, share)
             loss = tf.reduce_sum(losses) / self._global_batch * scale
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         decayed = [
@@ -124,7 +126,14 @@ class Learner:
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
         self._optimizer.apply_gradients(zip(decayed, weights, strict=True))
-        return tf.stack([tf.reduce_sum(losses), _correct(logits, labels)])
+        right = _correct(answers, labels) if self._margin is None else triplet.right(answers, labels)
+        return tf.stack([tf.reduce_sum(losses), right])
+
+    def _losses(self, answers: Any, labels: Any, share: Any) -> Any:
+        """Of every picture, (batch,)."""
+        if self._margin is not None:
+            return triplet.losses(answers, labels, self._margin)
+        return cross_entropy(answers, labels, self._smoothing, share if self._mixup else None)
 
     @tf.function
     def _measure(self, images: Any, labels: Any, weights: Any) -> Any:
@@ -139,14 +148,31 @@ class Learner:
         """Loss and accuracy over the pictures of all workers, each picture counted once.
 
         Returns:
-            float64 (3,): sum of losses, correct answers, pictures; the same on every worker.
+            float64 (3,): sum of losses, correct answers, pictures; the same on every worker. Embeddings have
+            no loss (NaN) and are right where a picture's nearest in the worker's share has its label.
         """
+        if self._margin is not None:
+            predicted, _ = retrieved(self._embedded(pictures, side, batch))
+            right = float((predicted == pictures.labels[: len(predicted)]).sum())
+            return self.summed(np.array([np.nan, right, len(predicted)]))
         total = np.zeros(3)
         for images, labels, weights in measured(pictures, side, batch):
             weights = weights.astype(keras.config.floatx())
             total[:2] += self._measure(tf.constant(images), tf.constant(labels), weights).numpy()
             total[2] += weights.sum()
         return self.summed(total)
+
+    def _embedded(self, pictures: Takeable, side: int, batch: int) -> Embeddings:
+        parts = [
+            self._embed(tf.constant(images)).numpy()[weights == 1]
+            for images, _, weights in measured(pictures, side, batch)
+        ]
+        vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+        return Embeddings(pictures.image_ids, pictures.labels, vectors)
+
+    @tf.function
+    def _embed(self, images: Any) -> Any:
+        return self._local(self.strategy.run(partial(self.model, training=False), (images,)))
 
     def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over all workers; every worker must call it."""
@@ -188,11 +214,13 @@ class Learner:
             variable.value.assign(value)
 
     def plain_model(self) -> Any:
-        """The model outside the strategy, with Keras' own layers, answering probabilities."""
+        """The model outside the strategy, with Keras' own layers, answering probabilities or embeddings."""
         plain = self._plain
         values = self.values()[: len(plain.variables)]
         for variable, value in zip(plain.variables, values, strict=True):
             variable.assign(value)
+        if self._margin is not None:
+            return plain
         probabilities = keras.layers.Softmax(name="probabilities")(plain.output)
         return keras.Model(plain.input, probabilities, name=plain.name)
 

@@ -1,7 +1,13 @@
 """What workers tell the driver while they train; JSON on the wire."""
 
+import base64
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from models.verification import Embeddings
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """A worker's share of a split as vectors: float32 (n, size), little-endian, in base64."""
+
+    worker: int
+    split: str
+    image_ids: list[str]
+    labels: list[int]
+    vectors: str
+
+
+@dataclass(frozen=True)
 class Working:
     """A sign of life from work that has no steps, and what it is."""
 
@@ -94,9 +111,31 @@ class Failed:
     lost_peer: bool
 
 
-Message = Started | Stepped | EpochEnded | Tested | Working | Done | Failed
+Message = Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
 
-_KINDS = {kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Working, Done, Failed)}
+_KINDS = {
+    kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
+}
+
+
+def packed(worker: int, split: str, found: Embeddings) -> Embedded:
+    """Embeddings as a message."""
+    vectors = base64.b64encode(found.vectors.astype("<f4").tobytes()).decode()
+    return Embedded(worker, split, list(found.image_ids), found.labels.tolist(), vectors)
+
+
+def unpacked(messages: Sequence[Embedded]) -> Embeddings:
+    """The embeddings of several messages, one after the other."""
+    parts = [
+        np.frombuffer(base64.b64decode(message.vectors), "<f4").reshape(len(message.labels), -1)
+        for message in messages
+        if message.labels
+    ]
+    return Embeddings(
+        tuple(image_id for message in messages for image_id in message.image_ids),
+        np.array([label for message in messages for label in message.labels], np.int32),
+        np.concatenate(parts) if parts else np.zeros((0, 1), np.float32),
+    )
 
 
 def encode(message: Message) -> bytes:

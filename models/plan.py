@@ -23,6 +23,9 @@ SIDES = {
 BATCHES = {32: 64, 224: 16}
 
 
+OBJECTIVES = ("labels", "triplet")
+
+
 class Pixels(StrEnum):
     """What a model does to RGB 0–255 before its first convolution."""
 
@@ -58,6 +61,10 @@ class TrainingPlan:
         randaugment_magnitude: 0 to 10.
         mixup: parameters of its Beta distribution; 0 for none.
         label_smoothing: share of the target that all labels divide.
+        objective: labels, or triplet for embeddings.
+        embedding: size of their vectors.
+        triplet_margin: in squared distance.
+        images_per_label: of a label in a batch of triplets.
         freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
         pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
@@ -78,6 +85,10 @@ class TrainingPlan:
     weights: str = ""
     source: str = ""
     freeze_epochs: int = 0
+    objective: str = "labels"
+    embedding: int = 128
+    triplet_margin: float = 0.2
+    images_per_label: int = 4
     cache_mb: int = 2048
     randaugment: int = 0
     randaugment_magnitude: float = 0.0
@@ -101,6 +112,9 @@ class TrainingPlan:
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
             "seed": train.seed,
+            "embedding": train.embedding,
+            "triplet_margin": train.triplet_margin,
+            "images_per_label": train.images_per_label,
             "cache_mb": train.cache_mb,
             "randaugment": train.randaugment,
             "randaugment_magnitude": train.randaugment_magnitude,
@@ -110,6 +124,11 @@ class TrainingPlan:
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
+
+    @property
+    def group(self) -> int:
+        """Pictures that a batch must be a multiple of."""
+        return self.images_per_label if self.objective == "triplet" else 1
 
     @property
     def side(self) -> int:

@@ -9,16 +9,17 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake.errors import UnknownDataset
-from lake.snapshot import MANIFEST, Snapshot
+from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
 from models import artifacts, cluster, registry, starts
 from models.checks import check
 from models.errors import TrainingFailed
-from models.evaluation import Evaluation, evaluate
+from models.evaluation import Evaluation, evaluate, evaluate_retrieval
 from models.messages import EpochEnded
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
 from models.training import main
+from models.verification import Verification, verify
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class TrainedModel:
         seconds: from the call to the result.
         seconds_to_first_step: from the call to the end of the first step.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+        verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
     model_id: str
@@ -52,13 +54,17 @@ class TrainedModel:
     seconds: float
     seconds_to_first_step: float
     resumed_from: int | None
+    verification: Verification | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
         """The figures that the registry keeps."""
         last = self.history[-1]
+        same = self.verification
         values = {
-            "test_accuracy": self.evaluation.accuracy,
+            artifacts.accuracy_of(self.plan.objective): self.evaluation.accuracy,
+            "verification_accuracy": same.accuracy if same else None,
+            "verification_threshold": same.threshold if same else None,
             "validation_accuracy": last.validation_accuracy,
             "train_accuracy": last.accuracy,
             "train_loss": last.loss,
@@ -162,14 +168,7 @@ def _trained(
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
     if not history or record.first_step is None:
         raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
-    tested = [record.tested[worker] for worker in sorted(record.tested)]
-    evaluation = evaluate(
-        snapshot.labels,
-        [image_id for share in tested for image_id in share.image_ids],
-        np.array([label for share in tested for label in share.labels], np.int32),
-        np.array([label for share in tested for label in share.predicted], np.int32),
-        np.array([value for share in tested for value in share.probabilities], np.float64),
-    )
+    evaluation, verification = _judged(record, plan, snapshot)
     warm = history[1:] or history
     warm_seconds = sum(row.seconds for row in warm)
     return TrainedModel(
@@ -185,7 +184,23 @@ def _trained(
         seconds=time.monotonic() - began,
         seconds_to_first_step=record.first_step - began,
         resumed_from=record.resumed_from or None,
+        verification=verification,
     )
+
+
+def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Evaluation, Verification | None]:
+    if plan.objective == "triplet":
+        known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
+        return evaluate_retrieval(snapshot.labels, test), verify(known, test, plan.seed)
+    tested = [record.tested[worker] for worker in sorted(record.tested)]
+    evaluation = evaluate(
+        snapshot.labels,
+        [image_id for share in tested for image_id in share.image_ids],
+        np.array([label for share in tested for label in share.labels], np.int32),
+        np.array([label for share in tested for label in share.predicted], np.int32),
+        np.array([value for share in tested for value in share.probabilities], np.float64),
+    )
+    return evaluation, None
 
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
@@ -196,5 +211,7 @@ def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: Tr
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
     registry.add_card(
         settings,
-        registry.Card(trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels),
+        registry.Card(
+            trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels, plan.objective
+        ),
     )

@@ -94,19 +94,20 @@ def _from_source(settings: Settings, plan: TrainingPlan, labels: Sequence[str]) 
     caffe = any(layer.name == "caffe" for layer in theirs.layers)
     plan = replace(plan, pixels=plan.pixels or (Pixels.CAFFE if caffe else Pixels.UNIT))
     model = built(plan, len(labels))
-    kept = card is not None and tuple(labels) == card.labels
+    kept = card is not None and card.objective == plan.objective and tuple(labels) == card.labels
     weights.copy(theirs, model, f"--from {plan.source}", head=kept)
     return plan, Start(tuple(variable.numpy() for variable in model.variables))
 
 
 def built(plan: TrainingPlan, classes: int) -> Any:
-    """A new model of the plan for so many labels."""
+    """A new model of the plan, its head by the objective."""
     import keras
 
-    from models.resnet import ARCHITECTURES, logits
+    from models.resnet import ARCHITECTURES, embedding, logits
 
     keras.utils.set_random_seed(plan.seed)
-    return ARCHITECTURES[plan.architecture].build(logits(classes), Pixels(plan.pixels or Pixels.UNIT))
+    head = embedding(plan.embedding) if plan.objective == "triplet" else logits(classes)
+    return ARCHITECTURES[plan.architecture].build(head, Pixels(plan.pixels or Pixels.UNIT))
 
 
 def _is_file(source: str) -> bool:

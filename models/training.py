@@ -5,6 +5,7 @@ Spark runs the same function again after a failure; it then goes on from the new
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,12 +13,13 @@ import numpy as np
 from lake.snapshot import Split
 from models import starts
 from models.checkpoints import Checkpoint, Checkpoints
-from models.epochs import Augmentation, Feed, Waiting, deal
+from models.epochs import Augmentation, Feed, Order, Waiting, deal
 from models.errors import TrainingFailed
-from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, whole_share
-from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working
+from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
+from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working, packed
 from models.plan import WorkerTask
 from models.progress import Reporter
+from models.sampling import grouped
 from models.spool import Spool, share
 
 
@@ -74,7 +76,7 @@ class Worker:
         self._task, self._number, self._reporter = task, number, reporter
         plan, snapshot = task.plan, task.snapshot
         rows = snapshot.rows(Split.TRAIN)
-        self._pace = Pace.of(rows, plan.workers, plan.batch_size)
+        self._pace = Pace.of(rows, plan.workers, plan.batch_size, plan.group)
         self._memory = plan.cache_mb * 2**20
         training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
         self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
@@ -124,6 +126,7 @@ class Worker:
             kept_side(plan.side) - plan.side,
             Augmentation.of(plan, self._task.snapshot.flip),
             (plan.seed, epoch, self._number),
+            self._order(),
         )
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
@@ -146,13 +149,22 @@ class Worker:
             epoch=epoch,
             loss=loss / seen,
             accuracy=correct / seen,
-            validation_loss=validation[0] / validation[2] if validation[2] else None,
+            validation_loss=validation[0] / validation[2]
+            if np.isfinite(validation[0]) and validation[2]
+            else None,
             validation_accuracy=validation[1] / validation[2] if validation[2] else None,
             learning_rate=self._learner.rates[epoch * pace.steps - 1],
             seconds=seconds,
             images_per_second=seen / seconds,
             input_wait_share=waited / plan.workers,
         )
+
+    def _order(self) -> Order | None:
+        """How triplets' rows are drawn; None leaves it to chance."""
+        plan, pace = self._task.plan, self._pace
+        if plan.objective != "triplet":
+            return None
+        return partial(grouped, self._feed.labels, pace.steps, pace.batch, plan.images_per_label)
 
     def _logs(self) -> AbstractContextManager[Any]:
         """TensorBoard's writer on the first worker."""
@@ -165,13 +177,30 @@ class Worker:
     def finish(self) -> None:
         """Measure on the test split; the first worker also writes the model."""
         from models import export
-        from models.evaluation import answers
 
-        plan = self._task.plan
         model = self._learner.plain_model()
         self._reporter.send(Working(self._number, "testing"))
         test = self._measured_share(Split.TEST)
-        predicted, probabilities = answers(model, test, plan.side)
+        if self._task.plan.objective == "triplet":
+            self._embed(model, test)
+        else:
+            self._answer(model, test)
+        if self._number == 0:
+            self._reporter.send(Working(self._number, "writing the model"))
+            export.write(model, self._task.artifacts)
+        self._reporter.send(Done(self._number))
+
+    def _embed(self, model: Any, test: Takeable) -> None:
+        from models.evaluation import embeddings
+
+        for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
+            found = embeddings(model, pictures, self._task.plan.side)
+            self._reporter.send(packed(self._number, split, found))
+
+    def _answer(self, model: Any, test: Takeable) -> None:
+        from models.evaluation import answers
+
+        predicted, probabilities = answers(model, test, self._task.plan.side)
         self._reporter.send(
             Tested(
                 self._number,
@@ -181,10 +210,6 @@ class Worker:
                 probabilities.tolist(),
             )
         )
-        if self._number == 0:
-            self._reporter.send(Working(self._number, "writing the model"))
-            export.write(model, self._task.artifacts)
-        self._reporter.send(Done(self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -162,6 +162,18 @@ def test_two_workers_go_on_from_a_model_with_a_new_head_first(
     assert [row.epoch for row in again.history] == [1, 2]
 
 
+def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> None:
+    chosen = plan(settings, epochs=3, batch_size=32, objective="triplet")
+    found = train(settings, chosen, spark, bar=False)
+    assert found.evaluation.pictures == 41 and found.steps == 3 * (256 // 2 // 32)
+    assert found.evaluation.accuracy is not None and found.evaluation.accuracy >= 0.9
+    assert found.verification is not None and found.verification.accuracy is not None
+    figures = registry.artifacts(settings, found.model_id).read_json(artifacts.METRICS)
+    assert figures["verification_accuracy"] == found.verification.accuracy >= 0.85
+    assert figures["retrieval_at_1"] == found.evaluation.accuracy
+    assert registry.card(settings, found.model_id).objective == "triplet"
+
+
 def only_train(task: WorkerTask, context: Any) -> None:
     """Train without evaluation and export: TFLite knows no float64."""
     from models.training import Worker, configure
