@@ -79,11 +79,12 @@ class Worker:
         self._pace = Pace.of(rows, plan.workers, plan.batch_size, plan.group)
         self._memory = plan.cache_mb * 2**20
         training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
-        self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
         self._validation = self._measured_share(Split.VALIDATION)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
+        # Only now: the strategy must be made before TensorFlow is used for anything.
+        self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
 
     def _share(self, split: Split, rows: Rows) -> Pictures | Spool:
         """Rows of a split, in memory as long as there is room."""
