@@ -167,7 +167,8 @@ def snapshot(settings: Settings) -> Snapshot:
 
 
 def plan(settings: Settings, **given: Any) -> TrainingPlan:
-    chosen = {"epochs": 3, "batch_size": 32, "warmup_epochs": 1.0, "objective": "triplet"} | given
+    chosen: dict[str, Any] = {"epochs": 3, "batch_size": 32, "warmup_epochs": 1.0, "objective": "triplet"}
+    chosen |= given
     return TrainingPlan.of(settings, "triplets", chosen.pop("workers", 1), **chosen)
 
 
