@@ -185,9 +185,8 @@ def only_train(task: WorkerTask, context: Any) -> None:
 
 
 def weights_after(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan
+    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
 ) -> list[Any]:
-    name = f"exact-{chosen.workers}"
     storage = registry.artifacts(settings, name)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
@@ -199,13 +198,28 @@ def weights_after(
     return list(newest.values)
 
 
+def test_two_workers_scale_their_loss_alike_in_half_precision(
+    settings: Settings, spark: "SparkSession"
+) -> None:
+    snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
+    half = plan(settings, dataset_id="exact", epochs=4, augment=False, precision="mixed_float16")
+    values = weights_after(settings, spark, snapshot, half, "half")
+    assert all(np.isfinite(value).all() for value in values)
+    *_, scale, good = values
+    assert float(scale) == 2**15 and float(good) == 4  # four steps, none of them skipped
+    full = weights_after(settings, spark, snapshot, replace(half, precision="float32"), "full")
+    assert len(values) == len(full) + 2
+    for ours, theirs in zip(values, full, strict=False):
+        assert np.abs(ours - theirs).max() <= 0.05 * max(1.0, float(np.abs(theirs).max()))
+
+
 def test_two_workers_do_what_one_does_with_the_combined_batch(
     settings: Settings, spark: "SparkSession"
 ) -> None:
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     exact = plan(settings, dataset_id="exact", epochs=4, augment=False, floatx="float64")
-    two = weights_after(settings, spark, snapshot, exact)
-    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32))
+    two = weights_after(settings, spark, snapshot, exact, "exact-2")
+    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32), "exact-1")
     assert len(one) == len(two) and all(value.dtype == np.float64 for value in one if value.ndim)
     assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) <= 1e-12
 
