@@ -223,6 +223,16 @@ class Train(_Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: int
+    embedding: Positive
+    triplet_margin: Annotated[float, Field(gt=0, lt=4)]
+    images_per_label: Annotated[int, Field(ge=2)]
+    cache_mb: Annotated[int, Field(ge=0)]
+    randaugment: Annotated[int, Field(ge=0, le=10)]
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=10)]
+    mixup: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+    pixels: Literal["auto", "unit", "caffe"]
     timeout_seconds: Positive
     stall_seconds: Positive
 

@@ -1,10 +1,15 @@
 """hub train: a ResNet on a dataset snapshot, on the workers of a Spark cluster."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from conf import settings as hub
 from jobs.command import Command, Outcome, quiet, run
-from models.plan import SIDES
+from models.plan import OBJECTIVES, SIDES
+
+if TYPE_CHECKING:
+    from models.run import TrainedModel
 
 
 @click.command(cls=Command, name="train", example="hub train --dataset digits-3f2a --workers 2 --epochs 20")
@@ -19,6 +24,14 @@ from models.plan import SIDES
     "--learning-rate", type=float, help="For a global batch of 128, scaled. Default: train.learning_rate."
 )
 @click.option("--seed", type=int, help="Of weights, order and augmentation. Default: train.seed.")
+@click.option(
+    "--objective", type=click.Choice(OBJECTIVES), help="labels, or triplet for embeddings. Default: labels."
+)
+@click.option("--weights", help="Start from a Keras weights file (.h5), with or without its top.")
+@click.option(
+    "--from", "source", help="Start from a model: its id or a .keras file; a new head for new labels."
+)
+@click.option("--freeze-epochs", type=int, help="First epochs in which only the head learns.")
 @click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
 def main(dataset_id: str, workers: int, **given: object) -> Outcome:
     """Train a ResNet on a dataset, distributed.
@@ -26,11 +39,10 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
     Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
     row in the table models.
     """
-    from models.plan import TrainingPlan
-    from models.run import train
+    from models.run import planned, train
 
     settings = hub.load()
-    plan = TrainingPlan.of(settings, dataset_id, workers, **given)
+    plan = planned(settings, dataset_id, workers, **given)
     trained = train(settings, plan, bar=not quiet())
     results = {
         "model_id": trained.model_id,
@@ -39,27 +51,41 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
         "steps": trained.steps,
         "workers": plan.workers,
         "batch_size": trained.batch,
-        "test_accuracy": trained.evaluation.accuracy,
+        "test_accuracy": trained.evaluation.accuracy if plan.objective == "labels" else None,
         "validation_accuracy": trained.history[-1].validation_accuracy,
         "images_per_second": round(trained.images_per_second, 1),
+        "input_wait_share": round(trained.input_wait_share, 4),
         "seconds": round(trained.seconds, 2),
         "seconds_to_first_step": round(trained.seconds_to_first_step, 2),
         "resumed_from": trained.resumed_from,
     }
-    accuracy = trained.evaluation.accuracy
-    text = "\n".join(
+    if plan.objective == "triplet":
+        same = trained.verification
+        results |= {
+            "retrieval_at_1": trained.evaluation.accuracy,
+            "verification_accuracy": same and same.accuracy,
+            "verification_threshold": same and same.threshold,
+        }
+    return results, _summary(trained), 0
+
+
+def _summary(trained: "TrainedModel") -> str:
+    accuracy, same = trained.evaluation.accuracy, trained.verification
+    figure = "accuracy" if trained.plan.objective == "labels" else "retrieval at 1"
+    told = f", {same.accuracy:.4f} of {same.pairs} pairs told apart" if same and same.accuracy else ""
+    use = "predict" if trained.plan.objective == "labels" else "evaluate"
+    return "\n".join(
         [
             f"model        {trained.model_id}",
-            f"test         {'no test pictures' if accuracy is None else f'accuracy {accuracy:.4f}'}"
-            f" on {trained.evaluation.pictures} pictures",
-            f"trained      {len(trained.history)} epochs, {trained.steps} steps on {plan.workers} workers, "
-            f"{trained.images_per_second:,.0f} images/s",
+            f"test         {'no test pictures' if accuracy is None else f'{figure} {accuracy:.4f}'}"
+            f" on {trained.evaluation.pictures} pictures{told}",
+            f"trained      {len(trained.history)} epochs, {trained.steps} steps "
+            f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
             f"time         {trained.seconds:.0f} s, first step after {trained.seconds_to_first_step:.0f} s",
             f"files        {trained.path}",
-            f"next         hub predict --model {trained.model_id} PICTURE",
+            f"next         hub {use} --model {trained.model_id}{' PICTURE' if use == 'predict' else ''}",
         ]
     )
-    return results, text, 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ CURVES, CONFUSION = "curves.png", "confusion.png"
 MISTAKES = 200  # written of the surest
 
 
+def accuracy_of(objective: str) -> str:
+    """The name that a model's test accuracy has among its figures."""
+    return "retrieval_at_1" if objective == "triplet" else "test_accuracy"
+
+
 def write_run(artifacts: Storage, labels: Sequence[str], history: Sequence[EpochEnded]) -> None:
     """Write what a training run leaves: label names, figures of every epoch, curves."""
     artifacts.write(LABELS, "".join(f"{label}\n" for label in labels).encode())

@@ -13,6 +13,12 @@ class NotTrainable(ModelError, UsageError):
     exit_status = 1
 
 
+class UnfitStart(ModelError, UsageError):
+    """What a run is to start from cannot be read or does not fit; said before any cluster time is spent."""
+
+    exit_status = 1
+
+
 class ClusterTooSmall(ModelError):
     """The Spark cluster has fewer executors than the training asks for workers."""
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inputs import Pictures, measured
+from models.inputs import Takeable, measured
+from models.verification import Embeddings, retrieved
 
 BATCH = 64
 
@@ -113,7 +114,23 @@ def evaluate(
     return Evaluation(labels, confusion, mistakes)
 
 
-def answers(model: Any, pictures: Pictures, side: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def embeddings(model: Any, pictures: Takeable, side: int) -> Embeddings:
+    """What a model of embeddings answers."""
+    parts = [
+        np.asarray(model.predict_on_batch(images.astype("float32")))[weights == 1]
+        for images, _, weights in measured(pictures, side, BATCH)
+    ]
+    vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+    return Embeddings(pictures.image_ids, pictures.labels, vectors.astype(np.float32))
+
+
+def evaluate_retrieval(labels: tuple[str, ...], found: Embeddings) -> Evaluation:
+    """Judge embeddings by the label of each picture's nearest neighbour: accuracy is retrieval at 1."""
+    predicted, nearness = retrieved(found)
+    return evaluate(labels, found.image_ids, found.labels[: len(predicted)], predicted, nearness)
+
+
+def answers(model: Any, pictures: Takeable, side: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """What a model answers: label indices int32 (n,) and their probabilities float64 (n,)."""
     predicted = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)

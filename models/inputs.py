@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lake import pixels
+from lake.errors import DamagedSnapshot
 from lake.snapshot import Snapshot, Split
 
 MARGIN = 1.125  # pictures are kept this much larger than the model's input, for random crops
@@ -47,10 +50,13 @@ class Pace:
     steps: int
 
     @classmethod
-    def of(cls, rows: int, workers: int, batch_size: int) -> "Pace":
-        """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once."""
+    def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "Pace":
+        """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once.
+
+        Batches are multiples of `group`, of which a worker must have rows enough for one.
+        """
         share = rows // workers
-        batch = min(batch_size, share)
+        batch = min(batch_size, share) // group * group
         return cls(batch, max(1, share // batch))
 
 
@@ -67,6 +73,25 @@ class Pictures:
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     image_ids: tuple[str, ...]
+
+    def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Pictures by number, uint8 (len(rows), side, side, 3)."""
+        return self.images[rows]
+
+
+class Takeable(Protocol):
+    """Pictures of known labels, wherever their pixels are."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Label indices, (n,)."""
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """Their ids, n."""
+
+    def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Pixels by number, uint8 (len(rows), kept_side, kept_side, 3)."""
 
 
 def kept_side(side: int) -> int:
@@ -94,8 +119,45 @@ def kept_square(data: bytes, side: int) -> pixels.RGB:
     return pixels.square(pixels.decode(data, 2 * kept), kept)
 
 
+def label_column(snapshot: Snapshot, split: Split) -> NDArray[np.int32]:
+    """The label index of every row of a split, read without its pictures.
+
+    Raises:
+        DamagedSnapshot: a shard cannot be read.
+    """
+    columns = []
+    for shard in snapshot.shards.get(split, ()):
+        filesystem, path = snapshot.storage.arrow(shard.path)
+        try:
+            with pq.ParquetFile(path, filesystem=filesystem) as file:
+                columns.append(file.read(columns=["label"])["label"].to_numpy())
+        except (OSError, pa.ArrowInvalid) as error:
+            cause = " ".join(str(error).split())[:200]
+            raise DamagedSnapshot(
+                f"cannot read shard {shard.path} of {snapshot.storage.root}: {cause}"
+            ) from None
+    return np.concatenate(columns).astype(np.int32) if columns else np.zeros(0, np.int32)
+
+
+def decoded(data: bytes, image_id: str, side: int) -> pixels.RGB:
+    """The picture of an id as it is kept.
+
+    Raises:
+        DamagedSnapshot: it cannot be decoded.
+    """
+    try:
+        return kept_square(data, side)
+    except (OSError, ValueError, SyntaxError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise DamagedSnapshot(f"picture {image_id} cannot be decoded: {cause}") from None
+
+
 def read(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Pictures:
-    """Decode a range of rows into memory, each picture once, at `kept_side(side)`."""
+    """Decode a range of rows into memory, each picture once, at `kept_side(side)`.
+
+    Raises:
+        DamagedSnapshot: a shard cannot be read or a picture not be decoded.
+    """
     kept = kept_side(side)
     images = np.empty((len(rows), kept, kept, 3), np.uint8)
     labels = np.empty(len(rows), np.int32)
@@ -103,80 +165,13 @@ def read(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Pictures:
     for batch in snapshot.batches(split, rows.start, rows.stop):
         first = len(image_ids)
         labels[first : first + len(batch)] = batch["label"].to_numpy()
-        for offset, jpeg in enumerate(batch["jpeg"]):
-            images[first + offset] = kept_square(jpeg.as_py(), side)
         image_ids += batch["image_id"].to_pylist()
+        for offset, jpeg in enumerate(batch["jpeg"]):
+            images[first + offset] = decoded(jpeg.as_py(), image_ids[first + offset], side)
     return Pictures(images, labels, tuple(image_ids))
 
 
-@dataclass(frozen=True)
-class Deal:
-    """What an epoch shows at every step and how: drawn at once, so an epoch can be repeated exactly.
-
-    Args:
-        rows: int32 (steps, batch), which pictures.
-        top: int32 (steps, batch), first row of the crop.
-        left: int32 (steps, batch), first column of the crop.
-        flip: int32 (steps, batch), 1 where the crop is mirrored.
-    """
-
-    rows: NDArray[np.int32]
-    top: NDArray[np.int32]
-    left: NDArray[np.int32]
-    flip: NDArray[np.int32]
-
-
-def deal(
-    pictures: int, pace: Pace, margin: int, augment: bool, flip: bool, seed: tuple[int, int, int]
-) -> Deal:
-    """Draw an epoch.
-
-    Args:
-        pictures: to draw from, without replacement.
-        pace: steps and batch size.
-        margin: pixels that pictures are larger than crops.
-        augment: crop at random; otherwise the centre, unmirrored, in the order of the snapshot.
-        flip: mirror every other crop.
-        seed: run's seed, epoch, worker.
-    """
-    shape = pace.steps, pace.batch
-    count = pace.steps * pace.batch
-    if not augment:
-        rows = np.arange(count, dtype=np.int32).reshape(shape)
-        centre = np.full(shape, margin // 2, np.int32)
-        return Deal(rows, centre, centre, np.zeros(shape, np.int32))
-    random = np.random.default_rng(seed)
-    rows = random.permutation(pictures).astype(np.int32)[:count].reshape(shape)
-    top, left = random.integers(0, margin + 1, (2, *shape), dtype=np.int32)
-    mirrored = random.integers(0, 2 if flip else 1, shape, dtype=np.int32)
-    return Deal(rows, top, left, mirrored)
-
-
-def batches(pictures: Pictures, drawn: Deal, side: int) -> Any:
-    """An epoch's batches as a tf.data pipeline, prefetched.
-
-    Returns:
-        a dataset of `steps` pairs: uint8 (batch, side, side, 3) and int32 (batch,).
-    """
-    import tensorflow as tf
-
-    images, labels = tf.constant(pictures.images), tf.constant(pictures.labels)
-    line = tf.range(side)[None, :]
-
-    def cut(rows: Any, top: Any, left: Any, flip: Any) -> tuple[Any, Any]:
-        chosen = tf.gather(images, rows)
-        chosen = tf.gather(chosen, top[:, None] + line, axis=1, batch_dims=1)
-        columns = left[:, None] + tf.where(flip[:, None] == 1, side - 1 - line, line)
-        return tf.gather(chosen, columns, axis=2, batch_dims=1), tf.gather(labels, rows)
-
-    drawn_arrays = (drawn.rows, drawn.top, drawn.left, drawn.flip)
-    pipeline = tf.data.Dataset.from_tensor_slices(drawn_arrays).map(cut).prefetch(2)
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = 1  # the core belongs to the training step
-    return pipeline.with_options(options)
-
-
-def measured(pictures: Pictures, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:
+def measured(pictures: Takeable, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:
     """All pictures once, centre crops, the last batch filled up so that every batch has one shape.
 
     Yields:
@@ -184,8 +179,9 @@ def measured(pictures: Pictures, side: int, batch: int) -> Iterator[tuple[NDArra
     """
     margin = (kept_side(side) - side) // 2
     for first in range(0, len(pictures.labels), batch):
-        images = pictures.images[first : first + batch, margin : margin + side, margin : margin + side]
         labels = pictures.labels[first : first + batch]
+        rows = np.arange(first, first + len(labels), dtype=np.int32)
+        images = pictures.take(rows)[:, margin : margin + side, margin : margin + side]
         missing = batch - len(labels)
         weights = np.concatenate([np.ones(len(labels)), np.zeros(missing)])
         pad = [(0, missing)] + [(0, 0)] * 3

@@ -1,5 +1,6 @@
 """A model under TensorFlow's multi-worker strategy: its steps, its measurements, its variables."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -7,11 +8,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models import schedule
-from models.inputs import Pace, Pictures, measured
+from models import schedule, triplet
+from models.errors import UnfitStart
+from models.inputs import Pace, Takeable, measured
+from models.losses import cross_entropy, mixed
 from models.normalization import shared
 from models.plan import TrainingPlan
-from models.resnet import ARCHITECTURES
+from models.precision import ScaledSGD, gains_from_half
+from models.resnet import HEADS
+from models.starts import Start, built
+from models.verification import Embeddings, retrieved
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
@@ -37,46 +43,97 @@ class Learner:
         plan: the run's settings.
         pace: steps of an epoch and batch size.
         classes: number of labels.
+        start: what the variables start from; None draws them.
     """
 
-    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int) -> None:
+    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
         self._global_batch = pace.batch * plan.workers
-        self._workers = plan.workers
+        self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
+        self._margin = plan.triplet_margin if plan.objective == "triplet" else None
         self._decay = plan.weight_decay / plan.workers
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.rates = schedule.rates(
             plan.epochs * pace.steps,
             round(plan.warmup_epochs * pace.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
+            plan.freeze_epochs * pace.steps,
         )
-        self._plain = ARCHITECTURES[plan.architecture].build(classes)
+        self._plain = built(plan, classes)
+        self.precision = self._agreed(plan.precision)
+        scaled = self.precision == "mixed_float16"
         with self.strategy.scope():
-            self.model = keras.models.clone_model(self._plain, clone_function=shared)
-            self._optimizer = keras.optimizers.SGD(_Table(self.rates), momentum=plan.momentum)
+            self.model = keras.models.clone_model(
+                self._plain, clone_function=partial(shared, precision=self.precision)
+            )
+            kind = ScaledSGD if scaled else keras.optimizers.SGD
+            self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
+        self._frozen = False
+        self._step = tf.function(self._everywhere)
+        if start:
+            for variable, value in zip(self.model.variables, start.values, strict=True):
+                variable.value.assign(value)
 
-    @tf.function
-    def step(self, images: Any, labels: Any) -> Any:
-        """Learn from one batch.
+    def _agreed(self, precision: str) -> str:
+        """The precision of all workers: half only if every one of them gains from it."""
+        if precision != "auto":
+            return precision
+        gaining = self.summed(np.array([float(gains_from_half())]))[0]
+        workers = self.strategy.num_replicas_in_sync
+        return "mixed_float16" if round(gaining) == workers else "float32"
+
+    @property
+    def _scale(self) -> Any:
+        """What the loss is multiplied by; 1 where nothing can underflow."""
+        return self._optimizer.scale.value if isinstance(self._optimizer, ScaledSGD) else 1
+
+    def freeze(self, frozen: bool) -> None:
+        """Let only the head learn, or everything; every worker must do so before the same step.
+
+        Frozen normalizations answer as in inference: their statistics are the start's and stay so.
+        """
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        for layer in self.model.layers:
+            layer.trainable = not frozen or layer.name in HEADS
+        # Which variables learn is part of the traced graph. The optimizer knows all of them from the start.
+        self._step = tf.function(self._everywhere)
+
+    def step(self, images: Any, labels: Any, share: Any = 1.0) -> Any:
+        """Learn from one batch; `share` is the weight of a picture against its partner's in mixup.
 
         Returns:
             float (2,): the worker's sum of losses and number of correct answers.
         """
-        return self._local(self.strategy.run(self._learn, (images, labels)))
+        return self._step(images, labels, tf.convert_to_tensor(share, tf.float32))
 
-    def _learn(self, images: Any, labels: Any) -> Any:
+    def _everywhere(self, images: Any, labels: Any, share: Any) -> Any:
+        return self._local(self.strategy.run(self._learn, (images, labels, share)))
+
+    def _learn(self, images: Any, labels: Any, share: Any) -> Any:
+        if self._mixup:
+            images = mixed(images, share)
         weights = self.model.trainable_variables
+        scale = self._scale
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses) / self._global_batch
+            answers = self.model(images, training=True)
+            losses = self._losses(answers, labels, share)
+            loss = tf.reduce_sum(losses) / self._global_batch * scale
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         decayed = [
-            gradient + self._decay * weight.value if weight.name == "kernel" else gradient
+            gradient + self._decay * scale * weight.value if weight.name == "kernel" else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
         self._optimizer.apply_gradients(zip(decayed, weights, strict=True))
-        return tf.stack([tf.reduce_sum(losses), _correct(logits, labels)])
+        right = _correct(answers, labels) if self._margin is None else triplet.right(answers, labels)
+        return tf.stack([tf.reduce_sum(losses), right])
+
+    def _losses(self, answers: Any, labels: Any, share: Any) -> Any:
+        """Of every picture, (batch,)."""
+        if self._margin is not None:
+            return triplet.losses(answers, labels, self._margin)
+        return cross_entropy(answers, labels, self._smoothing, share if self._mixup else None)
 
     @tf.function
     def _measure(self, images: Any, labels: Any, weights: Any) -> Any:
@@ -84,21 +141,38 @@ class Learner:
 
     def _answer(self, images: Any, labels: Any, weights: Any) -> Any:
         logits = self.model(images, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        losses = cross_entropy(logits, labels)
         return tf.stack([tf.reduce_sum(weights * losses), _correct(logits, labels, weights)])
 
-    def measure(self, pictures: Pictures, side: int, batch: int) -> NDArray[np.float64]:
+    def measure(self, pictures: Takeable, side: int, batch: int) -> NDArray[np.float64]:
         """Loss and accuracy over the pictures of all workers, each picture counted once.
 
         Returns:
-            float64 (3,): sum of losses, correct answers, pictures; the same on every worker.
+            float64 (3,): sum of losses, correct answers, pictures; the same on every worker. Embeddings have
+            no loss (NaN) and are right where a picture's nearest in the worker's share has its label.
         """
+        if self._margin is not None:
+            predicted, _ = retrieved(self._embedded(pictures, side, batch))
+            right = float((predicted == pictures.labels[: len(predicted)]).sum())
+            return self.summed(np.array([np.nan, right, len(predicted)]))
         total = np.zeros(3)
         for images, labels, weights in measured(pictures, side, batch):
             weights = weights.astype(keras.config.floatx())
             total[:2] += self._measure(tf.constant(images), tf.constant(labels), weights).numpy()
             total[2] += weights.sum()
         return self.summed(total)
+
+    def _embedded(self, pictures: Takeable, side: int, batch: int) -> Embeddings:
+        parts = [
+            self._embed(tf.constant(images)).numpy()[weights == 1]
+            for images, _, weights in measured(pictures, side, batch)
+        ]
+        vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+        return Embeddings(pictures.image_ids, pictures.labels, vectors)
+
+    @tf.function
+    def _embed(self, images: Any) -> Any:
+        return self._local(self.strategy.run(partial(self.model, training=False), (images,)))
 
     def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over all workers; every worker must call it."""
@@ -125,16 +199,28 @@ class Learner:
         return tuple(self._local(variable.value).numpy() for variable in self._variables())
 
     def assign(self, values: tuple[NDArray[Any], ...]) -> None:
-        """Set all variables; every worker must call it with the same values."""
+        """Set all variables; every worker must call it with the same values.
+
+        Raises:
+            UnfitStart: they are of another architecture or of other settings.
+        """
+        shapes = [tuple(variable.shape) for variable in self._variables()]
+        if shapes != [value.shape for value in values]:
+            raise UnfitStart(
+                f"the checkpoint's {len(values)} variables do not fit the {len(shapes)} of this "
+                f"{self.model.name}: it is of another architecture or of other labels"
+            )
         for variable, value in zip(self._variables(), values, strict=True):
             variable.value.assign(value)
 
     def plain_model(self) -> Any:
-        """The model outside the strategy, with Keras' own layers, answering probabilities."""
+        """The model outside the strategy, with Keras' own layers, answering probabilities or embeddings."""
         plain = self._plain
         values = self.values()[: len(plain.variables)]
         for variable, value in zip(plain.variables, values, strict=True):
             variable.assign(value)
+        if self._margin is not None:
+            return plain
         probabilities = keras.layers.Softmax(name="probabilities")(plain.output)
         return keras.Model(plain.input, probabilities, name=plain.name)
 

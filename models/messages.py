@@ -1,7 +1,13 @@
 """What workers tell the driver while they train; JSON on the wire."""
 
+import base64
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from models.verification import Embeddings
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,10 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is over: figures over all workers. Validation figures are None without a validation split."""
+    """An epoch is over: figures over all workers. Validation figures are None where nothing was measured.
+
+    `input_wait_share` is the mean over the workers of the share of `seconds` that waited for pictures.
+    """
 
     worker: int
     epoch: int
@@ -46,6 +55,7 @@ class EpochEnded:
     learning_rate: float
     seconds: float
     images_per_second: float
+    input_wait_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,17 @@ class Tested:
     labels: list[int]
     predicted: list[int]
     probabilities: list[float]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A worker's share of a split as vectors: float32 (n, size), little-endian, in base64."""
+
+    worker: int
+    split: str
+    image_ids: list[str]
+    labels: list[int]
+    vectors: str
 
 
 @dataclass(frozen=True)
@@ -90,9 +111,31 @@ class Failed:
     lost_peer: bool
 
 
-Message = Started | Stepped | EpochEnded | Tested | Working | Done | Failed
+Message = Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
 
-_KINDS = {kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Working, Done, Failed)}
+_KINDS = {
+    kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
+}
+
+
+def packed(worker: int, split: str, found: Embeddings) -> Embedded:
+    """Embeddings as a message."""
+    vectors = base64.b64encode(found.vectors.astype("<f4").tobytes()).decode()
+    return Embedded(worker, split, list(found.image_ids), found.labels.tolist(), vectors)
+
+
+def unpacked(messages: Sequence[Embedded]) -> Embeddings:
+    """The embeddings of several messages, one after the other."""
+    parts = [
+        np.frombuffer(base64.b64decode(message.vectors), "<f4").reshape(len(message.labels), -1)
+        for message in messages
+        if message.labels
+    ]
+    return Embeddings(
+        tuple(image_id for message in messages for image_id in message.image_ids),
+        np.array([label for message in messages for label in message.labels], np.int32),
+        np.concatenate(parts) if parts else np.zeros((0, 1), np.float32),
+    )
 
 
 def encode(message: Message) -> bytes:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from models.precision import in_precision
+
 
 class SharedNormalization(keras.layers.BatchNormalization):
     """`BatchNormalization(synchronized=True)` with one exchange forward and one backward.
@@ -24,8 +26,9 @@ class SharedNormalization(keras.layers.BatchNormalization):
         return mean, tf.maximum(square - tf.square(mean), 0)
 
 
-def shared(layer: Any) -> Any:
-    """A copy of a layer for training on several workers, for `keras.models.clone_model`."""
+def shared(layer: Any, precision: str = "float32") -> Any:
+    """A copy of a layer for training on several workers in a precision, for `keras.models.clone_model`."""
+    config = in_precision(layer, layer.get_config(), precision)
     if isinstance(layer, keras.layers.BatchNormalization):
-        return SharedNormalization.from_config(layer.get_config())
-    return type(layer).from_config(layer.get_config())
+        return SharedNormalization.from_config(config)
+    return type(layer).from_config(config)

@@ -1,6 +1,7 @@
 """What a training run is asked to do, and what each of its workers is told. No Spark, no TensorFlow."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from conf.settings import Settings
@@ -8,11 +9,30 @@ from lake.snapshot import Snapshot
 from lake.storage import Storage
 
 # The sides are repeated here so that a command can check a name without importing Keras; a test compares.
-SIDES = {"resnet20": 32, "resnet32": 32, "resnet56": 32, "resnet50": 224}
+SIDES = {
+    "resnet20": 32,
+    "resnet32": 32,
+    "resnet56": 32,
+    "resnet18": 224,
+    "resnet34": 224,
+    "resnet50": 224,
+}
 
 # Pictures per worker and step by side, where train.batch_size is 0: what a step costs besides its pictures
 # (one exchange for every batch normalization) against memory (about 90 MB a picture at 224 px).
 BATCHES = {32: 64, 224: 16}
+
+
+OBJECTIVES = ("labels", "triplet")
+
+
+class Pixels(StrEnum):
+    """What a model does to RGB 0–255 before its first convolution."""
+
+    UNIT = "unit"  # scaled to -1..1
+    CAFFE = (
+        "caffe"  # blue, green, red less ImageNet's mean: what keras.applications' ResNet-50 was trained on
+    )
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,20 @@ class TrainingPlan:
         flip: mirror pictures; None does what the dataset allows.
         augment: crop (and flip) at random; False takes the centre.
         floatx: Keras' float type; float64 is for comparing runs to the last digit.
+        weights: file of Keras weights to start from; empty for none.
+        source: model id or .keras file to start from; empty for none.
+        precision: auto, float32, mixed_float16 or mixed_bfloat16; auto is decided on the workers' devices.
+        cache_mb: decoded pixels a worker keeps in memory (MiB); what does not fit is decoded every epoch.
+        randaugment: operations on each picture; 0 for none.
+        randaugment_magnitude: 0 to 10.
+        mixup: parameters of its Beta distribution; 0 for none.
+        label_smoothing: share of the target that all labels divide.
+        objective: labels, or triplet for embeddings.
+        embedding: size of their vectors.
+        triplet_margin: in squared distance.
+        images_per_label: of a label in a batch of triplets.
+        freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
+        pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
 
     dataset_id: str
@@ -48,6 +82,20 @@ class TrainingPlan:
     flip: bool | None = None
     augment: bool = True
     floatx: str = "float32"
+    weights: str = ""
+    source: str = ""
+    freeze_epochs: int = 0
+    objective: str = "labels"
+    embedding: int = 128
+    triplet_margin: float = 0.2
+    images_per_label: int = 4
+    cache_mb: int = 2048
+    randaugment: int = 0
+    randaugment_magnitude: float = 0.0
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
+    precision: str = "float32"
+    pixels: str = ""
 
     @classmethod
     def of(cls, settings: Settings, dataset_id: str, workers: int, **given: Any) -> Self:
@@ -64,8 +112,23 @@ class TrainingPlan:
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
             "seed": train.seed,
+            "embedding": train.embedding,
+            "triplet_margin": train.triplet_margin,
+            "images_per_label": train.images_per_label,
+            "cache_mb": train.cache_mb,
+            "randaugment": train.randaugment,
+            "randaugment_magnitude": train.randaugment_magnitude,
+            "mixup": train.mixup,
+            "label_smoothing": train.label_smoothing,
+            "precision": train.precision,
+            "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
+
+    @property
+    def group(self) -> int:
+        """Pictures that a batch must be a multiple of."""
+        return self.images_per_label if self.objective == "triplet" else 1
 
     @property
     def side(self) -> int:

@@ -33,7 +33,7 @@ def curves(history: Sequence[EpochEnded]) -> bytes:
     accuracy.legend(loc="lower right", frameon=False)
     _line(loss, epochs, [row.loss for row in history], "training", TRAIN)
     _line(loss, epochs, [row.validation_loss for row in history], "validation", VALIDATION)
-    loss.set(title="Loss (cross-entropy)", xlabel="epoch")
+    loss.set(title="Loss", xlabel="epoch")
     if any(row.loss > 0 for row in history):
         loss.set_yscale("log")
     for axes in (accuracy, loss):

@@ -103,10 +103,12 @@ def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> li
 
     Raises:
         UnknownModel: there is none of this id.
-        UsageError: a path is not there.
+        UsageError: a path is not there, or the model answers embeddings.
     """
     files = pictures(paths)
     card = registry.card(settings, model_id)
+    if card.objective == "triplet":
+        raise UsageError(f"model {model_id} answers embeddings, not labels: name one trained for labels")
     if len(files) > ON_SPARK:
         spark = session.start(settings, "predict")
         try:

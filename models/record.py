@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from models.messages import Done, EpochEnded, Failed, Message, Started, Stepped, Tested, Working
+from models.messages import (
+    Done,
+    Embedded,
+    EpochEnded,
+    Failed,
+    Message,
+    Started,
+    Stepped,
+    Tested,
+    Working,
+    unpacked,
+)
+from models.verification import Embeddings
 
 
 @dataclass
@@ -12,6 +24,7 @@ class Record:
     Args:
         epochs: figures by epoch number.
         tested: test rows by worker.
+        embedded: vectors by split and worker, of a model of embeddings.
         began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
         resumed_from: finished epochs that the last attempt started from.
         failure: the first cause, None if nobody failed.
@@ -27,6 +40,7 @@ class Record:
     batch: int = 0
     epochs: dict[int, EpochEnded] = field(default_factory=dict)
     tested: dict[int, Tested] = field(default_factory=dict)
+    embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     failure: Failed | None = None
 
@@ -42,6 +56,8 @@ class Record:
                 self.epochs[message.epoch], self.last_epoch = message, at
             case Tested():
                 self.tested[message.worker] = message
+            case Embedded():
+                self.embedded[message.split, message.worker] = message
             case Done():
                 self.done.add(message.worker)
             case Failed():
@@ -50,6 +66,10 @@ class Record:
                     self.failure = message
             case Started() | Working():
                 pass
+
+    def embeddings(self, split: str) -> Embeddings:
+        """The vectors of a split, in the order of the workers."""
+        return unpacked([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
 
     @property
     def finished(self) -> bool:

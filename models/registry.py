@@ -39,6 +39,7 @@ class Card:
         architecture: its name.
         side: of the square pictures it takes (pixels).
         labels: names; the position is the index of the model's answer.
+        objective: labels, or triplet where the model answers embeddings.
     """
 
     model_id: str
@@ -46,6 +47,7 @@ class Card:
     architecture: str
     side: int
     labels: tuple[str, ...]
+    objective: str = "labels"
 
 
 def new_id(architecture: str) -> str:

@@ -2,22 +2,24 @@
 
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from pyspark.sql import SparkSession
 
-from conf.errors import UsageError
 from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry
-from models.errors import NotTrainable, TrainingFailed
-from models.evaluation import Evaluation, evaluate
+from models import artifacts, cluster, registry, starts
+from models.checks import check
+from models.errors import TrainingFailed
+from models.evaluation import Evaluation, evaluate, evaluate_retrieval
 from models.messages import EpochEnded
-from models.plan import SIDES, TrainingPlan, WorkerTask
+from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
 from models.training import main
+from models.verification import Verification, verify
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,11 @@ class TrainedModel:
         steps: of the whole run, on every worker.
         batch: pictures per worker and step.
         images_per_second: of all workers, epochs after the first.
+        input_wait_share: share of the steps' time that waited for pictures, the same epochs.
         seconds: from the call to the result.
         seconds_to_first_step: from the call to the end of the first step.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+        verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
     model_id: str
@@ -46,20 +50,26 @@ class TrainedModel:
     steps: int
     batch: int
     images_per_second: float
+    input_wait_share: float
     seconds: float
     seconds_to_first_step: float
     resumed_from: int | None
+    verification: Verification | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
         """The figures that the registry keeps."""
         last = self.history[-1]
+        same = self.verification
         values = {
-            "test_accuracy": self.evaluation.accuracy,
+            artifacts.accuracy_of(self.plan.objective): self.evaluation.accuracy,
+            "verification_accuracy": same.accuracy if same else None,
+            "verification_threshold": same.threshold if same else None,
             "validation_accuracy": last.validation_accuracy,
             "train_accuracy": last.accuracy,
             "train_loss": last.loss,
             "images_per_second": self.images_per_second,
+            "input_wait_share": self.input_wait_share,
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
         }
@@ -82,30 +92,15 @@ def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
     raise UnknownDataset(f"no dataset {dataset_id!r}: {there}")
 
 
-def check(plan: TrainingPlan, snapshot: Snapshot) -> None:
-    """Refuse what cannot be trained, before any cluster time is spent.
+def planned(settings: Settings, dataset_id: str, workers: int, **given: Any) -> TrainingPlan:
+    """A plan with the settings' defaults; what starts from a model (`source`) has its architecture.
 
     Raises:
-        UsageError: a value of the plan is not allowed.
-        NotTrainable: the dataset is too small for it.
+        UnknownModel, UnfitStart: `source` names nothing that can be started from.
     """
-    for name in ("workers", "epochs", "batch_size"):
-        if getattr(plan, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
-    if plan.architecture not in SIDES:
-        raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(SIDES)}")
-    if plan.learning_rate <= 0:
-        raise UsageError(f"--learning-rate {plan.learning_rate}: must be above 0")
-    if len(snapshot.labels) < 2:
-        raise NotTrainable(
-            f"dataset {plan.dataset_id} has {len(snapshot.labels)} label ({', '.join(snapshot.labels)}); "
-            "a model needs two or more to tell apart: organize with more --labels"
-        )
-    rows = snapshot.rows(Split.TRAIN)
-    if rows < plan.workers:
-        raise NotTrainable(
-            f"--workers {plan.workers} is more than the {rows} training pictures of dataset {plan.dataset_id}"
-        )
+    if given.get("source") and not given.get("architecture"):
+        given["architecture"] = starts.architecture_of(settings, given["source"])
+    return TrainingPlan.of(settings, dataset_id, workers, **given)
 
 
 def train(
@@ -120,27 +115,36 @@ def train(
         bar: show a progress bar on standard error.
 
     Raises:
-        UnknownDataset, UsageError, NotTrainable: before any cluster time is spent.
+        UnknownDataset, UsageError, NotTrainable, UnfitStart: before any cluster time is spent.
         ClusterTooSmall: there are fewer executors than workers.
         TrainingFailed: with the first cause.
     """
     began = time.monotonic()
     snapshot = load_snapshot(settings, plan.dataset_id)
     check(plan, snapshot)
+    plan, start = starts.resolved(settings, plan, snapshot.labels)
     session = spark or cluster.start_session(settings, plan.workers)
     try:
         cluster.require(session, plan.workers)
-        return _train(settings, plan, snapshot, session, began, bar)
+        return _train(settings, plan, snapshot, start, session, began, bar)
     finally:
         if spark is None:
             session.stop()
 
 
 def _train(
-    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, spark: SparkSession, began: float, bar: bool
+    settings: Settings,
+    plan: TrainingPlan,
+    snapshot: Snapshot,
+    start: starts.Start | None,
+    spark: SparkSession,
+    began: float,
+    bar: bool,
 ) -> TrainedModel:
     model_id = registry.new_id(plan.architecture)
     storage = registry.artifacts(settings, model_id)
+    if start:
+        start.write(storage)
     registry.begin(spark, settings, model_id, plan)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
@@ -164,15 +168,9 @@ def _trained(
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
     if not history or record.first_step is None:
         raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
-    tested = [record.tested[worker] for worker in sorted(record.tested)]
-    evaluation = evaluate(
-        snapshot.labels,
-        [image_id for share in tested for image_id in share.image_ids],
-        np.array([label for share in tested for label in share.labels], np.int32),
-        np.array([label for share in tested for label in share.predicted], np.int32),
-        np.array([value for share in tested for value in share.probabilities], np.float64),
-    )
+    evaluation, verification = _judged(record, plan, snapshot)
     warm = history[1:] or history
+    warm_seconds = sum(row.seconds for row in warm)
     return TrainedModel(
         model_id=model_id,
         path=path,
@@ -181,12 +179,28 @@ def _trained(
         evaluation=evaluation,
         steps=record.steps * plan.epochs,
         batch=record.batch,
-        images_per_second=sum(row.images_per_second * row.seconds for row in warm)
-        / sum(row.seconds for row in warm),
+        images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
+        input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
         seconds_to_first_step=record.first_step - began,
         resumed_from=record.resumed_from or None,
+        verification=verification,
     )
+
+
+def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Evaluation, Verification | None]:
+    if plan.objective == "triplet":
+        known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
+        return evaluate_retrieval(snapshot.labels, test), verify(known, test, plan.seed)
+    tested = [record.tested[worker] for worker in sorted(record.tested)]
+    evaluation = evaluate(
+        snapshot.labels,
+        [image_id for share in tested for image_id in share.image_ids],
+        np.array([label for share in tested for label in share.labels], np.int32),
+        np.array([label for share in tested for label in share.predicted], np.int32),
+        np.array([value for share in tested for value in share.probabilities], np.float64),
+    )
+    return evaluation, None
 
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
@@ -197,5 +211,7 @@ def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: Tr
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
     registry.add_card(
         settings,
-        registry.Card(trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels),
+        registry.Card(
+            trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels, plan.objective
+        ),
     )

@@ -25,7 +25,14 @@ def rate(step: int, steps: int, warmup: int, top: float) -> float:
     return top * (1 + math.cos(math.pi * done)) / 2
 
 
-def rates(steps: int, warmup: int, top: float) -> list[float]:
-    """The rates of all steps. A warm-up never takes more than half of a run."""
-    warmup = min(warmup, steps // 2)
-    return [rate(step, steps, warmup, top) for step in range(steps)]
+def rates(steps: int, warmup: int, top: float, frozen: int = 0) -> list[float]:
+    """The rates of all steps.
+
+    Args:
+        steps: of the whole run.
+        warmup: steps of a climb; it never takes more than half of a run or stage.
+        top: the highest rate.
+        frozen: steps of a first stage, in which the head alone learns; both stages climb and fall.
+    """
+    stages = (frozen, steps - frozen)
+    return [rate(step, stage, min(warmup, stage // 2), top) for stage in stages for step in range(stage)]

@@ -5,17 +5,22 @@ Spark runs the same function again after a failure; it then goes on from the new
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from lake.snapshot import Split
+from models import starts
 from models.checkpoints import Checkpoint, Checkpoints
+from models.epochs import Augmentation, Feed, Order, Waiting, deal
 from models.errors import TrainingFailed
-from models.inputs import Pace, Pictures, batches, deal, equal_share, kept_side, read, whole_share
-from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working
+from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
+from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working, packed
 from models.plan import WorkerTask
 from models.progress import Reporter
+from models.sampling import grouped
+from models.spool import Spool, share
 
 
 class Context(Protocol):
@@ -71,17 +76,25 @@ class Worker:
         self._task, self._number, self._reporter = task, number, reporter
         plan, snapshot = task.plan, task.snapshot
         rows = snapshot.rows(Split.TRAIN)
-        self._pace = Pace.of(rows, plan.workers, plan.batch_size)
-        share = equal_share(rows, number, plan.workers)
-        self._train = read(snapshot, Split.TRAIN, share, plan.side)
+        self._pace = Pace.of(rows, plan.workers, plan.batch_size, plan.group)
+        self._memory = plan.cache_mb * 2**20
+        training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
         self._validation = self._measured_share(Split.VALIDATION)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
-        self._learner = Learner(plan, self._pace, len(snapshot.labels))
+        start = starts.read(task.artifacts) if plan.weights or plan.source else None
+        self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
+        # Only now: the strategy must be made before TensorFlow is used for anything.
+        self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
 
-    def _measured_share(self, split: Split) -> Pictures:
-        plan, snapshot = self._task.plan, self._task.snapshot
-        rows = whole_share(snapshot.rows(split), self._number, plan.workers)
-        return read(snapshot, split, rows, plan.side)
+    def _share(self, split: Split, rows: Rows) -> Pictures | Spool:
+        """Rows of a split, in memory as long as there is room."""
+        found = share(self._task.snapshot, split, rows, self._task.plan.side, self._memory)
+        self._memory -= found.images.nbytes if isinstance(found, Pictures) else 0
+        return found
+
+    def _measured_share(self, split: Split) -> Pictures | Spool:
+        rows = self._task.snapshot.rows(split)
+        return self._share(split, whole_share(rows, self._number, self._task.plan.workers))
 
     def train(self) -> None:
         """Run the epochs that are still to be run."""
@@ -108,19 +121,20 @@ class Worker:
 
     def _epoch(self, epoch: int) -> EpochEnded:
         plan, pace = self._task.plan, self._pace
-        flip = self._task.snapshot.flip if plan.flip is None else plan.flip
         drawn = deal(
-            len(self._train.labels),
+            len(self._feed.labels),
             pace,
             kept_side(plan.side) - plan.side,
-            plan.augment,
-            flip,
+            Augmentation.of(plan, self._task.snapshot.flip),
             (plan.seed, epoch, self._number),
+            self._order(),
         )
+        self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
-        for step, (images, labels) in enumerate(batches(self._train, drawn, plan.side), start=1):
-            total[:2] += self._learner.step(images, labels).numpy()
+        waiting = Waiting(self._feed.epoch(drawn))
+        for step, batch in enumerate(waiting, start=1):
+            total[:2] += self._learner.step(*batch).numpy()
             total[2] += pace.batch
             if not np.isfinite(total[0]):
                 raise TrainingFailed(f"the loss is {total[0]} in epoch {epoch}; try a lower --learning-rate")
@@ -129,19 +143,29 @@ class Worker:
                 loss, correct = total[:2] / total[2]
                 self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
         seconds = time.monotonic() - began
-        loss, correct, seen = self._learner.summed(total)
+        loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
         validation = self._learner.measure(self._validation, plan.side, pace.batch)
         return EpochEnded(
             worker=self._number,
             epoch=epoch,
             loss=loss / seen,
             accuracy=correct / seen,
-            validation_loss=validation[0] / validation[2] if validation[2] else None,
+            validation_loss=validation[0] / validation[2]
+            if np.isfinite(validation[0]) and validation[2]
+            else None,
             validation_accuracy=validation[1] / validation[2] if validation[2] else None,
             learning_rate=self._learner.rates[epoch * pace.steps - 1],
             seconds=seconds,
             images_per_second=seen / seconds,
+            input_wait_share=waited / plan.workers,
         )
+
+    def _order(self) -> Order | None:
+        """How triplets' rows are drawn; None leaves it to chance."""
+        plan, pace = self._task.plan, self._pace
+        if plan.objective != "triplet":
+            return None
+        return partial(grouped, self._feed.labels, pace.steps, pace.batch, plan.images_per_label)
 
     def _logs(self) -> AbstractContextManager[Any]:
         """TensorBoard's writer on the first worker."""
@@ -154,13 +178,30 @@ class Worker:
     def finish(self) -> None:
         """Measure on the test split; the first worker also writes the model."""
         from models import export
-        from models.evaluation import answers
 
-        plan = self._task.plan
         model = self._learner.plain_model()
         self._reporter.send(Working(self._number, "testing"))
         test = self._measured_share(Split.TEST)
-        predicted, probabilities = answers(model, test, plan.side)
+        if self._task.plan.objective == "triplet":
+            self._embed(model, test)
+        else:
+            self._answer(model, test)
+        if self._number == 0:
+            self._reporter.send(Working(self._number, "writing the model"))
+            export.write(model, self._task.artifacts)
+        self._reporter.send(Done(self._number))
+
+    def _embed(self, model: Any, test: Takeable) -> None:
+        from models.evaluation import embeddings
+
+        for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
+            found = embeddings(model, pictures, self._task.plan.side)
+            self._reporter.send(packed(self._number, split, found))
+
+    def _answer(self, model: Any, test: Takeable) -> None:
+        from models.evaluation import answers
+
+        predicted, probabilities = answers(model, test, self._task.plan.side)
         self._reporter.send(
             Tested(
                 self._number,
@@ -170,10 +211,6 @@ class Worker:
                 probabilities.tolist(),
             )
         )
-        if self._number == 0:
-            self._reporter.send(Working(self._number, "writing the model"))
-            export.write(model, self._task.artifacts)
-        self._reporter.send(Done(self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:
@@ -186,6 +223,7 @@ def _log(logs: Any, ended: EpochEnded) -> None:
             "accuracy/validation": ended.validation_accuracy,
             "learning rate": ended.learning_rate,
             "images per second": ended.images_per_second,
+            "input wait share": ended.input_wait_share,
         },
     )
 

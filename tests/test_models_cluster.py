@@ -18,6 +18,7 @@ from lake.schemas import Table
 from lake.snapshot import Snapshot, Split
 from models import artifacts, cluster, prediction, registry
 from models.checkpoints import Checkpoints
+from models.checks import check
 from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
 from models.evaluation import answers
 from models.export import KERAS, SAVED_MODEL, TFLITE
@@ -26,7 +27,7 @@ from models.messages import Done
 from models.plan import TrainingPlan, WorkerTask
 from models.progress import Reporter
 from models.registry import State
-from models.run import TrainedModel, check, train
+from models.run import TrainedModel, train
 from models.testing import evaluate_model
 from tests import tiny
 
@@ -90,6 +91,9 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
     assert storage.read(artifacts.LABELS).decode().split() == list(tiny.LABELS)
     history = list(csv.DictReader(io.StringIO(storage.read(artifacts.HISTORY).decode())))
     assert [float(row["loss"]) for row in history] == [row.loss for row in trained.history]
+    assert all(0 < float(row["input_wait_share"]) < 1 for row in history)
+    figures = storage.read_json(artifacts.METRICS)
+    assert figures["input_wait_share"] == trained.input_wait_share < 1
 
 
 def test_saved_model_and_tflite_agree_with_keras(
@@ -153,6 +157,29 @@ def test_one_worker_does_as_well_as_two(
     assert alone.evaluation.accuracy == pytest.approx(trained.evaluation.accuracy, abs=0.08)
 
 
+def test_two_workers_go_on_from_a_model_with_a_new_head_first(
+    trained: TrainedModel, settings: Settings, spark: "SparkSession"
+) -> None:
+    tiny.snapshot(settings, "renamed", (64, 17, 21), labels=("a", "b", "c", "d"))
+    chosen = plan(settings, dataset_id="renamed", source=trained.model_id, epochs=2, freeze_epochs=1)
+    again = train(settings, chosen, spark, bar=False)
+    # One epoch of a new head and one of everything: from scratch two epochs do not tell stripes apart.
+    assert again.evaluation.accuracy is not None and again.evaluation.accuracy >= 0.9
+    assert [row.epoch for row in again.history] == [1, 2]
+
+
+def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> None:
+    chosen = plan(settings, epochs=3, batch_size=32, objective="triplet")
+    found = train(settings, chosen, spark, bar=False)
+    assert found.evaluation.pictures == 41 and found.steps == 3 * (256 // 2 // 32)
+    assert found.evaluation.accuracy is not None and found.evaluation.accuracy >= 0.9
+    assert found.verification is not None and found.verification.accuracy is not None
+    figures = registry.artifacts(settings, found.model_id).read_json(artifacts.METRICS)
+    assert figures["verification_accuracy"] == found.verification.accuracy >= 0.85
+    assert figures["retrieval_at_1"] == found.evaluation.accuracy
+    assert registry.card(settings, found.model_id).objective == "triplet"
+
+
 def only_train(task: WorkerTask, context: Any) -> None:
     """Train without evaluation and export: TFLite knows no float64."""
     from models.training import Worker, configure
@@ -164,9 +191,8 @@ def only_train(task: WorkerTask, context: Any) -> None:
 
 
 def weights_after(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan
+    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
 ) -> list[Any]:
-    name = f"exact-{chosen.workers}"
     storage = registry.artifacts(settings, name)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
@@ -178,13 +204,28 @@ def weights_after(
     return list(newest.values)
 
 
+def test_two_workers_scale_their_loss_alike_in_half_precision(
+    settings: Settings, spark: "SparkSession"
+) -> None:
+    snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
+    half = plan(settings, dataset_id="exact", epochs=4, augment=False, precision="mixed_float16")
+    values = weights_after(settings, spark, snapshot, half, "half")
+    assert all(np.isfinite(value).all() for value in values)
+    *_, scale, good = values
+    assert float(scale) == 2**15 and float(good) == 4  # four steps, none of them skipped
+    full = weights_after(settings, spark, snapshot, replace(half, precision="float32"), "full")
+    assert len(values) == len(full) + 2
+    for ours, theirs in zip(values, full, strict=False):
+        assert np.abs(ours - theirs).max() <= 0.05 * max(1.0, float(np.abs(theirs).max()))
+
+
 def test_two_workers_do_what_one_does_with_the_combined_batch(
     settings: Settings, spark: "SparkSession"
 ) -> None:
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     exact = plan(settings, dataset_id="exact", epochs=4, augment=False, floatx="float64")
-    two = weights_after(settings, spark, snapshot, exact)
-    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32))
+    two = weights_after(settings, spark, snapshot, exact, "exact-2")
+    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32), "exact-1")
     assert len(one) == len(two) and all(value.dtype == np.float64 for value in one if value.ndim)
     assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) <= 1e-12
 

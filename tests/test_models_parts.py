@@ -32,28 +32,6 @@ def test_warm_up_never_takes_more_than_half_of_a_run() -> None:
     assert max(schedule.rates(steps=4, warmup=100, top=1.0)) == 1
 
 
-def test_resnet20_has_the_paper_s_parameters() -> None:
-    from models.resnet import small_resnet
-
-    model = small_resnet(20, 10)
-    # Kernels: 3·9·16 + 6·9·16² + (9·16·32 + 5·9·32²) + (9·32·64 + 5·9·64²) = 267,696; dense 64·10 + 10 = 650;
-    # batch normalization 2·(7·16 + 6·32 + 6·64) = 1,376 learned and as many running statistics.
-    assert sum(int(np.prod(w.shape)) for w in model.trainable_variables) == 267_696 + 650 + 1_376
-    assert model.count_params() == 267_696 + 650 + 2 * 1_376
-
-
-def test_resnet50_is_that_of_keras_applications() -> None:
-    import keras
-
-    from models.resnet import ARCHITECTURES
-
-    ours = ARCHITECTURES["resnet50"].build(1000)
-    theirs = keras.applications.ResNet50(weights=None)
-    assert ours.count_params() == 25_636_712 == theirs.count_params()
-    shapes = {w.path: w.shape for w in theirs.variables if "predictions" not in w.path}
-    assert {w.path: w.shape for w in ours.variables if "logits" not in w.path} == shapes
-
-
 def test_every_architecture_has_the_side_that_plans_name() -> None:
     from models.resnet import ARCHITECTURES
 
@@ -76,31 +54,6 @@ def test_workers_share_rows_without_overlap_and_take_equal_steps(rows: int, work
 
 def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
     assert Pace.of(rows=20, workers=2, batch_size=32) == Pace(batch=10, steps=1)
-
-
-def test_an_epoch_is_dealt_again_exactly_and_shows_no_picture_twice() -> None:
-    first = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
-    again = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=True, seed=(7, 1, 0))
-    other = inputs.deal(100, Pace(8, 12), 4, augment=True, flip=False, seed=(7, 2, 0))
-    assert np.array_equal(first.rows, again.rows) and np.array_equal(first.flip, again.flip)
-    assert not np.array_equal(first.rows, other.rows)
-    assert len(set(first.rows.ravel())) == 96
-    assert set(np.unique(first.top)) == set(range(5)) and set(np.unique(first.flip)) == {0, 1}
-    assert not other.flip.any()
-
-
-def test_batches_are_the_crops_that_were_dealt() -> None:
-    random = np.random.default_rng(1)
-    images = random.integers(0, 256, (6, 36, 36, 3)).astype(np.uint8)
-    pictures = inputs.Pictures(images, np.arange(6, dtype=np.int32), tuple("abcdef"))
-    drawn = inputs.deal(6, Pace(3, 2), 4, augment=True, flip=True, seed=(0, 0, 0))
-    for step, (crops, labels) in enumerate(inputs.batches(pictures, drawn, 32)):
-        for at in range(3):
-            row, top, left = drawn.rows[step, at], drawn.top[step, at], drawn.left[step, at]
-            expected = images[row, top : top + 32, left : left + 32]
-            expected = expected[:, ::-1] if drawn.flip[step, at] else expected
-            assert labels[at] == row
-            assert np.array_equal(crops[at], expected)
 
 
 def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:

@@ -1,0 +1,82 @@
+"""`hub train` with what it cannot train on: one line that says so, and no cluster is started."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conf.settings import Settings
+from jobs.command import run
+from jobs.train import main
+from models import cluster
+from models.plan import Pixels
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snapshots that can and cannot be trained on, and a folder with files to start from."""
+    from models.resnet import ARCHITECTURES, logits
+
+    tiny.snapshot(settings, "fine", (32, 8, 8))
+    tiny.snapshot(settings, "one-label", (32, 8, 8), labels=("across",))
+    tiny.snapshot(settings, "unvalidated", (32, 0, 8))
+    tiny.snapshot(settings, "thin", (3, 8, 8))
+    folder = tmp_path_factory.mktemp("starts")
+    ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save_weights(folder / "other.weights.h5")
+    ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save(folder / "other.keras")
+    return folder
+
+
+@pytest.fixture
+def refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run the command; exit status and what stands on standard error."""
+
+    def started(*_: object) -> None:
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr(cluster, "start_session", started)
+
+    def attempt(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            run(main, list(arguments))
+        assert isinstance(left.value.code, int)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return left.value.code, captured.err
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ("--dataset nowhere", 1, "no dataset 'nowhere': there are "),
+        ("--dataset one-label", 1, "has 1 label (across); a model needs two or more"),
+        ("--dataset unvalidated", 1, "has no validation pictures: organize with more pictures"),
+        ("--dataset thin", 1, "has no training pictures of red: organize"),
+        ("--dataset fine --workers 33", 1, "--workers 33 is more than the 32 training pictures"),
+        ("--dataset fine --from resnet99", 1, "no model 'resnet99'"),
+        ("--dataset fine --from {files}/gone.keras", 1, "gone.keras is not there"),
+        ("--dataset fine --from {files}/other.weights.h5", 1, "is no .keras file (an .h5 file"),
+        ("--dataset fine --from {files}/other.keras --arch resnet20", 1, "is a resnet32, not a resnet20"),
+        ("--dataset fine --weights {files}/other.weights.h5", 1, "does not fit resnet20"),
+        ("--dataset fine --weights {files}/gone.h5", 1, "gone.h5 is not there"),
+        (
+            "--dataset fine --weights w.h5 --from a-model --arch resnet20",
+            2,
+            "--from and --weights exclude each other",
+        ),
+        ("--dataset fine --freeze-epochs 2", 2, "--freeze-epochs 2 needs --from or --weights"),
+        ("--dataset fine --objective triplet --batch-size 4", 2, "--batch-size 4: for --objective triplet"),
+        ("--dataset fine --objective triplet --workers 8", 1, "too few for triplets"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_no_cluster(
+    arguments: str, status: int, said: str, datasets: Path, refused: Callable[..., tuple[int, str]]
+) -> None:
+    found, error = refused(*arguments.format(files=datasets).split())
+    assert said in error
+    assert found == status and error.count("\n") == 1 and error.startswith("hub train: error: ")
