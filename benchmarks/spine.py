@@ -35,7 +35,7 @@ _SMALL = Kind("32 px", 32, 32, "jpg", 2_000)
 _PHOTO = Kind("500 px", 500, 375, "jpg", 200)
 _SMALL_IMAGES = 12_000
 _PHOTOS = 1_000
-_WARM_UP, _WARM_UPS = 1_000, 4
+_WARM_UP, _WARM_UPS = 4_000, 5
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _measured(settings: Settings, bootstrap: str, load: Load, spark: "SparkSessi
     own = settings.model_copy(update={"kafka": kafka, "lake": Lake(root=f"{settings.lake.root}/{load.name}")})
     topics.create(kafka, bootstrap)
     for turn in range(_WARM_UPS):  # the JVM compiles what it runs, the tables are made
-        _through(own, bootstrap, replace(load, images=_WARM_UP), spark, f"warm-up {turn}")
+        _through(own, bootstrap, replace(load, images=min(_WARM_UP, load.images)), spark, f"warm-up {turn}")
     pushed, report = _through(own, bootstrap, load, spark, load.name)
     loop = _loop(settings, load)
     return {
