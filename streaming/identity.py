@@ -7,16 +7,15 @@ question cost the same whether the ledger holds a thousand rows or a hundred mil
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 _ERASED = re.compile("erased:([0-9a-f]{32})")  # see lake/erasure.py
 
 
-@dataclass(frozen=True, order=True)
-class Position:
+class Position(NamedTuple):
     """Where a record lies in Kafka."""
 
     topic: str

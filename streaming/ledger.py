@@ -1,12 +1,14 @@
 """The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
+from typing import NamedTuple
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
 
@@ -55,22 +57,19 @@ class Ledger:
         """
         rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            judged = rows.select(*_PLACE, "upload_id", "verdict", "reason").collect()
-            claims = [
-                (row.upload_id, Position(row.topic, row.partition, row.offset))
-                for row in judged
-                if row.verdict == Verdict.ACCEPTED
-            ]
+            judged = _judged(rows)
+            claims = [(each.upload_id, each.place) for each in judged if each.verdict == Verdict.ACCEPTED]
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
             self._append(complete, batch)
         finally:
             rows.unpersist()
-        self.index.add(_taken(judged), [claim for claim in claims if claim[1] not in repeats])
-        reasons = [row.reason for row in judged if row.reason] + [Reason.DUPLICATE_UPLOAD] * len(repeats)
-        self.on_batch(
-            BatchCounts(len(judged), len(claims) - len(repeats), {r: reasons.count(r) for r in set(reasons)})
-        )
+        places = (each.place for each in judged)
+        self.index.add(_taken(places), [claim for claim in claims if claim[1] not in repeats])
+        reasons = Counter(each.reason for each in judged if each.reason is not None)
+        if repeats:
+            reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
+        self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
 
     def _append(self, rows: DataFrame, batch: int) -> None:
         (
@@ -84,6 +83,20 @@ class Ledger:
             .option("txnVersion", batch)
             .save(self.lake.at(Table.UPLOADS))
         )
+
+
+class _Judged(NamedTuple):
+    place: Position
+    upload_id: str
+    verdict: str
+    reason: str | None
+
+
+def _judged(rows: DataFrame) -> list[_Judged]:
+    """What the driver needs of the rows; as Arrow, since thousands of rows take Python long to unpickle."""
+    found = rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow().to_pydict()
+    places = map(Position, *(found[name] for name in _PLACE))
+    return list(map(_Judged, places, found["upload_id"], found["verdict"], found["reason"]))
 
 
 def query_id(spark: SparkSession) -> str:
@@ -136,7 +149,7 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
     claims = (
         (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
     )
-    index.add(_taken(newest), claims)
+    index.add(_taken(Position(row.topic, row.partition, row.offset) for row in newest), claims)
     return index
 
 
@@ -144,10 +157,9 @@ def _before(topic: str, partition: int, offset: int) -> Column:
     return (f.col("topic") == topic) & (f.col("partition") == partition) & (f.col("offset") < offset)
 
 
-def _taken(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
-    """Topic and partition to the offset after the last of the rows."""
+def _taken(places: Iterable[Position]) -> dict[tuple[str, int], int]:
+    """Topic and partition to the offset after the last of the places."""
     taken: dict[tuple[str, int], int] = {}
-    for row in rows:
-        place = row.topic, row.partition
-        taken[place] = max(taken.get(place, 0), row.offset + 1)
+    for topic, partition, offset in places:
+        taken[topic, partition] = max(taken.get((topic, partition), 0), offset + 1)
     return taken

@@ -20,7 +20,7 @@ from lake.errors import BadQuery
 from lake.schemas import Table
 from streaming.errors import BrokerUnreachable, IngestFailed
 from streaming.query import Ingestion, IngestReport
-from tests import pictures
+from tests import evil, pictures
 from tests.conftest import ROOT, comes_true, hub_command
 from tests.uploads import received, send, upload
 
@@ -114,6 +114,37 @@ def test_the_same_upload_id_again_is_a_duplicate_wherever_it_comes(
     assert table(spark, own, Table.SAMPLES).count() == samples
     letters = received(own.kafka, own.kafka.rejected_topic)
     assert {letter.value for letter in letters} == {within.content, other.content}
+
+
+def test_what_breaks_a_decoder_costs_one_upload_each_and_the_rest_goes_on(
+    spark: SparkSession, own: Settings
+) -> None:
+    """The decoder of this test really segfaults, aborts, loops, hangs, leaves, and asks for 10 GiB."""
+    decoding = own.decoding.model_copy(update={"function": "tests.evil:prepare", "timeout_seconds": 1.0})
+    own = own.model_copy(update={"decoding": decoding})
+    deeds = {
+        evil.SEGFAULT: "decoder_crashed", evil.ABORT: "decoder_crashed", evil.LEAVE: "decoder_crashed",
+        evil.GREED: "decoder_crashed", evil.GIANT: "decoder_crashed",
+        evil.LOOP: "decode_timeout", evil.SLEEP: "decode_timeout",
+    }  # fmt: skip
+    good = [upload(number) for number in range(30)]
+    bad = {
+        upload(100 + number, content=pictures.jpeg(seed=100 + number) + deed): reason
+        for number, (deed, reason) in enumerate(deeds.items())
+    }
+    mixed = [*good]
+    for number, each in enumerate(bad):
+        mixed.insert(4 * number, each)
+    send(own.kafka, mixed, partition=0)
+
+    report = ingested(spark, own)
+
+    assert report.accepted == 30
+    assert report.rejected == Counter(bad.values())
+    told = {row.upload_id: row.reason for row in table(spark, own, Table.UPLOADS).collect()}
+    assert told == {each.id: None for each in good} | {each.id: reason for each, reason in bad.items()}
+    letters = received(own.kafka, own.kafka.rejected_topic)
+    assert {letter.value for letter in letters} == {each.content for each in bad}
 
 
 def test_one_image_under_two_labels_is_a_conflict_in_either_order(spark: SparkSession, own: Settings) -> None:
