@@ -33,7 +33,7 @@ setup(
         "opencv-python-headless",
         "pandas<3",
         "pillow",
-        "prometheus_client",
+        "prometheus-client",
         "pyarrow",
         "pydantic-settings",
         "pygeohash",
