@@ -236,7 +236,12 @@ def test_metrics_and_progress_are_those_of_the_ingestion(spark: SparkSession, ow
     assert (report.lag_records, report.lag_seconds) == (0, 0.0)
     lines = [json.loads(line) for line in (own.logs.dir / "progress.jsonl").read_text().splitlines()]
     done = [line for line in lines if line["event"] == "progress" and line["numInputRows"]]
-    assert {line["name"] for line in done} == {f"ingest-{own.kafka.topic}", "samples", "labels", "dead-letters"}
+    assert {line["name"] for line in done} == {
+        f"ingest-{own.kafka.topic}",
+        "samples",
+        "labels",
+        "dead-letters",
+    }
     assert sum(line["event"] == "terminated" for line in lines) == 4
 
 
