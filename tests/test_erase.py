@@ -141,6 +141,7 @@ def test_nothing_of_a_user_is_left_and_others_keep_theirs(spark: SparkSession, o
     assert shown == [{"n": 13}]
 
 
+@pytest.mark.faults
 def test_followers_and_the_ledger_go_on_after_an_erasure(spark: SparkSession, own: Settings) -> None:
     gone, cut = mine(1), mine(2, content=b"")
     send(own.kafka, [upload(0), gone, cut], partition=0)

@@ -169,6 +169,7 @@ def test_a_lost_checkpoint_goes_on_where_the_ledger_ends(spark: SparkSession, ow
     assert_every_offset_once(table(spark, own, Table.UPLOADS), 8)
 
 
+@pytest.mark.faults
 def test_killed_between_batches_every_offset_still_ends_once(
     spark: SparkSession, own: Settings, tmp_path: Path
 ) -> None:

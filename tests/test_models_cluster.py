@@ -204,6 +204,7 @@ def weights_after(
     return list(newest.values)
 
 
+@pytest.mark.faults
 def test_two_workers_scale_their_loss_alike_in_half_precision(
     settings: Settings, spark: "SparkSession"
 ) -> None:
@@ -316,9 +317,10 @@ def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
 def test_an_unknown_model_is_answered_with_those_there_are(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:
-    with pytest.raises(UnknownModel, match=rf"no model 'resnet1': the newest are .*{trained.model_id}"):
+    assert trained.model_id.startswith("resnet20-")
+    with pytest.raises(UnknownModel, match=r"no model 'resnet1': the newest are .*resnet20-\d{8}-"):
         prediction.load(settings, "resnet1")
-    with pytest.raises(UnknownModel, match=trained.model_id):
+    with pytest.raises(UnknownModel, match=r"resnet20-\d{8}-"):
         registry.find(spark, settings.lake, "resnet1")
 
 
