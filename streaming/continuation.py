@@ -103,7 +103,7 @@ def explained(
 
 def queries(settings: Settings) -> list[str]:
     """Names of all queries of an ingestion."""
-    return [query_of(settings.kafka.topic), "samples", "labels", "dead-letters"]
+    return [query_of(settings.kafka.topic), "samples", "dead-letters"]
 
 
 def _topic(settings: Settings, bootstrap: str) -> Topic:

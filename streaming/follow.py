@@ -13,10 +13,9 @@ from streaming.checkpoint import Checkpoint
 from streaming.continuation import checkpoint_of
 from streaming.errors import DamagedCheckpoint
 
-SAMPLES, LABELS, DEAD_LETTERS = "samples", "labels", "dead-letters"
+SAMPLES, DEAD_LETTERS = "samples", "dead-letters"
 _WAYS_OUT = {
-    SAMPLES: "samples follow the ledger from its beginning",
-    LABELS: "labels are counted anew",
+    SAMPLES: "samples follow the ledger from its beginning, labels are counted anew",
     DEAD_LETTERS: "the dead letters of all uploads in the ledger are sent once more",
 }
 _START = "followers.json"
@@ -40,14 +39,14 @@ def uploads(spark: SparkSession, settings: Settings, columns: list[str]) -> Data
 def prepare(spark: SparkSession, settings: Settings) -> None:
     """Look at the followers' checkpoints before Spark does.
 
-    A new follower of labels adds what it reads to the labels' counts, so they are set to what came before.
+    A new follower adds what it reads to the labels' counts, so they are set to what came before.
 
     Raises:
         DamagedCheckpoint: one cannot be used.
     """
     for name, way_out in _WAYS_OUT.items():
         found = Checkpoint.read(checkpoint_of(settings, name), way_out)
-        if found is None and name == LABELS:
+        if found is None and name == SAMPLES:
             _recount(spark, settings)
 
 

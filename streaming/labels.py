@@ -1,25 +1,23 @@
-"""The query that counts the accepted uploads of each label."""
+"""`labels`, with the accepted uploads of each, kept up to date with the ledger."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as f
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Lake
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import LABELS, Table
 from streaming.ledger import query_id
-from streaming.verdict import Verdict
-
-# Columns of `uploads` that it reads.
-COLUMNS = ["verdict", "label"]
 
 
 @dataclass(frozen=True)
-class LabelsFollower:
+class Labels:
     """Keeps `labels` up to date.
 
     Args:
@@ -32,15 +30,16 @@ class LabelsFollower:
     ready_images: int
     hierarchy: Hierarchy
 
-    def write(self, uploads: DataFrame, batch: int) -> None:
+    def take(self, spark: SparkSession, accepted: Iterable[str], batch: int) -> None:
         """Add the batch's uploads to the counts; Delta drops the commit of a batch that it has seen.
 
         The table is small and nobody else writes it during an ingestion, so it is written anew: a MERGE of
         ten rows takes three times as long.
+
+        Args:
+            accepted: the label of each accepted upload.
         """
-        spark = uploads.sparkSession
-        accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED)
-        counted = Counter(accepted.select("label").toArrow()["label"].to_pylist())  # no shuffle for a column
+        counted = Counter(accepted)
         if not counted:
             return
         rows = {row.label: row.asDict() for row in tables.read(spark, self.lake, Table.LABELS).collect()}
@@ -48,8 +47,9 @@ class LabelsFollower:
             row = rows.setdefault(label, self._new(label))
             row["accepted"] = (row["accepted"] or 0) + count
             row["ready"] = row["accepted"] >= self.ready_images
+        table = pa.Table.from_pylist(list(rows.values()), schema=to_arrow_schema(LABELS))
         (
-            spark.createDataFrame([Row(**row) for row in rows.values()], LABELS)
+            spark.createDataFrame(table, LABELS)
             .coalesce(1)
             .write.format("delta")
             .mode("overwrite")

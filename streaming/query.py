@@ -14,19 +14,20 @@ from conf.settings import Kafka, Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import Table
-from streaming import continuation, deadletters, follow, labels, lease, ledger, samples
+from streaming import continuation, deadletters, follow, lease, ledger, samples
 from streaming.continuation import Continuation
 from streaming.deadletters import DeadLetterFollower
+from streaming.derived import DerivedFollower
 from streaming.errors import IngestFailed
 from streaming.failures import cause
 from streaming.followers import Followers
 from streaming.identity import UploadIndex
 from streaming.images import ImageIndex, file_of
 from streaming.ingested import IngestReport
-from streaming.labels import LabelsFollower
+from streaming.labels import Labels
 from streaming.ledger import BatchCounts, Ledger
 from streaming.rules import Rules
-from streaming.samples import SamplesFollower
+from streaming.samples import Samples
 from streaming.watch import Watch, watched
 
 __all__ = ["IngestReport", "Ingestion", "connection"]
@@ -202,11 +203,10 @@ class Ingestion:
     def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
         lake, kafka = self.settings.lake, self.settings.kafka
         hierarchy = Hierarchy.read(self.settings.labels.file)
-        counting = LabelsFollower(lake, self.settings.labels.ready_images, hierarchy)
+        labels = Labels(lake, self.settings.labels.ready_images, hierarchy)
         letters = DeadLetterFollower(kafka, connection(kafka, self.bootstrap))
         followers = {
-            follow.SAMPLES: (samples.COLUMNS, SamplesFollower(lake, images).write),
-            follow.LABELS: (labels.COLUMNS, counting.write),
+            follow.SAMPLES: (samples.COLUMNS, DerivedFollower(Samples(lake, images), labels).write),
             follow.DEAD_LETTERS: (deadletters.COLUMNS, letters.write),
         }
         return {

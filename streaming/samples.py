@@ -1,4 +1,4 @@
-"""The query that keeps `samples`, one row per image, up to date with the ledger."""
+"""`samples`, one row per image, kept up to date with the ledger."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -15,7 +15,6 @@ from lake import tables
 from lake.schemas import SAMPLES, Table
 from streaming.images import ImageIndex
 from streaming.ledger import query_id
-from streaming.verdict import Verdict
 
 LABEL_CONFLICT = "label_conflict"
 # Columns of `uploads` that it reads; never pixels.
@@ -31,7 +30,7 @@ Fields = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class SamplesFollower:
+class Samples:
     """Adds new images to `samples` and marks those that are claimed under two labels.
 
     Args:
@@ -42,14 +41,15 @@ class SamplesFollower:
     lake: Lake
     index: ImageIndex
 
-    def write(self, uploads: DataFrame, batch: int) -> None:
+    def take(self, spark: SparkSession, accepted: list[Fields], batch: int) -> None:
         """Take in the accepted uploads of one batch; safe to call again with the same one.
 
         New images are appended and only disputed ones merged: a MERGE of all would read the whole table for
         each batch.
+
+        Args:
+            accepted: with the columns of `COLUMNS`.
         """
-        spark = uploads.sparkSession
-        accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow().to_pylist()
         images = _by_image(accepted)
         known = self.index.labels(images)
         fresh = {image_id: _sample(claims) for image_id, claims in images.items() if image_id not in known}

@@ -1,0 +1,30 @@
+"""The query that follows the ledger with what is derived from it: samples and labels."""
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as f
+
+from streaming.labels import Labels
+from streaming.samples import COLUMNS, Samples
+from streaming.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class DerivedFollower:
+    """Takes in batches of the ledger; one query and one reading for both tables.
+
+    Args:
+        samples: one row per image.
+        labels: with the accepted uploads of each.
+    """
+
+    samples: Samples
+    labels: Labels
+
+    def write(self, uploads: DataFrame, batch: int) -> None:
+        """Take in one batch; safe to call again with the same one."""
+        spark = uploads.sparkSession
+        accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow().to_pylist()
+        self.samples.take(spark, accepted, batch)
+        self.labels.take(spark, (upload["label"] for upload in accepted), batch)
