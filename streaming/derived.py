@@ -1,7 +1,9 @@
 """The query that follows the ledger with what is derived from it: samples and labels."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
@@ -26,5 +28,10 @@ class DerivedFollower:
         """Take in one batch; safe to call again with the same one."""
         spark = uploads.sparkSession
         accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow().to_pylist()
-        self.samples.take(spark, accepted, batch)
-        self.labels.take(spark, (upload["label"] for upload in accepted), batch)
+        labels = [upload["label"] for upload in accepted]
+        # A commit is mostly waiting, so the two go side by side; the thread inherits what query it is for.
+        count = inheritable_thread_target(self.labels.take)
+        with ThreadPoolExecutor(1) as pool:
+            counted = pool.submit(count, spark, labels, batch)
+            self.samples.take(spark, accepted, batch)
+            counted.result()
