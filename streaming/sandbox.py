@@ -119,9 +119,10 @@ class _Clock:
         used = time.process_time()
         if used >= self._renew_at:
             self._renew_at = used + self._seconds
-            resource.setrlimit(
-                resource.RLIMIT_CPU, (int(used + 2 * self._seconds) + 1, resource.RLIM_INFINITY)
-            )
+            soft = int(used + 2 * self._seconds) + 1
+            # A user whose own limit is lower may neither pass nor raise it.
+            bounded = soft if self._hard == resource.RLIM_INFINITY else min(soft, self._hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (bounded, self._hard))
 
 
 def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules) -> None:

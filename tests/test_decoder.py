@@ -1,6 +1,8 @@
 """The decoder's process: what a picture does to it costs that picture a verdict, and nothing else."""
 
+import ctypes
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +20,7 @@ from streaming.verdict import Reason, Rejected
 from tests import evil, pictures
 from tests.conftest import comes_true
 
+PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24  # prctl(2), capabilities(7)
 GOOD = [pictures.jpeg(seed=seed) for seed in range(4)]
 
 
@@ -143,6 +146,22 @@ def test_hard_bounds_on_cpu_and_memory_stand_and_no_secret_is_passed_on(
         assert int(limits["Max cpu time"]) <= 3
         assert int(limits["Max address space"]) < 4 * 2**30
         assert b"AWS_" not in Path(f"/proc/{own.pid}/environ").read_bytes()
+
+
+def test_a_user_with_a_cpu_limit_of_its_own_can_decode(settings: Settings) -> None:
+    """Only root may raise a hard limit, so the decoder must keep to the one it finds."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))
+            # Root, too, may not raise it in what it starts without this capability.
+            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE)
+            with Decoder(Rules.of(settings)) as own:
+                status = int(not all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD)))
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def children(pid: int) -> list[int]:
