@@ -21,11 +21,12 @@ Buffer = bytes | memoryview
 _INPUT_BYTES = 16 << 20
 _OUTPUT_BYTES = 8 << 20
 _HEAD = struct.Struct("<QQQ")  # task, results written, pictures begun
+_COUNT = struct.Struct("<Q")
+_WRITTEN, _BEGUN = _COUNT.size, 2 * _COUNT.size  # where in the head
 _LENGTH = struct.Struct("<I")
 _REJECTED = struct.Struct("<BB")  # 0, reason
-_ACCEPTED = struct.Struct(
-    "<BBIIqI5fdII"
-)  # 1, format, width, height, phash, flags, metrics, taken_at, lengths
+# 1, format, width, height, phash, flags, metrics, taken_at, lengths of JPEG and thumbnail
+_ACCEPTED = struct.Struct("<BBIIqI5fdII")
 _FORMATS, _REASONS, _FLAGS = tuple(Format), tuple(Reason), tuple(Flag)
 _DETAIL_BYTES = 1024
 
@@ -95,7 +96,7 @@ class Exchange:
 
     def begin(self, position: int) -> None:
         """Note that the decoder is at a picture, so that its end can be blamed on it."""
-        struct.pack_into("<Q", self._output, 16, position + 1)
+        _COUNT.pack_into(self._output, _BEGUN, position + 1)
 
     def answer(self, results: int, end: int, outcome: Outcome) -> int:
         """Add a result.
@@ -114,7 +115,7 @@ class Exchange:
             self._output[start : start + len(part)] = part
             start += len(part)
         _LENGTH.pack_into(self._output, end, start - end - _LENGTH.size)
-        struct.pack_into("<Q", self._output, 8, results + 1)  # last: what is counted is whole
+        _COUNT.pack_into(self._output, _WRITTEN, results + 1)  # last: what is counted is whole
         return start
 
     def has_room(self, end: int) -> bool:
@@ -145,7 +146,7 @@ class Exchange:
                 (length,) = _LENGTH.unpack_from(self._output, position)
                 position += _LENGTH.size
                 found.append(_unpacked(self._output[position : position + length]))
-            except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
+            except (struct.error, IndexError, ValueError, OverflowError, OSError) as error:
                 raise ValueError(f"result {len(found)} is none: {error}") from None
             position += length
         return found, begun - 1 if begun else None

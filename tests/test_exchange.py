@@ -1,0 +1,64 @@
+"""What a decoder writes into the shared memory is not trusted."""
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from conf.settings import Settings
+from streaming import exchange
+from streaming.exchange import Exchange
+from streaming.prepared import Prepared
+from streaming.quality import Metrics
+from streaming.verdict import Reason, Rejected
+from streaming.verify import Format
+
+PREPARED = Prepared(
+    format=Format.JPEG, width=4, height=3, phash=-5, flags=(), metrics=Metrics(1, 2, 3, 4, 5),
+    taken_at=None, jpeg=b"jpeg", thumbnail=b"small",
+)  # fmt: skip
+
+
+@pytest.fixture
+def memory(settings: Settings) -> Iterator[Exchange]:
+    own = Exchange(settings.ingest)
+    yield own
+    own.close()
+
+
+def test_results_come_back_as_they_were(memory: Exchange) -> None:
+    refused = Rejected(Reason.TRUNCATED, "ends at byte 7")
+    assert memory.offer(1, [b"one", b"two"]) == 2
+    memory.answer(1, memory.answer(0, 0, PREPARED), refused)
+    (first, second), at = memory.results(2)
+    assert first == PREPARED
+    assert isinstance(second, Rejected)
+    assert (second.reason, second.detail, at) == (Reason.TRUNCATED, "ends at byte 7", None)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [
+        (0, b"\x07"),  # neither accepted nor rejected: read as accepted, of which too little is there
+        (1, b"\xff"),  # no such format
+        (exchange._ACCEPTED.size - 16, struct.pack("<d", 1e300)),  # no such time
+        (exchange._ACCEPTED.size - 16, struct.pack("<d", 1e14)),  # a time of the year 3 million
+        (exchange._ACCEPTED.size - 16, struct.pack("<d", float("inf"))),
+    ],
+)
+def test_nonsense_is_told_as_nonsense(memory: Exchange, offset: int, value: bytes) -> None:
+    memory.offer(1, [b"one"])
+    memory.answer(0, 0, PREPARED)
+    start = exchange._HEAD.size + exchange._LENGTH.size + offset
+    memory._output[start : start + len(value)] = value
+    if offset == 0:
+        exchange._LENGTH.pack_into(memory._output, exchange._HEAD.size, 3)
+    with pytest.raises(ValueError, match="result 0 is none"):
+        memory.results(1)
+
+
+def test_more_results_than_pictures_are_nonsense(memory: Exchange) -> None:
+    memory.offer(1, [b"one"])
+    memory.answer(1, memory.answer(0, 0, PREPARED), PREPARED)
+    with pytest.raises(ValueError, match="2 results"):
+        memory.results(1)
