@@ -122,7 +122,8 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
 
 
 def _decoded(content: bytes, longest_side: int) -> pixels.RGB:
-    rgb = turbo.decode(content, longest_side)
+    size = turbo.size(content)
+    rgb = size and turbo.decode(content, size, longest_side)
     return pixels.decode(content, longest_side) if rgb is None else rgb
 
 

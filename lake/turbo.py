@@ -22,16 +22,17 @@ def size(data: bytes) -> tuple[int, int] | None:
     return (width, height) if colorspace in _COLORSPACES else None
 
 
-def decode(data: bytes, longest_side: int) -> RGB | None:
+def decode(data: bytes, size: tuple[int, int], longest_side: int) -> RGB | None:
     """Decode at the smallest of 1, 4/8, 3/8, 2/8, 1/8 that still has `longest_side` pixels.
 
     Args:
-        data: a file whose `size` is known.
+        data: a file.
+        size: its width and height.
 
     Returns:
         uint8 (height, width, 3), orientation as stored.
     """
-    width, height = size(data) or (0, 0)
+    width, height = size
     try:
         return simplejpeg.decode_jpeg(
             data,

@@ -59,7 +59,7 @@ def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
         return None
     verify.check_size(*size, rules.ingest)
     verify.check_scans(content, rules.ingest)
-    rgb = turbo.decode(content, rules.ingest.longest_side)
+    rgb = turbo.decode(content, size, rules.ingest.longest_side)
     return None if rgb is None else _prepared(rgb, size, _exif(content), Format.JPEG, rules)
 
 
