@@ -8,6 +8,7 @@ from jobs import live
 from streaming.ingested import IngestReport, Lag, Rate
 from streaming.ledger import BatchCounts
 from streaming.units import duration
+from tests.conftest import comes_true
 
 
 def test_the_line_says_rate_lag_and_why_uploads_are_rejected() -> None:
@@ -44,3 +45,23 @@ def test_nothing_is_shown_where_nobody_looks(quiet: bool) -> None:
 )
 def test_time_spans_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_log_tells_which_follower_is_held_up_and_when_it_goes_on(quiet: bool) -> None:
+    report, stream = IngestReport(), io.StringIO()
+    with live.shown(report, quiet, stream):
+        report.held_up_by("dead-letters", "TimeoutException: no broker")
+        assert comes_true(lambda: "dead-letters wait, the ledger goes on: Timeout" in stream.getvalue(), 10)
+        report.held_up_by("dead-letters", None)
+        assert comes_true(lambda: stream.getvalue().endswith("dead-letters go on\n"), 10)
+    assert stream.getvalue().count("wait") == 1
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_NOTE_SECONDS", 0.0)
+    report, stream = IngestReport(), io.StringIO()
+    with live.shown(report, False, stream):
+        report.add(BatchCounts(40, 39, {"empty": 1}))
+        assert comes_true(lambda: "accepted 39 · rejected 1: empty 1\n" in stream.getvalue(), 10)
+    assert "\r" not in stream.getvalue()
