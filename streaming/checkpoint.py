@@ -126,6 +126,11 @@ class _Reader:
         return damaged(self._storage.root, f"its file {name} {what}", self._way_out)
 
 
+def differs(error: str) -> bool:
+    """Whether Spark says in an error that a checkpoint's file is not as it was written."""
+    return "Checksum error" in error or "ChecksumException" in error
+
+
 def damaged(root: str, what: str, way_out: str) -> DamagedCheckpoint:
     """The error for a checkpoint that cannot be used.
 

@@ -9,7 +9,7 @@ from conf.settings import Settings
 from lake.errors import StorageError
 from lake.storage import Storage
 from streaming import topics
-from streaming.checkpoint import Checkpoint, damaged
+from streaming.checkpoint import Checkpoint, damaged, differs
 from streaming.errors import DamagedCheckpoint, IngestFailed, RecordsLost
 from streaming.topics import Topic
 
@@ -88,7 +88,7 @@ def explained(
     settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], error: str
 ) -> RecordsLost | DamagedCheckpoint | None:
     """Why a query failed, where it is that records or a checkpoint's files are not as they were."""
-    if "Checksum error" in error or "ChecksumException" in error:
+    if differs(error):
         query = next((q for q in queries(settings) if f"/{q}/" in error), query_of(settings.kafka.topic))
         storage = checkpoint_of(settings, query)
         return damaged(storage.root, f"a file differs from its checksum ({error[:160]})", _LEDGER_GOES_ON)

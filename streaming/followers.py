@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pyspark.sql.streaming.query import StreamingQuery
 
+from streaming.checkpoint import differs
 from streaming.errors import DamagedCheckpoint
 from streaming.failures import cause
 
@@ -46,7 +47,7 @@ class Followers:
                 follower.failures = 0 if follower.query.lastProgress else follower.failures
             elif follower.due is None:
                 error = follower.query.exception()
-                if "Checksum" in str(error):
+                if differs(str(error)):
                     raise DamagedCheckpoint(f"checkpoint of {name}: {cause(error) if error else 'stopped'}")
                 pause = _PAUSES[min(follower.failures, len(_PAUSES) - 1)]
                 follower.failures += 1
