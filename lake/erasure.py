@@ -1,21 +1,19 @@
 """Taking a user out of the tables; see docs/decisions/006-erasure.md."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
 from conf.settings import Lake, Settings
-from lake import tables
+from lake import erased, tables
 from lake.errors import DamagedSnapshot
-from lake.schemas import UPLOADS, Table
+from lake.schemas import LABEL_CONFLICT, UPLOADS, Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
 
 ERASED = "erased"
-_CONFLICT = "label_conflict"
 _PLACE = ["topic", "partition", "offset"]
 # What is left of an erased upload: that the offset was taken, and when.
 _KEPT = {*_PLACE, "ingest_time", "ingest_batch"}
@@ -79,12 +77,12 @@ def hand_over(spark: SparkSession, lake: Lake, user: str) -> None:
     try:
         claimed = "old.label_source = 'claimed'"
         stays = f"NOT ({claimed}) OR old.label = new.label"
-        conflict = f"IF(new.labels > 1, array('{_CONFLICT}'), CAST(array() AS array<string>))"
+        conflict = f"IF(new.labels > 1, array('{LABEL_CONFLICT}'), CAST(array() AS array<string>))"
         values = {name: f"new.{name}" for name in ("upload_id", "device", "user", "batch", "event_time")} | {
             "label": f"IF({claimed}, new.label, old.label)",
             "label_quality": f"IF({stays}, old.label_quality, NULL)",
             "suggested_label": f"IF({stays}, old.suggested_label, NULL)",
-            "flags": f"IF({claimed}, array_union(array_remove(old.flags, '{_CONFLICT}'), {conflict}), "
+            "flags": f"IF({claimed}, array_union(array_remove(old.flags, '{LABEL_CONFLICT}'), {conflict}), "
             "old.flags)",
         }
         _samples(spark, lake).merge(images.alias("new"), "old.image_id = new.image_id").whenMatchedDelete(
@@ -107,9 +105,7 @@ def bury(spark: SparkSession, lake: Lake, user: str) -> None:
 
     @f.udf("string", useArrow=False)
     def hashed(upload_id: str | None) -> str | None:
-        if upload_id is None:
-            return None
-        return f"{ERASED}:{blake2b(upload_id.encode(), digest_size=16).hexdigest()}"
+        return None if upload_id is None else erased.mark(upload_id)
 
     accepted_id = f.when(f.col("verdict") == "accepted", f.col("upload_id"))
     rows = tables.read(spark, lake, Table.UPLOADS).where(of_user(user))

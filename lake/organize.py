@@ -17,7 +17,7 @@ from lake import shards, tables
 from lake.duplicates import with_duplicate_group
 from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.labels import Hierarchy
-from lake.schemas import Table
+from lake.schemas import LABEL_CONFLICT, Table
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.splits import split_of
 from lake.storage import Storage
@@ -68,7 +68,7 @@ def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()
     try:
         chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
         _remember_groups(samples, settings)
-        usable = samples.where(~f.array_contains("flags", "label_conflict"))
+        usable = samples.where(~f.array_contains("flags", LABEL_CONFLICT))
         chosen = usable.where(f.col("label").isin(chosen_labels))
         counts = _counts(chosen, chosen_labels)
         places = _places(chosen, chosen_labels, plan).persist()
@@ -109,7 +109,7 @@ def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
 
 
 def _chosen_labels(samples: DataFrame, asked: Sequence[str], ready_images: int) -> list[str]:
-    usable = samples.where(~f.array_contains("flags", "label_conflict"))
+    usable = samples.where(~f.array_contains("flags", LABEL_CONFLICT))
     counted = {row.label: row["count"] for row in usable.groupBy("label").count().collect()}
     unknown = [label for label in asked if label not in counted]
     if unknown:
@@ -153,7 +153,7 @@ def _remember_groups(samples: DataFrame, settings: Settings) -> None:
 
 def _left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
     reason = (
-        f.when(f.array_contains("flags", "label_conflict"), "label_conflict")
+        f.when(f.array_contains("flags", LABEL_CONFLICT), LABEL_CONFLICT)
         .when(~f.col("label").isin(chosen), "label_not_chosen")
         .alias("reason")
     )

@@ -69,6 +69,8 @@ UPLOADS = _columns(
     ("headers", HEADERS),  # likewise
 )
 
+LABEL_CONFLICT = "label_conflict"  # flag of an image that is claimed under two labels
+
 SAMPLES = _columns(
     ("image_id", _STRING),
     ("label", _STRING),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -79,6 +79,29 @@ def log(spark: SparkSession, lake: Lake, table: Table) -> Any:
     """
     assert spark._jvm is not None
     return spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, lake.at(table))
+
+
+def write_once(
+    rows: DataFrame,
+    lake: Lake,
+    table: Table,
+    query: str,
+    batch: int,
+    mode: Literal["append", "overwrite"] = "append",
+) -> None:
+    """Commit a streaming query's batch; Delta drops one that it has seen, so that a restart repeats nothing.
+
+    Args:
+        query: names the query for as long as its checkpoint lives.
+        batch: its number, which grows.
+    """
+    (
+        rows.write.format("delta")
+        .mode(mode)
+        .option("txnAppId", query)
+        .option("txnVersion", batch)
+        .save(lake.at(table))
+    )
 
 
 def upsert(

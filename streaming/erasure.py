@@ -15,7 +15,7 @@ from lake.erasure import Traces
 from lake.errors import LakeError, StorageError
 from lake.schemas import Table
 from lake.storage import Storage
-from streaming import follow, images, lease, topics
+from streaming import follow, index, lease, topics
 from streaming.errors import UnknownUser
 from streaming.query import Ingestion
 
@@ -82,7 +82,7 @@ def erase(
             ledger = tables.read(spark, settings.lake, Table.UPLOADS)
             counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
             samples = tables.identifier(spark, settings.lake, Table.SAMPLES)
-            images.discard(images.file_of(settings.ingest.index_dir, samples))
+            index.discard(index.file_of(settings.ingest.index_dir, samples))
             on_step("remove old versions")
             _forget(spark, settings)
         except (PySparkException, Py4JJavaError) as error:

@@ -1,33 +1,13 @@
-"""Which images have a sample, and under which label: a local index of what `samples` says.
+"""Which images have a sample, and under which label: a local index of what `samples` says."""
 
-As the index of upload ids, it is derived, can be deleted at any time, and makes the question cost the same
-whatever the table holds.
-"""
-
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+
+from streaming.index import LocalIndex
 
 
-def file_of(folder: Path, samples: str) -> Path:
-    """Where the index of a table of samples lies.
-
-    Args:
-        folder: of the indexes.
-        samples: id of the table; one that is deleted and made again has another.
-    """
-    return folder / f"{samples}.sqlite"
-
-
-def discard(file: Path) -> None:
-    """Remove an index; the next ingestion makes it anew."""
-    for ending in ("", "-wal", "-shm"):
-        file.with_name(file.name + ending).unlink(missing_ok=True)
-
-
-class ImageIndex:
+class ImageIndex(LocalIndex):
     """Image ids and the labels their samples were made with.
 
     Args:
@@ -35,25 +15,13 @@ class ImageIndex:
     """
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._database.executescript(
+        super().__init__(
+            file,
             """
-            PRAGMA journal_mode = WAL;
-            PRAGMA synchronous = OFF;
-            PRAGMA cache_size = -65536;
             CREATE TABLE IF NOT EXISTS images (id BLOB PRIMARY KEY, label TEXT) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS progress (version INTEGER);
-            """
+            """,
         )
-
-    def __enter__(self) -> "ImageIndex":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
 
     def version(self) -> int:
         """Of the table, as the index knows it; -1 for none."""
@@ -78,7 +46,7 @@ class ImageIndex:
             labels: of new images; an image that is known keeps its label.
             disputed: images whose label is no longer the only one claimed.
         """
-        with self._transaction(version):
+        with self._now_at(version):
             self._insert(labels.items())
             self._database.executemany(
                 "UPDATE images SET label = NULL WHERE id = ?",
@@ -92,7 +60,7 @@ class ImageIndex:
             version: of the table that was read.
             labels: image ids and labels of all of it.
         """
-        with self._transaction(version):
+        with self._now_at(version):
             self._database.execute("DELETE FROM images")
             self._insert(labels)
 
@@ -103,13 +71,8 @@ class ImageIndex:
         )
 
     @contextmanager
-    def _transaction(self, version: int) -> Iterator[None]:
-        self._database.execute("BEGIN")
-        try:
+    def _now_at(self, version: int) -> Iterator[None]:
+        with self._transaction():
             yield
             self._database.execute("DELETE FROM progress")
             self._database.execute("INSERT INTO progress VALUES (?)", (version,))
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")

@@ -48,15 +48,8 @@ class Labels:
             row["accepted"] = (row["accepted"] or 0) + count
             row["ready"] = row["accepted"] >= self.ready_images
         table = pa.Table.from_pylist(list(rows.values()), schema=to_arrow_schema(LABELS))
-        (
-            spark.createDataFrame(table, LABELS)
-            .coalesce(1)
-            .write.format("delta")
-            .mode("overwrite")
-            .option("txnAppId", f"labels-{query_id(spark)}")
-            .option("txnVersion", batch)
-            .save(self.lake.at(Table.LABELS))
-        )
+        counts = spark.createDataFrame(table, LABELS).coalesce(1)
+        tables.write_once(counts, self.lake, Table.LABELS, f"labels-{query_id(spark)}", batch, "overwrite")
 
     def _new(self, label: str) -> dict[str, Any]:
         known = self.hierarchy.labels.get(label)

@@ -72,17 +72,13 @@ class Ledger:
         self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
 
     def _append(self, rows: DataFrame, batch: int) -> None:
-        (
+        stamped = (
             rows.withColumn("ingest_time", f.lit(datetime.now(UTC)))
             .withColumn("ingest_batch", f.lit(batch).cast("long"))
             .select(*UPLOADS.names)
-            .write.format("delta")
-            .mode("append")
-            # Delta drops a commit whose query and batch it has seen: exactly once across restarts.
-            .option("txnAppId", f"ingest-{query_id(rows.sparkSession)}")
-            .option("txnVersion", batch)
-            .save(self.lake.at(Table.UPLOADS))
         )
+        query = f"ingest-{query_id(rows.sparkSession)}"
+        tables.write_once(stamped, self.lake, Table.UPLOADS, query, batch)
 
 
 class _Judged(NamedTuple):

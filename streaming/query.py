@@ -3,18 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from conf.settings import Kafka, Settings
+from conf.settings import Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import Table
 from streaming import continuation, deadletters, follow, lease, ledger, samples
+from streaming.connection import connection
 from streaming.continuation import Continuation
 from streaming.deadletters import DeadLetterFollower
 from streaming.derived import DerivedFollower
@@ -22,7 +23,8 @@ from streaming.errors import IngestFailed
 from streaming.failures import cause
 from streaming.followers import Followers
 from streaming.identity import UploadIndex
-from streaming.images import ImageIndex, file_of
+from streaming.images import ImageIndex
+from streaming.index import file_of
 from streaming.ingested import IngestReport
 from streaming.labels import Labels
 from streaming.ledger import BatchCounts, Ledger
@@ -30,7 +32,7 @@ from streaming.rules import Rules
 from streaming.samples import Samples
 from streaming.watch import Watch, watched
 
-__all__ = ["IngestReport", "Ingestion", "connection"]
+__all__ = ["IngestReport", "Ingestion"]
 
 _Write = Callable[[DataFrame, int], None]
 _LOOK_SECONDS = 0.5
@@ -94,7 +96,7 @@ class Ingestion:
             IngestFailed: a query stopped with an error; what was committed before it stays.
         """
         begun = time.monotonic()
-        with self._prepared(report) as parts, self._watched(report) as watch:
+        with self._prepared(report) as parts, self._watch(report) as watch:
             watch.lag.moved(parts.start.positions)
             prepared = time.monotonic()
             try:
@@ -110,7 +112,7 @@ class Ingestion:
         Raises:
             as `once`.
         """
-        with self._prepared(report) as parts, self._watched(report) as watch:
+        with self._prepared(report) as parts, self._watch(report) as watch:
             watch.lag.moved(parts.start.positions)
             begun = time.monotonic()
             query = self._ledger_query(parts, watch, once=False)
@@ -149,7 +151,7 @@ class Ingestion:
             self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
             self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
-            with UploadIndex(ingest.index_dir / f"{name}.sqlite") as uploads:
+            with UploadIndex(file_of(ingest.index_dir, name)) as uploads:
                 ledger.index_of(self.spark, self.settings.lake, uploads)
                 start = continuation.find(self.settings, self.bootstrap, uploads.taken(), self.accept_loss)
                 report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
@@ -163,10 +165,8 @@ class Ingestion:
         with ImageIndex(file_of(self.settings.ingest.index_dir, name)) as images:
             yield samples.index_of(self.spark, self.settings.lake, images)
 
-    @contextmanager
-    def _watched(self, report: IngestReport) -> Iterator[Watch]:
-        with watched(self.spark, self.settings, self.bootstrap, report, self.on_batch) as watch:
-            yield watch
+    def _watch(self, report: IngestReport) -> AbstractContextManager[Watch]:
+        return watched(self.spark, self.settings, self.bootstrap, report, self.on_batch)
 
     def _ledger_once(self, parts: _Prepared, watch: Watch) -> None:
         query = self._ledger_query(parts, watch, once=True)
@@ -249,16 +249,3 @@ def _refuse_failed(followers: Mapping[str, str]) -> None:
     if followers:
         failed = "; ".join(f"{name}: {why}" for name, why in followers.items())
         raise IngestFailed(f"the ledger is complete, but {failed}; the next ingestion goes on with it")
-
-
-def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
-    """Options of Spark's Kafka source and sink for a cluster."""
-    options = {"kafka.bootstrap.servers": bootstrap, "kafka.security.protocol": kafka.security_protocol}
-    if kafka.security_protocol.startswith("SASL"):
-        module = "plain.PlainLoginModule" if kafka.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-        options["kafka.sasl.mechanism"] = kafka.sasl_mechanism
-        options["kafka.sasl.jaas.config"] = (
-            f"org.apache.kafka.common.security.{module} required "
-            f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
-        )
-    return options | {"kafka.max.request.size": "12582912"}

@@ -12,11 +12,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Lake
 from lake import tables
-from lake.schemas import SAMPLES, Table
+from lake.schemas import LABEL_CONFLICT, SAMPLES, Table
 from streaming.images import ImageIndex
 from streaming.ledger import query_id
 
-LABEL_CONFLICT = "label_conflict"
 # Columns of `uploads` that it reads; never pixels.
 COLUMNS = [
     "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
@@ -69,15 +68,8 @@ class Samples:
 
     def _append(self, spark: SparkSession, samples: list[Fields], batch: int) -> None:
         rows = pa.Table.from_pylist(samples, schema=to_arrow_schema(SAMPLES, timezone="UTC"))
-        (
-            spark.createDataFrame(rows, SAMPLES)
-            .coalesce(1)
-            .write.format("delta")
-            .mode("append")
-            .option("txnAppId", f"samples-{query_id(spark)}")
-            .option("txnVersion", batch)
-            .save(self.lake.at(Table.SAMPLES))
-        )
+        new = spark.createDataFrame(rows, SAMPLES).coalesce(1)
+        tables.write_once(new, self.lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
 
     def _dispute(self, spark: SparkSession, image_ids: list[str]) -> None:
         """Flag samples whose label is only claimed; what somebody has decided stays decided."""

@@ -1,0 +1,64 @@
+"""An index on this machine's disk of what a table of the lake says.
+
+It is derived, can be deleted at any time and is made anew from its table. It makes a question cost the same
+whether the table holds a thousand rows or a hundred million.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class LocalIndex:
+    """A database of its own for each table of the lake.
+
+    Args:
+        file: of the index; made where it is missing.
+        tables: SQL that makes its tables where they are missing.
+    """
+
+    def __init__(self, file: Path, tables: str) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        # The index can be made anew, so a commit need not wait for the disk.
+        self._database.executescript(
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; {tables}"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """What is written in the block is written as a whole or not at all."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def file_of(folder: Path, table: str) -> Path:
+    """Where the index of a table lies.
+
+    Args:
+        folder: of the indexes.
+        table: its id; a table that is deleted and made again has another.
+    """
+    return folder / f"{table}.sqlite"
+
+
+def discard(file: Path) -> None:
+    """Remove an index; the next ingestion makes it anew."""
+    for ending in ("", "-wal", "-shm"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
