@@ -27,8 +27,8 @@ class DerivedFollower:
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Take in one batch; safe to call again with the same one."""
         spark = uploads.sparkSession
-        accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow().to_pylist()
-        labels = [upload["label"] for upload in accepted]
+        accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow()
+        labels = accepted["label"].to_pylist()
         # A commit is mostly waiting, so the two go side by side; the thread inherits what query it is for.
         count = inheritable_thread_target(self.labels.take)
         with ThreadPoolExecutor(1) as pool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from streaming.index import LocalIndex
 
+_ASKED = 500  # ids in one question; SQLite takes 32,766
+
 
 class ImageIndex(LocalIndex):
     """Image ids and the labels their samples were made with.
@@ -30,12 +32,12 @@ class ImageIndex(LocalIndex):
     def labels(self, image_ids: Iterable[str]) -> dict[str, str | None]:
         """The label of each image that has a sample; None for one that is disputed already."""
         found: dict[str, str | None] = {}
-        for image_id in image_ids:
-            row = self._database.execute(
-                "SELECT label FROM images WHERE id = ?", (bytes.fromhex(image_id),)
-            ).fetchone()
-            if row:
-                found[image_id] = row[0]
+        ids = [bytes.fromhex(image_id) for image_id in image_ids]
+        for start in range(0, len(ids), _ASKED):
+            asked = ids[start : start + _ASKED]
+            places = ",".join("?" * len(asked))
+            rows = self._database.execute(f"SELECT id, label FROM images WHERE id IN ({places})", asked)
+            found |= {image_id.hex(): label for image_id, label in rows}
         return found
 
     def add(self, version: int, labels: Mapping[str, str | None], disputed: Iterable[str]) -> None:

@@ -201,10 +201,10 @@ class Ingestion:
         return self._start(name, self._records(parts.start), writer.write, once)
 
     def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
-        lake, kafka = self.settings.lake, self.settings.kafka
+        lake = self.settings.lake
         hierarchy = Hierarchy.read(self.settings.labels.file)
         labels = Labels(lake, self.settings.labels.ready_images, hierarchy)
-        letters = DeadLetterFollower(kafka, connection(kafka, self.bootstrap))
+        letters = DeadLetterFollower(self.settings.kafka, self.bootstrap)
         followers = {
             follow.SAMPLES: (samples.COLUMNS, DerivedFollower(Samples(lake, images), labels).write),
             follow.DEAD_LETTERS: (deadletters.COLUMNS, letters.write),

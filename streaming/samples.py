@@ -1,10 +1,10 @@
 """`samples`, one row per image, kept up to date with the ledger."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from delta.tables import DeltaTable
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
@@ -25,8 +25,6 @@ _ARRIVAL = "event_time", "topic", "partition", "offset"
 # What leaves the images of the table and their first labels as they are.
 _HARMLESS = {"UPDATE", "MERGE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 
-Fields = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -40,7 +38,7 @@ class Samples:
     lake: Lake
     index: ImageIndex
 
-    def take(self, spark: SparkSession, accepted: list[Fields], batch: int) -> None:
+    def take(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
         """Take in the accepted uploads of one batch; safe to call again with the same one.
 
         New images are appended and only disputed ones merged: a MERGE of all would read the whole table for
@@ -49,27 +47,24 @@ class Samples:
         Args:
             accepted: with the columns of `COLUMNS`.
         """
-        images = _by_image(accepted)
-        known = self.index.labels(images)
-        fresh = {image_id: _sample(claims) for image_id, claims in images.items() if image_id not in known}
+        firsts, claimed = _by_image(accepted)
+        known = self.index.labels(firsts)
+        fresh = {image_id: row for image_id, row in firsts.items() if image_id not in known}
         disputed = [
             image_id
             for image_id, label in known.items()
-            if label is not None and any(claim["label"] != label for claim in images[image_id])
+            if label is not None and claimed[image_id] != {label}
         ]
         if not disputed and not fresh:
             return
         if disputed:
             self._dispute(spark, disputed)
+        labels = {image_id: _only(claimed[image_id]) for image_id in fresh}
         if fresh:
-            self._append(spark, list(fresh.values()), batch)
-        labels = {image_id: _undisputed(sample) for image_id, sample in fresh.items()}
+            rows = _samples(accepted.take(list(fresh.values())), [label is None for label in labels.values()])
+            new = spark.createDataFrame(rows, SAMPLES).coalesce(1)
+            tables.write_once(new, self.lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
         self.index.add(tables.version(spark, self.lake, Table.SAMPLES), labels, disputed)
-
-    def _append(self, spark: SparkSession, samples: list[Fields], batch: int) -> None:
-        rows = pa.Table.from_pylist(samples, schema=to_arrow_schema(SAMPLES, timezone="UTC"))
-        new = spark.createDataFrame(rows, SAMPLES).coalesce(1)
-        tables.write_once(new, self.lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
 
     def _dispute(self, spark: SparkSession, image_ids: list[str]) -> None:
         """Flag samples whose label is only claimed; what somebody has decided stays decided."""
@@ -109,21 +104,36 @@ def _is_harmless(commit: Row) -> bool:
     return commit.operation in _HARMLESS and moved == ["0", "0"]
 
 
-def _by_image(uploads: Iterable[Fields]) -> dict[str, list[Fields]]:
-    """Uploads of each image, the first to arrive first."""
-    images: dict[str, list[Fields]] = {}
-    for upload in sorted(uploads, key=lambda upload: tuple(upload[name] for name in _ARRIVAL)):
-        images.setdefault(upload["image_id"], []).append(upload)
-    return images
+def _by_image(uploads: pa.Table) -> tuple[dict[str, int], dict[str, set[str]]]:
+    """Images to the row of their first upload, the first to arrive first, and to the labels claimed."""
+    order = pc.sort_indices(uploads, [(name, "ascending") for name in _ARRIVAL])
+    arrived = uploads.select(["image_id", "label"]).take(order).to_pydict()
+    firsts: dict[str, int] = {}
+    claimed: dict[str, set[str]] = {}
+    for image_id, label, row in zip(*arrived.values(), order.to_pylist(), strict=True):
+        firsts.setdefault(image_id, row)
+        claimed.setdefault(image_id, set()).add(label)
+    return firsts, claimed
 
 
-def _sample(claims: list[Fields]) -> Fields:
-    """The row of a new image; the fields of its first upload."""
-    first = claims[0]
-    disputed = any(claim["label"] != first["label"] for claim in claims)
-    sample = {name: first.get(name) for name in SAMPLES.names}
-    return sample | {"label_source": "claimed", "flags": first["flags"] + [LABEL_CONFLICT] * disputed}
+def _only(labels: set[str]) -> str | None:
+    return next(iter(labels)) if len(labels) == 1 else None
 
 
-def _undisputed(sample: Fields) -> str | None:
-    return None if LABEL_CONFLICT in sample["flags"] else sample["label"]
+def _samples(uploads: pa.Table, disputed: Sequence[bool]) -> pa.Table:
+    """Rows of new images, with the fields of their first uploads. Columns stay Arrow's: objects take long."""
+    schema = to_arrow_schema(SAMPLES, timezone="UTC")
+    flags = uploads["flags"]
+    if any(disputed):
+        marked = zip(flags.to_pylist(), disputed, strict=True)
+        flags = pa.array([(kept or []) + [LABEL_CONFLICT] * is_disputed for kept, is_disputed in marked])
+    columns = {
+        **{name: uploads[name] for name in schema.names if name in uploads.column_names},
+        "label_source": pa.array(["claimed"] * len(uploads)),
+        "flags": flags,
+    }
+    given = [
+        columns[field.name].cast(field.type) if field.name in columns else pa.nulls(len(uploads), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(given, schema=schema)

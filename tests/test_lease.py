@@ -1,0 +1,158 @@
+"""The lease that keeps a lake on S3 to one writer, against a real store."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conf.settings import Lake, Settings
+from lake.errors import StorageError
+from streaming import lease
+from streaming.errors import LakeInUse
+from tests.conftest import ROOT, comes_true
+from tests.s3server import Between, Bucket
+
+SECONDS = 3.0  # S3 tells ages in whole seconds
+HOLD = """
+import sys, threading
+from conf import settings
+from streaming import lease
+with lease.held(settings.load(), "ingest"):
+    print("held", flush=True)
+    threading.Event().wait(120)
+"""
+
+
+@pytest.fixture
+def own(settings: Settings, bucket: Bucket) -> Settings:
+    return settings.model_copy(
+        update={
+            "s3": bucket.s3,
+            "lake": Lake(root=f"s3a://{bucket.name}/lake"),
+            "ingest": settings.ingest.model_copy(update={"lease_seconds": SECONDS}),
+        }
+    )
+
+
+def reached_at(own: Settings, endpoint: str) -> Settings:
+    return own.model_copy(update={"s3": own.s3.model_copy(update={"endpoint": endpoint})})
+
+
+def is_free(own: Settings) -> bool:
+    try:
+        lease.refuse_if_held(own)
+    except LakeInUse:
+        return False
+    return True
+
+
+@contextmanager
+def killed(own: Settings, output: Path) -> Iterator[int]:
+    """A process that held the lease and was killed; its pid."""
+    variables = {
+        "HUB__LAKE__ROOT": own.lake.root,
+        "HUB__INGEST__LEASE_SECONDS": "6",
+        "HUB__S3__ENDPOINT": own.s3.endpoint,
+        "HUB__S3__PATH_STYLE": "true",
+        "PYTHONPATH": str(ROOT),
+    }
+    with output.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", HOLD], env=os.environ | variables, stdout=file)
+    try:
+        assert comes_true(lambda: output.read_bytes() == b"held\n", 60)
+    finally:
+        process.kill()
+        process.wait()
+    yield process.pid
+
+
+def test_the_second_is_refused_and_told_who_was_first(own: Settings) -> None:
+    with lease.held(own, "erase"):
+        with pytest.raises(LakeInUse, match=f"in use by `hub erase` on .* pid {os.getpid()},"):
+            lease.refuse_if_held(own)
+        with pytest.raises(LakeInUse, match="stop it"), lease.held(own, "ingest"):
+            pass
+    with lease.held(own, "ingest"):  # it was given back
+        pass
+
+
+def test_of_many_who_come_at_once_one_gets_it(own: Settings) -> None:
+    got: list[int] = []
+    barrier, done = threading.Barrier(6), threading.Event()
+
+    def claim(number: int) -> None:
+        barrier.wait(30)
+        try:
+            with lease.held(own, "ingest"):
+                got.append(number)
+                done.wait(30)
+        except LakeInUse:
+            refused.append(number)
+
+    refused: list[int] = []
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    settled = comes_true(lambda: len(got) + len(refused) == 6, 60)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert settled
+    assert len(got) == 1
+
+
+def test_it_is_kept_for_longer_than_it_lasts(own: Settings) -> None:
+    lost: list[str] = []
+    with lease.held(own, "ingest", lost.append):
+        until = time.monotonic() + 2 * SECONDS
+        assert comes_true(lambda: time.monotonic() > until or is_free(own), 3 * SECONDS)
+        assert not is_free(own)
+    assert not lost
+
+
+def test_a_killed_holder_is_followed_once_its_lease_has_ended(own: Settings, tmp_path: Path) -> None:
+    with killed(own, tmp_path / "out") as pid:
+        with pytest.raises(LakeInUse, match=f"pid {pid}.* where it was killed wait"):
+            lease.refuse_if_held(own)
+        assert comes_true(lambda: is_free(own), 5 * SECONDS)
+        with lease.held(own, "ingest"):
+            assert not is_free(own)
+
+
+def test_who_loses_it_is_told(own: Settings, bucket: Bucket) -> None:
+    lost = threading.Event()
+    why: list[str] = []
+
+    def tell(text: str) -> None:
+        why.append(text)
+        lost.set()
+
+    with lease.held(own, "ingest", tell):
+        bucket.put({"lake/ingest.lock": lease.Holder.this("erase").content()})
+        assert lost.wait(2 * SECONDS)
+    assert "another process took the lease" in why[0]
+    assert bucket.keys() == ["lake/ingest.lock"], "the other's lease was taken away"
+
+
+@pytest.mark.parametrize("answer", [503, "stall"])
+def test_a_store_that_is_away_ends_it_before_others_may_take_it(own: Settings, answer: int | str) -> None:
+    lost: list[float] = []
+    spoilt = threading.Event()
+    between = Between(
+        own.s3.endpoint.removeprefix("http://"),
+        lambda method, path: answer if spoilt.is_set() else None,
+    )
+    with between.running() as endpoint:
+        with lease.held(reached_at(own, endpoint), "ingest", lambda why: lost.append(time.monotonic())):
+            begun = time.monotonic()
+            spoilt.set()
+            assert comes_true(lambda: bool(lost), 3 * SECONDS)
+            assert lost[0] - begun < SECONDS + 1
+        with pytest.raises(StorageError, match="cannot read s3a://"):
+            lease.refuse_if_held(reached_at(own, endpoint))
