@@ -7,6 +7,8 @@ from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
+from lake import tables
+from lake.schemas import Table
 from streaming.labels import Labels
 from streaming.samples import COLUMNS, Samples
 from streaming.verdict import Verdict
@@ -26,11 +28,15 @@ class DerivedFollower:
 
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Take in one batch; safe to call again with the same one."""
+        with tables.ready(uploads.sparkSession, self.samples.lake, Table.SAMPLES, Table.LABELS):
+            self._take(uploads, batch)
+
+    def _take(self, uploads: DataFrame, batch: int) -> None:
         spark = uploads.sparkSession
         accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow()
         labels = accepted["label"].to_pylist()
         # A commit is mostly waiting, so the two go side by side; the thread inherits what query it is for.
-        count = inheritable_thread_target(self.labels.take)
+        count = inheritable_thread_target(spark)(self.labels.take)
         with ThreadPoolExecutor(1) as pool:
             counted = pool.submit(count, spark, labels, batch)
             self.samples.take(spark, accepted, batch)

@@ -42,14 +42,15 @@ class UploadIndex(LocalIndex):
         rows = self._database.execute("SELECT topic, partition, next FROM taken")
         return {(topic, partition): offset for topic, partition, offset in rows}
 
-    def add(self, taken: Mapping[tuple[str, int], int], claims: Iterable[Claim]) -> None:
+    def add(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Claim]) -> None:
         """Remember committed records, all or none of them.
 
         Args:
+            version: of the ledger that holds them.
             taken: topic and partition to the offset after the last of them.
             claims: of the accepted uploads among them; an id that is known keeps its first position.
         """
-        with self._transaction():
+        with self._now_at(version):
             self._database.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
                 ((digest(upload), at.topic, at.partition, at.offset) for upload, at in claims),

@@ -1,7 +1,6 @@
 """Which images have a sample, and under which label: a local index of what `samples` says."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from streaming.index import LocalIndex
@@ -19,15 +18,8 @@ class ImageIndex(LocalIndex):
     def __init__(self, file: Path) -> None:
         super().__init__(
             file,
-            """
-            CREATE TABLE IF NOT EXISTS images (id BLOB PRIMARY KEY, label TEXT) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS progress (version INTEGER);
-            """,
+            "CREATE TABLE IF NOT EXISTS images (id BLOB PRIMARY KEY, label TEXT) WITHOUT ROWID;",
         )
-
-    def version(self) -> int:
-        """Of the table, as the index knows it; -1 for none."""
-        return int(self._database.execute("SELECT coalesce(max(version), -1) FROM progress").fetchone()[0])
 
     def labels(self, image_ids: Iterable[str]) -> dict[str, str | None]:
         """The label of each image that has a sample; None for one that is disputed already."""
@@ -71,10 +63,3 @@ class ImageIndex(LocalIndex):
             "INSERT OR IGNORE INTO images VALUES (?, ?)",
             ((bytes.fromhex(image_id), label) for image_id, label in labels),
         )
-
-    @contextmanager
-    def _now_at(self, version: int) -> Iterator[None]:
-        with self._transaction():
-            yield
-            self._database.execute("DELETE FROM progress")
-            self._database.execute("INSERT INTO progress VALUES (?)", (version,))

@@ -25,7 +25,8 @@ class LocalIndex:
         self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
         # The index can be made anew, so a commit need not wait for the disk.
         self._database.executescript(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; {tables}"
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;"
+            f"CREATE TABLE IF NOT EXISTS progress (version INTEGER); {tables}"
         )
 
     def __enter__(self) -> Self:
@@ -36,12 +37,18 @@ class LocalIndex:
     ) -> None:
         self._database.close()
 
+    def version(self) -> int:
+        """Of the table, as the index knows it; -1 for none."""
+        return int(self._database.execute("SELECT coalesce(max(version), -1) FROM progress").fetchone()[0])
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """What is written in the block is written as a whole or not at all."""
+    def _now_at(self, version: int) -> Iterator[None]:
+        """What is written in the block is written as a whole, with the table's version, or not at all."""
         self._database.execute("BEGIN")
         try:
             yield
+            self._database.execute("DELETE FROM progress")
+            self._database.execute("INSERT INTO progress VALUES (?)", (version,))
         except BaseException:
             self._database.execute("ROLLBACK")
             raise

@@ -57,7 +57,8 @@ class Ledger:
         """
         rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            judged = _judged(rows)
+            with tables.ready(rows.sparkSession, self.lake, Table.UPLOADS):
+                judged = _judged(rows)
             claims = [(each.upload_id, each.place) for each in judged if each.verdict == Verdict.ACCEPTED]
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
@@ -65,7 +66,8 @@ class Ledger:
         finally:
             rows.unpersist()
         places = (each.place for each in judged)
-        self.index.add(_taken(places), [claim for claim in claims if claim[1] not in repeats])
+        version = tables.version(rows.sparkSession, self.lake, Table.UPLOADS)
+        self.index.add(version, _taken(places), [claim for claim in claims if claim[1] not in repeats])
         reasons = Counter(each.reason for each in judged if each.reason is not None)
         if repeats:
             reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
@@ -133,19 +135,20 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
 
     Positions tell what is new, not batches: those count from 0 again with every new checkpoint.
     """
+    version = tables.version(spark, lake, Table.UPLOADS)
+    if index.version() == version:
+        return index
     known = index.taken()
     newer = ~reduce(or_, (_before(*place, offset) for place, offset in known.items()), f.lit(False))
-    rows = tables.read(spark, lake, Table.UPLOADS).where(newer)
+    rows = tables.read(spark, lake, Table.UPLOADS, version).where(newer)
     newest = rows.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).collect()
-    if not newest:
-        return index
     # Of an erased upload's id a hash is left, which the index knows to be one.
     known_ids = f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value)
     accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_PLACE)
     claims = (
         (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
     )
-    index.add(_taken(Position(row.topic, row.partition, row.offset) for row in newest), claims)
+    index.add(version, _taken(Position(row.topic, row.partition, row.offset) for row in newest), claims)
     return index
 
 

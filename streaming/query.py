@@ -171,8 +171,9 @@ class Ingestion:
     def _ledger_once(self, parts: _Prepared, watch: Watch) -> None:
         query = self._ledger_query(parts, watch, once=True)
         try:
-            while query.isActive and not parts.loss.told.wait(_ONCE_SECONDS):
-                pass
+            with tables.ready(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
+                while query.isActive and not parts.loss.told.wait(_ONCE_SECONDS):
+                    pass
             self._raise_failure(query, parts)
         finally:  # it outlives neither an error nor an interrupt
             query.stop()

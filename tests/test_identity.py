@@ -15,7 +15,7 @@ def test_the_first_position_of_an_id_wins_within_a_batch(tmp_path: Path) -> None
 
 def test_an_id_of_an_earlier_batch_is_known_after_a_restart(tmp_path: Path) -> None:
     with UploadIndex(tmp_path / "index.sqlite") as index:
-        index.add({("images", 0): 2}, [("a", at(1))])
+        index.add(1, {("images", 0): 2}, [("a", at(1))])
     with UploadIndex(tmp_path / "index.sqlite") as index:
         assert index.taken() == {("images", 0): 2}
         assert index.duplicates([("a", at(0, partition=3)), ("b", at(2))]) == {at(0, partition=3): at(1)}
@@ -26,11 +26,11 @@ def test_the_same_batch_again_finds_no_duplicate_of_itself(tmp_path: Path) -> No
         claims = [("a", at(1)), ("b", at(2))]
         for _ in range(2):
             assert index.duplicates(claims) == {}
-            index.add({("images", 0): 3}, claims)
+            index.add(1, {("images", 0): 3}, claims)
 
 
 def test_rejected_uploads_may_come_again(tmp_path: Path) -> None:
     """Only accepted uploads are added, so a repaired upload may use the id of a refused one."""
     with UploadIndex(tmp_path / "index.sqlite") as index:
-        index.add({("images", 0): 8}, [])
+        index.add(1, {("images", 0): 8}, [])
         assert index.duplicates([("a", at(8))]) == {}
