@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import growth, plain, processes
+from benchmarks.ground import settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf import settings as configuration
 from conf.settings import Lake, Settings, home
 from jobs.terminal import table
 from lake import session
@@ -73,7 +73,7 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
     work = folder / "ingest"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    settings = _settings(work)
+    settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.kind.name in only]
     folders = {load.kind.name: folder_of(load.kind, folder / "pictures", photos) for load in loads}
     with broker.running(settings) as bootstrap:
@@ -203,18 +203,6 @@ class _Bench:
 def _fitted(kind: Kind, most: int) -> tuple[int, int]:
     scale = min(1.0, most / max(kind.width, kind.height))
     return max(1, round(kind.width * scale)), max(1, round(kind.height * scale))
-
-
-def _settings(work: Path) -> Settings:
-    settings = configuration.load()
-    return settings.model_copy(
-        update={
-            "lake": Lake(root=str(work / "lake")),
-            "broker": settings.broker.model_copy(update={"dir": work / "broker"}),
-            "ingest": settings.ingest.model_copy(update={"index_dir": work / "index"}),
-            "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
-        }
-    )
 
 
 def _print(results: dict[str, object], path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import plain
+from benchmarks.ground import settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf import settings as configuration
 from conf.settings import Lake, Settings, home
 from jobs.terminal import table
 from lake import session
@@ -66,7 +66,7 @@ def main(small: Path | None, photos: Path | None, photos_label: str) -> None:
         if photos
         else Load("photographs", folder_of(_PHOTO, folder / "pictures", None), None, _PHOTOS),
     ]
-    settings = _settings(work)
+    settings = settings_in(work)
     with broker.running(settings) as bootstrap:
         spark = session.start(settings, "bench")
         try:
@@ -123,18 +123,6 @@ def _loop(settings: Settings, load: Load) -> float:
     accepted = sum(row["verdict"] == "accepted" for row in rows_of(work, rules))
     assert accepted == images
     return images / (time.perf_counter() - begun)
-
-
-def _settings(folder: Path) -> Settings:
-    settings = configuration.load()
-    return settings.model_copy(
-        update={
-            "lake": Lake(root=str(folder / "lake")),
-            "broker": settings.broker.model_copy(update={"dir": folder / "broker"}),
-            "ingest": settings.ingest.model_copy(update={"index_dir": folder / "index"}),
-            "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
-        }
-    )
 
 
 if __name__ == "__main__":

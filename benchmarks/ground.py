@@ -1,0 +1,19 @@
+"""Where a benchmark runs: a lake, an index and a broker of its own."""
+
+from pathlib import Path
+
+from conf import settings as configuration
+from conf.settings import Lake, Settings
+
+
+def settings_in(folder: Path) -> Settings:
+    """The settings of this checkout, with everything that a run writes below a folder."""
+    settings = configuration.load()
+    return settings.model_copy(
+        update={
+            "lake": Lake(root=str(folder / "lake")),
+            "broker": settings.broker.model_copy(update={"dir": folder / "broker"}),
+            "ingest": settings.ingest.model_copy(update={"index_dir": folder / "index"}),
+            "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
+        }
+    )
