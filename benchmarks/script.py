@@ -1,0 +1,139 @@
+"""A plain Keras script on one core: what somebody writes who has a folder of Parquet and no cluster.
+
+    python -m benchmarks.script SNAPSHOT ARCHITECTURE BATCH EPOCHS [--seed N] [--measured]
+
+It reads the snapshot's shards into memory, crops and mirrors in tf.data, and calls `fit`. The network is the
+hub's, so that the same arithmetic is done; loop, input and batch normalization are Keras' own. One line of
+JSON on standard output: images/s of the epochs after the first and, with --measured, accuracies.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("snapshot", type=click.Path(exists=True, path_type=Path))
+@click.argument("architecture")
+@click.argument("batch", type=int)
+@click.argument("epochs", type=int)
+@click.option("--seed", type=int, default=0)
+@click.option("--learning-rate", type=float, default=0.1, help="For a batch of 128.")
+@click.option("--weight-decay", type=float, default=1e-4)
+@click.option("--flip/--no-flip", default=True)
+@click.option("--measured", is_flag=True, help="Also validate each epoch, and test at the end.")
+def main(
+    snapshot: Path, architecture: str, batch: int, epochs: int, seed: int, learning_rate: float,
+    weight_decay: float, flip: bool, measured: bool,
+) -> None:  # fmt: skip
+    """Train, and print what it came to."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed)
+    from models.plan import Pixels
+    from models.resnet import ARCHITECTURES, logits
+
+    manifest = json.loads((snapshot / "manifest.json").read_text())
+    side = ARCHITECTURES[architecture].side
+    train = _batches(snapshot, manifest, "train", side, batch, flip)
+    model = ARCHITECTURES[architecture].build(logits(len(manifest["labels"])), Pixels.UNIT)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            layer.kernel_regularizer = keras.regularizers.L2(weight_decay)
+    steps = len(train)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate * batch / 128 / 100, max(1, epochs * steps),
+        warmup_target=learning_rate * batch / 128, warmup_steps=min(5, epochs // 2) * steps,
+    )  # fmt: skip
+    model.compile(
+        keras.optimizers.SGD(schedule, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    watch = _Watch(steps * batch)
+    validation = _batches(snapshot, manifest, "validation", side, batch, None) if measured else None
+    history = model.fit(
+        train, epochs=epochs, verbose=0, callbacks=[watch.callback()], validation_data=validation
+    )
+    results: dict[str, Any] = {"images_per_second": watch.rate, "seconds": watch.seconds}
+    if measured:
+        test = _batches(snapshot, manifest, "test", side, batch, None)
+        results["test_accuracy"] = float(model.evaluate(test, verbose=0)[1])
+        results["validation_accuracy"] = history.history["val_accuracy"]
+    click.echo(json.dumps(results))
+
+
+def _batches(
+    snapshot: Path, manifest: dict[str, Any], split: str, side: int, batch: int, flip: bool | None
+) -> Any:
+    """Pictures uint8 and labels of a split; cropped at random unless `flip` is None."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    import tensorflow as tf
+
+    kept = side * 9 // 8
+    tables = [pq.read_table(snapshot / shard["path"]) for shard in manifest["shards"][split]]
+    files = [content for table in tables for content in table["jpeg"].to_pylist()]
+    labels = np.concatenate([table["label"].to_numpy() for table in tables])
+    images = np.stack([_decoded(content, kept) for content in files])
+    data = tf.data.Dataset.from_tensor_slices((images, labels))
+    if flip is None:
+        edge = (kept - side) // 2
+        data = data.map(lambda image, label: (image[edge : edge + side, edge : edge + side], label))
+        return data.batch(batch).prefetch(1)
+
+    def augmented(image: Any, label: Any) -> tuple[Any, Any]:
+        image = tf.image.random_crop(image, (side, side, 3))
+        return (tf.image.random_flip_left_right(image) if flip else image), label
+
+    return data.shuffle(len(files)).map(augmented).batch(batch, drop_remainder=True).prefetch(1)
+
+
+def _decoded(content: bytes, side: int) -> Any:
+    import cv2
+    import numpy as np
+
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+class _Watch:
+    """Times the steps of each epoch; the first epoch compiles and is not counted."""
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+        self._epochs: list[float] = []
+
+    def callback(self) -> Any:
+        """For `fit`."""
+        import keras
+
+        times = {"began": 0.0, "stepped": 0.0}
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: times.update(began=time.monotonic()),
+            on_train_batch_end=lambda batch, logs: times.update(stepped=time.monotonic()),
+            on_epoch_end=lambda epoch, logs: self._epochs.append(times["stepped"] - times["began"]),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of the steps of the epochs that are counted."""
+        return sum(self._epochs[1:] or self._epochs)
+
+    @property
+    def rate(self) -> float:
+        """Images a second in them."""
+        return self._images * len(self._epochs[1:] or self._epochs) / self.seconds
+
+
+if __name__ == "__main__":
+    main()
