@@ -107,7 +107,7 @@ def _measured(settings: Settings, dataset: str, load: Load, rounds: int) -> dict
                 settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
                 epochs=load.epochs, precision="float32",
             )  # fmt: skip
-            trained = train(settings, plan)
+            trained = train(settings, plan, bar=False)
             waits[workers] = min(waits[workers], trained.input_wait_share)
             if workers == 1:
                 one = max(one, trained.images_per_second)
