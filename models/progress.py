@@ -107,6 +107,9 @@ class Desk:
         self.authkey = secrets.token_bytes(32)
         # Callers prove themselves in threads of their own: one that says nothing must not keep others out.
         self._listener = Listener((host, 0), backlog=64)
+        address = self._listener.address
+        assert isinstance(address, tuple)
+        self._address = str(address[0]), int(address[1])
         self._heard: SimpleQueue[Heard] = SimpleQueue()
         self._lock, self._closed = threading.Lock(), False
         self._connections: set[Connection] = set()
@@ -115,7 +118,7 @@ class Desk:
     @property
     def port(self) -> int:
         """Where workers call."""
-        return self._address()[1]
+        return self._address[1]
 
     def next(self, seconds: float) -> Heard | None:
         """The next message, or None if there is none within `seconds`."""
@@ -127,20 +130,17 @@ class Desk:
     def close(self) -> None:
         """Take no more calls and hang up, which makes workers that still run end."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             connections = list(self._connections)
         # A listener that waits for a call keeps its socket open until one comes.
-        with suppress(OSError), socket.create_connection(self._address(), timeout=1):
+        with suppress(OSError), socket.create_connection(self._address, timeout=1):
             pass
         with suppress(OSError):
             self._listener.close()
         for connection in connections:
             _hang_up(connection)
-
-    def _address(self) -> tuple[str, int]:
-        address = self._listener.address
-        assert isinstance(address, tuple)
-        return str(address[0]), int(address[1])
 
     def _accept(self) -> None:
         while True:

@@ -1,25 +1,32 @@
 """A training run from plan to model: checks, cluster, artifacts, registry."""
 
+import sys
+import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from lake.errors import UnknownDataset
+from lake.errors import StorageError, UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry, starts
+from models import artifacts, cluster, registry, resumption, starts
 from models.checks import check
-from models.errors import TrainingFailed
+from models.errors import Diverged, TrainingFailed
 from models.evaluation import Evaluation, evaluate, evaluate_retrieval
 from models.messages import EpochEnded
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
+from models.resumption import Claim
 from models.training import main
 from models.verification import Verification, verify
+
+PLAN = "plan.json"  # beside the artifacts
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,10 @@ class TrainedModel:
         images_per_second: of all workers, epochs after the first.
         input_wait_share: share of the steps' time that waited for pictures, the same epochs.
         seconds: from the call to the result.
-        seconds_to_first_step: from the call to the end of the first step.
+        seconds_to_first_step: from the call to the end of the first step; None if all had been made before.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+        restarts: how often this command had to start the workers again.
+        seconds_after_last_step: from the last step to the result.
         verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
@@ -52,8 +61,10 @@ class TrainedModel:
     images_per_second: float
     input_wait_share: float
     seconds: float
-    seconds_to_first_step: float
+    seconds_to_first_step: float | None
     resumed_from: int | None
+    restarts: int = 0
+    seconds_after_last_step: float | None = None
     verification: Verification | None = None
 
     @property
@@ -106,7 +117,7 @@ def planned(settings: Settings, dataset_id: str, workers: int, **given: Any) -> 
 def train(
     settings: Settings, plan: TrainingPlan, spark: SparkSession | None = None, bar: bool = True
 ) -> TrainedModel:
-    """Train a model and put it into the registry.
+    """Train a model and put it into the registry; a run of the same plan that was cut off is gone on with.
 
     Args:
         settings: of the hub.
@@ -115,7 +126,8 @@ def train(
         bar: show a progress bar on standard error.
 
     Raises:
-        UnknownDataset, UsageError, NotTrainable, UnfitStart: before any cluster time is spent.
+        UnknownDataset, UsageError, NotTrainable, UnfitStart, ForeignCheckpoint, StorageError: before any
+            cluster time is spent.
         ClusterTooSmall: there are fewer executors than workers.
         TrainingFailed: with the first cause.
     """
@@ -123,50 +135,136 @@ def train(
     snapshot = load_snapshot(settings, plan.dataset_id)
     check(plan, snapshot)
     plan, start = starts.resolved(settings, plan, snapshot.labels)
-    session = spark or cluster.start_session(settings, plan.workers)
-    try:
-        cluster.require(session, plan.workers)
-        return _train(settings, plan, snapshot, start, session, began, bar)
-    finally:
-        if spark is None:
-            session.stop()
+    with resumption.claimed(settings, plan, snapshot, start) as claim:
+        run = Run(settings, plan, snapshot, claim, began, bar)
+        run.prepare(start)
+        record = run.launch(spark)
+        return run.finish(record)
 
 
-def _train(
-    settings: Settings,
-    plan: TrainingPlan,
-    snapshot: Snapshot,
-    start: starts.Start | None,
-    spark: SparkSession,
-    began: float,
-    bar: bool,
-) -> TrainedModel:
-    model_id = registry.new_id(plan.architecture)
-    storage = registry.artifacts(settings, model_id)
-    if start:
-        start.write(storage)
-    registry.begin(spark, settings, model_id, plan)
+@dataclass(frozen=True)
+class Run:
+    """A run that this process holds, step by step.
 
-    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
-        return WorkerTask(plan, model_id, snapshot, storage, address, authkey)
+    Args:
+        settings: of the hub.
+        plan: what to train.
+        snapshot: on what.
+        claim: the run.
+        began: when the command did (monotonic seconds).
+        bar: show a progress bar.
+    """
 
-    try:
-        record = cluster.run(spark, main, task, plan.workers, settings.train, bar)
-    except BaseException as error:
-        if not spark.sparkContext._jsc.sc().isStopped():
-            registry.end(spark, settings.lake, model_id, None, str(error) or type(error).__name__)
-        raise
-    trained = _trained(record, plan, snapshot, model_id, storage.root, began)
-    _write(settings, storage, snapshot, trained)
-    registry.end(spark, settings.lake, model_id, trained.metrics)
-    return trained
+    settings: Settings
+    plan: TrainingPlan
+    snapshot: Snapshot
+    claim: Claim
+    began: float
+    bar: bool
+
+    @property
+    def storage(self) -> Storage:
+        """Where its files go."""
+        return registry.artifacts(self.settings, self.claim.model_id)
+
+    def prepare(self, start: starts.Start | None) -> None:
+        """Leave what the workers start from; a place that cannot be written is found here.
+
+        Raises:
+            StorageError: it cannot.
+        """
+        with self._without_a_row():
+            self.storage.write_json(PLAN, asdict(self.plan))
+            if start:
+                start.write(self.storage)
+            bury(self.settings)
+        if self.claim.epochs is not None:
+            print(
+                f"going on with {self.claim.model_id} after epoch {self.claim.epochs}: "
+                "the same command was cut off",
+                file=sys.stderr,
+            )
+
+    @contextmanager
+    def _without_a_row(self) -> Iterator[None]:
+        """Where nothing has begun, nothing is left to go on with."""
+        try:
+            yield
+        except BaseException:
+            if self.claim.epochs is None:
+                self.claim.close()
+            raise
+
+    def launch(self, spark: SparkSession | None) -> Record:
+        """Run the workers; the row in the registry says so, and why if they fail."""
+        with self._without_a_row():
+            threading.Thread(target=registry.load, name="hub-registry", daemon=True).start()
+            session = spark or cluster.start_session(self.settings, self.plan.workers)
+        try:
+            with self._without_a_row():
+                cluster.require(session, self.plan.workers)
+                registry.begin(self.settings, self.claim.model_id, self.plan, self.claim.epochs is not None)
+            return self._followed(session)
+        finally:
+            if spark is None:
+                session.stop()
+
+    def _followed(self, session: SparkSession) -> Record:
+        def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
+            run, keep = self.claim.entry.run, self.settings.train.keep_checkpoints
+            return WorkerTask(
+                self.plan, self.claim.model_id, self.snapshot, self.storage, address, authkey, run, keep
+            )
+
+        with self._told():
+            return cluster.run(session, main, task, self.plan.workers, self.settings.train, self.bar)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The row says why the block failed, as far as it can be written: the cause is what counts."""
+        try:
+            yield
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            detail = "interrupted" if interrupted else str(error) or type(error).__name__
+            with suppress(StorageError):
+                registry.end(self.settings, self.claim.model_id, None, detail)
+                if isinstance(error, Diverged):
+                    self.claim.close()
+            raise
+
+    def finish(self, record: Record) -> TrainedModel:
+        """Write what the workers told and make the model usable."""
+        with self._told():
+            trained = _trained(
+                record, self.plan, self.snapshot, self.claim.model_id, self.storage.root, self.began
+            )
+            _write(self.settings, self.storage, self.snapshot, trained)
+            registry.end(self.settings, self.claim.model_id, trained.metrics)
+            self.claim.close()
+        now = time.monotonic()
+        after = now - record.last_step if record.last_step else None
+        return replace(trained, seconds=now - self.began, seconds_after_last_step=after)
+
+
+def bury(settings: Settings) -> list[str]:
+    """Mark runs whose driver has gone without a word as failed.
+
+    Returns:
+        their ids.
+    """
+    found = resumption.found_dead(settings)
+    for entry in found:
+        detail = "its driver ended without a word; the same command goes on with it"
+        registry.end(settings, entry.model_id, None, detail)
+    return [entry.model_id for entry in found]
 
 
 def _trained(
     record: Record, plan: TrainingPlan, snapshot: Snapshot, model_id: str, path: str, began: float
 ) -> TrainedModel:
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
-    if not history or record.first_step is None:
+    if not history:
         raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
     evaluation, verification = _judged(record, plan, snapshot)
     warm = history[1:] or history
@@ -182,8 +280,9 @@ def _trained(
         images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
         input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
-        seconds_to_first_step=record.first_step - began,
-        resumed_from=record.resumed_from or None,
+        seconds_to_first_step=record.first_step - began if record.first_step else None,
+        resumed_from=record.resumed_from if record.restarts or record.resumed_from else None,
+        restarts=record.restarts,
         verification=verification,
     )
 

@@ -179,7 +179,7 @@ class Worker:
             self._reporter.stepped()
             if not np.isfinite(total[0]):
                 raise Diverged(f"the loss is {total[0]} in epoch {epoch}; {_ADVICE}")
-            if step == 1 or self._reporter.due():
+            if step in (1, pace.steps) or self._reporter.due():
                 rate = total[2] / (time.monotonic() - began)
                 loss, correct = total[:2] / total[2]
                 self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))

@@ -1,4 +1,4 @@
-"""Workers that are killed, hang or run out of something: the run goes on by itself, or ends with its cause."""
+"""Workers that are killed, hang or run out of something: the run goes on by itself, or tells its cause."""
 
 import os
 import signal
@@ -261,7 +261,7 @@ def starved(task: WorkerTask, context: Any, always: bool) -> None:
         def epoch(number: int) -> Any:
             if number == 2 and (always or not marker.exists("once")):
                 marker.write("once", b"")
-                used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+                used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
                 resource.setrlimit(resource.RLIMIT_AS, (used, used))
                 # What decoding another share would take.
                 np.ones((2**28,), np.float32)
