@@ -21,6 +21,9 @@ from models.watch import Watch
 
 EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
+# JVMs only start and watch Python here: without the second compiler three of them take half the processor
+# time until the workers run, which is what a small machine waits for.
+QUICK_JVM = "-XX:TieredStopAtLevel=1"
 Listener = Callable[[Message | Gone], None]
 
 # Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
@@ -28,13 +31,20 @@ Listener = Callable[[Message | Gone], None]
 SETTLING_SECONDS = {Kind.PEER: 10.0, Kind.LOST: 1.0}
 
 
-def start_session(settings: Settings, workers: int) -> SparkSession:
+def start_session(settings: Settings, workers: int, tables: bool = False) -> SparkSession:
     """A session for training: the settings' master, or Spark's own several-process cluster on this machine.
+
+    Args:
+        settings: of the hub.
+        workers: executors, where the cluster is this machine.
+        tables: whether the session must read tables too; a training does not.
 
     Raises:
         SparkUnavailable: the master does not answer.
     """
     memory = settings.spark.executor_memory_mb
+    usual = session.defaults(settings)
+    bare = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
     return session.start(
         settings,
         "train",
@@ -45,6 +55,9 @@ def start_session(settings: Settings, workers: int) -> SparkSession:
         spark__dynamicAllocation__enabled="false",
         # What fails is started again by the driver, all workers together, on whatever executors there are.
         spark__task__maxFailures="1",
+        spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
+        spark__executor__extraJavaOptions=QUICK_JVM,
+        **bare,
     )
 
 

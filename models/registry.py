@@ -1,6 +1,5 @@
 """Which models there are: rows of the `models` table, and cards beside the artifacts that need no Spark."""
 
-import importlib
 import json
 import secrets
 from dataclasses import asdict, dataclass
@@ -108,11 +107,6 @@ def find(spark: SparkSession, lake: Lake, model_id: str) -> State:
         newest = models.orderBy(models.created.desc()).select("model_id").limit(NAMED).collect()
         raise UnknownModel(_unknown(model_id, [row.model_id for row in newest]))
     return State(found.state)
-
-
-def load() -> None:
-    """Load what writing rows takes, while something else is waited for."""
-    importlib.import_module("deltalake")
 
 
 def begin(settings: Settings, model_id: str, plan: TrainingPlan, resumed: bool = False) -> None:

@@ -1,10 +1,6 @@
 """A training run from plan to model: checks, cluster, artifacts, registry."""
 
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,21 +8,18 @@ import numpy as np
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from lake.errors import StorageError, UnknownDataset
+from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry, resumption, starts
+from models import artifacts, registry, resumption, starts
 from models.checks import check
-from models.errors import Diverged, TrainingFailed
+from models.course import Course
+from models.errors import TrainingFailed
 from models.evaluation import Evaluation, evaluate, evaluate_retrieval
 from models.messages import EpochEnded
-from models.plan import TrainingPlan, WorkerTask
+from models.plan import TrainingPlan
 from models.record import Record
-from models.resumption import Claim
-from models.training import main
 from models.verification import Verification, verify
-
-PLAN = "plan.json"  # beside the artifacts
 
 
 @dataclass(frozen=True)
@@ -136,128 +129,19 @@ def train(
     check(plan, snapshot)
     plan, start = starts.resolved(settings, plan, snapshot.labels)
     with resumption.claimed(settings, plan, snapshot, start) as claim:
-        run = Run(settings, plan, snapshot, claim, began, bar)
-        run.prepare(start)
-        record = run.launch(spark)
-        return run.finish(record)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that this process holds, step by step.
-
-    Args:
-        settings: of the hub.
-        plan: what to train.
-        snapshot: on what.
-        claim: the run.
-        began: when the command did (monotonic seconds).
-        bar: show a progress bar.
-    """
-
-    settings: Settings
-    plan: TrainingPlan
-    snapshot: Snapshot
-    claim: Claim
-    began: float
-    bar: bool
-
-    @property
-    def storage(self) -> Storage:
-        """Where its files go."""
-        return registry.artifacts(self.settings, self.claim.model_id)
-
-    def prepare(self, start: starts.Start | None) -> None:
-        """Leave what the workers start from; a place that cannot be written is found here.
-
-        Raises:
-            StorageError: it cannot.
-        """
-        with self._without_a_row():
-            self.storage.write_json(PLAN, asdict(self.plan))
-            if start:
-                start.write(self.storage)
-            bury(self.settings)
-        if self.claim.epochs is not None:
-            print(
-                f"going on with {self.claim.model_id} after epoch {self.claim.epochs}: "
-                "the same command was cut off",
-                file=sys.stderr,
-            )
-
-    @contextmanager
-    def _without_a_row(self) -> Iterator[None]:
-        """Where nothing has begun, nothing is left to go on with."""
-        try:
-            yield
-        except BaseException:
-            if self.claim.epochs is None:
-                self.claim.close()
-            raise
-
-    def launch(self, spark: SparkSession | None) -> Record:
-        """Run the workers; the row in the registry says so, and why if they fail."""
-        with self._without_a_row():
-            threading.Thread(target=registry.load, name="hub-registry", daemon=True).start()
-            session = spark or cluster.start_session(self.settings, self.plan.workers)
-        try:
-            with self._without_a_row():
-                cluster.require(session, self.plan.workers)
-                registry.begin(self.settings, self.claim.model_id, self.plan, self.claim.epochs is not None)
-            return self._followed(session)
-        finally:
-            if spark is None:
-                session.stop()
-
-    def _followed(self, session: SparkSession) -> Record:
-        def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
-            run, keep = self.claim.entry.run, self.settings.train.keep_checkpoints
-            return WorkerTask(
-                self.plan, self.claim.model_id, self.snapshot, self.storage, address, authkey, run, keep
-            )
-
-        with self._told():
-            return cluster.run(session, main, task, self.plan.workers, self.settings.train, self.bar)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """The row says why the block failed, as far as it can be written: the cause is what counts."""
-        try:
-            yield
-        except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            detail = "interrupted" if interrupted else str(error) or type(error).__name__
-            with suppress(StorageError):
-                registry.end(self.settings, self.claim.model_id, None, detail)
-                if isinstance(error, Diverged):
-                    self.claim.close()
-            raise
-
-    def finish(self, record: Record) -> TrainedModel:
-        """Write what the workers told and make the model usable."""
-        with self._told():
-            trained = _trained(
-                record, self.plan, self.snapshot, self.claim.model_id, self.storage.root, self.began
-            )
-            _write(self.settings, self.storage, self.snapshot, trained)
-            registry.end(self.settings, self.claim.model_id, trained.metrics)
-            self.claim.close()
-        now = time.monotonic()
-        after = now - record.last_step if record.last_step else None
-        return replace(trained, seconds=now - self.began, seconds_after_last_step=after)
-
-
-def bury(settings: Settings) -> list[str]:
-    """Mark runs whose driver has gone without a word as failed.
-
-    Returns:
-        their ids.
-    """
-    found = resumption.found_dead(settings)
-    for entry in found:
-        detail = "its driver ended without a word; the same command goes on with it"
-        registry.end(settings, entry.model_id, None, detail)
-    return [entry.model_id for entry in found]
+        course = Course(settings, plan, snapshot, claim, bar)
+        course.prepare(start)
+        with course.session(spark) as session:
+            record = course.followed(session)
+        with course.told():
+            storage = course.storage
+            trained = _trained(record, plan, snapshot, claim.model_id, storage.root, began)
+            _write(settings, storage, snapshot, trained)
+            registry.end(settings, claim.model_id, trained.metrics)
+            claim.close()
+    now = time.monotonic()
+    after = now - record.last_step if record.last_step else None
+    return replace(trained, seconds=now - began, seconds_after_last_step=after)
 
 
 def _trained(

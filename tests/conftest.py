@@ -77,7 +77,7 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
     running = SparkSession.getActiveSession()
     if running is not None:
         running.stop()
-    spark = start_session(settings, 2)
+    spark = start_session(settings, 2, tables=True)
     yield spark
     spark.stop()
 

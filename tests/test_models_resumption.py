@@ -18,9 +18,9 @@ from lake.snapshot import Snapshot
 from lake.storage import Storage
 from models import registry, resumption
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
+from models.course import bury
 from models.errors import ForeignCheckpoint
 from models.plan import TrainingPlan
-from models.run import bury
 from models.starts import Start
 from tests import tiny
 from tests.s3server import Bucket
