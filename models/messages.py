@@ -174,7 +174,7 @@ def unpacked(messages: Sequence[Embedded]) -> Embeddings:
 
 def encode(message: Message) -> bytes:
     """A message as one JSON object."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+    return json.dumps({"message": type(message).__name__, **asdict(message)}).encode()
 
 
 def decode(data: bytes) -> Message:
@@ -184,6 +184,6 @@ def decode(data: bytes) -> Message:
         ValueError, TypeError, KeyError: the bytes are not such a message.
     """
     values = json.loads(data)
-    kind = _KINDS[values.pop("kind")]
+    kind = _KINDS[values.pop("message")]
     message: Message = kind(**values)
     return message

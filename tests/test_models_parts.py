@@ -105,7 +105,8 @@ def test_curves_are_drawn_without_validation() -> None:
 
 
 def test_messages_arrive_as_they_were_sent() -> None:
-    for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1)):
+    failed = Failed(1, "the loss is nan", Kind.DIVERGED)
+    for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1), failed):
         assert messages.decode(messages.encode(message)) == message
 
 
