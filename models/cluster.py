@@ -1,5 +1,6 @@
 """Running a training on Spark's executors, again where it was lost, and never waiting for ever."""
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ POLL_SECONDS = 0.2
 # JVMs only start and watch Python here: without the second compiler three of them take half the processor
 # time until the workers run, which is what a small machine waits for.
 QUICK_JVM = "-XX:TieredStopAtLevel=1"
+ASLEEP_SECONDS = 5.0  # a driver that does not get to look for so long was stopped or starved itself
 Listener = Callable[[Message | Gone], None]
 
 # Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
@@ -57,8 +59,24 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         spark__task__maxFailures="1",
         spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
         spark__executor__extraJavaOptions=QUICK_JVM,
+        # On this machine executors are seen to end; one that is only starved is no lost one.
+        spark__worker__timeout="600",
         **bare,
     )
+
+
+def refuse_too_many(settings: Settings, workers: int) -> None:
+    """Refuse more workers than this machine has cores, where it is the cluster.
+
+    Raises:
+        ClusterTooSmall: there are fewer cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ and workers > cores:
+        raise ClusterTooSmall(
+            f"--workers {workers} is more than the {cores} cores of this machine: ask for fewer, "
+            "or name a cluster in spark.train_master"
+        )
 
 
 def require(spark: SparkSession, workers: int) -> None:
@@ -172,14 +190,17 @@ def _attempt(
 
 def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Train) -> Failed | None:
     """Take in messages until all workers are done, or the first cause of a failure is known."""
-    watch, failed_at = Watch(limits, record, time.monotonic()), None
+    now = time.monotonic()
+    watch, failed_at = Watch(limits, record, now), None
     while not record.finished:
         heard = desk.next(POLL_SECONDS)
         if heard:
             watch.add(heard.message, heard.at)
             record.add(heard.message, heard.at)
             listener(heard.message)
-        now = time.monotonic()
+        before, now = now, time.monotonic()
+        if now - before > ASLEEP_SECONDS:
+            watch.pause(now - before)
         failure = _failure(record, watch, job, now, idle=heard is None)
         if failure:
             failed_at = failed_at or now

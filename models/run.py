@@ -11,7 +11,7 @@ from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, registry, resumption, starts
+from models import artifacts, cluster, registry, resumption, starts
 from models.checks import check
 from models.course import Course
 from models.errors import TrainingFailed
@@ -121,12 +121,14 @@ def train(
     Raises:
         UnknownDataset, UsageError, NotTrainable, UnfitStart, ForeignCheckpoint, StorageError: before any
             cluster time is spent.
-        ClusterTooSmall: there are fewer executors than workers.
+        ClusterTooSmall: there are fewer executors, or cores of this machine, than workers.
         TrainingFailed: with the first cause.
     """
     began = time.monotonic()
     snapshot = load_snapshot(settings, plan.dataset_id)
     check(plan, snapshot)
+    if spark is None:
+        cluster.refuse_too_many(settings, plan.workers)
     plan, start = starts.resolved(settings, plan, snapshot.labels)
     with resumption.claimed(settings, plan, snapshot, start) as claim:
         course = Course(settings, plan, snapshot, claim, bar)

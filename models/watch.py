@@ -46,6 +46,12 @@ class Watch:
         if isinstance(message, Done | Gone | Failed):
             sign.heard = sign.moved = float("inf")  # nothing more is expected
 
+    def pause(self, seconds: float) -> None:
+        """Do not count time in which the driver itself stood still: the workers may have stood, too."""
+        self._began += seconds
+        for sign in self._signs.values():
+            sign.heard, sign.moved = sign.heard + seconds, sign.moved + seconds
+
     def overdue(self, now: float) -> Failed | None:
         """The worker that is over a limit, those that are silent first; None while all are within."""
         missing = next(iter(set(range(self._record.workers)) - self._signs.keys()), None)

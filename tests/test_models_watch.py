@@ -89,6 +89,15 @@ def test_nothing_is_expected_of_who_is_done(limits: Train) -> None:
     assert watch.overdue(300) is None
 
 
+def test_time_in_which_the_driver_itself_stood_still_does_not_count(limits: Train) -> None:
+    watch, _ = watched(limits)
+    for worker in (0, 1):
+        beat(watch, worker, range(1, 6))
+    watch.pause(300)
+    assert watch.overdue(312) is None
+    assert watch.overdue(316) is not None
+
+
 def test_a_process_that_ends_without_a_word_is_a_cause_and_its_peers_are_not(limits: Train) -> None:
     _, record = watched(limits)
     record.add(Failed(0, "UnavailableError: connection reset", Kind.PEER), 1)
