@@ -71,7 +71,9 @@ def test_two_workers_learn_the_stripes(
     assert trained.evaluation.accuracy is not None and trained.evaluation.accuracy >= 0.95
     assert trained.steps == 5 * (256 // 2 // 16)
     assert [row.epoch for row in trained.history] == [1, 2, 3, 4, 5]
-    assert trained.resumed_from is None and 0 < trained.seconds_to_first_step < trained.seconds
+    assert trained.resumed_from is None and trained.restarts == 0
+    assert 0 < (trained.seconds_to_first_step or 0) < trained.seconds
+    assert 0 < (trained.seconds_after_last_step or 0) < trained.seconds
     row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
     assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
     assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
