@@ -222,12 +222,12 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
     )
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+
+    def enlarge(to: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={to}", str(folder)], check=True)
+
     try:
-        yield (
-            lambda size: (
-                subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True) and None
-            )
-        )
+        yield enlarge
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
