@@ -8,6 +8,7 @@ from models.messages import STEPPING, Alive, Done, Failed, Gone, Message
 from models.record import Record
 
 SLOWER = 10  # a step may take so many times as long as the slowest before it
+DEAF = 3  # TensorFlow's converters let no other thread run, for 20 s with a ResNet-50 on a busy machine
 MARGIN = 1.25  # one that hangs makes the others stand still: it is to be found first
 
 
@@ -59,9 +60,10 @@ class Watch:
             return self._failed(missing, "did not start", self._limits.start_seconds, "start_seconds")
         stall = self._limits.stall_seconds
         for worker, sign in self._signs.items():
-            if now - sign.heard > stall:
+            limit = stall if sign.doing == STEPPING else DEAF * stall
+            if now - sign.heard > limit:
                 what = f"was silent while {sign.doing or 'starting'}"
-                return self._failed(worker, what, stall, "stall_seconds")
+                return self._failed(worker, what, limit, "stall_seconds")
         for worker, sign in self._signs.items():
             stepping = sign.doing == STEPPING
             limit = max(MARGIN * stall, SLOWER * sign.slowest) if stepping else self._limits.work_seconds

@@ -73,6 +73,13 @@ def test_what_has_no_steps_may_take_longer_but_not_for_ever(limits: Train) -> No
     )
 
 
+def test_a_converter_may_keep_a_process_silent_for_longer(limits: Train) -> None:
+    watch, _ = watched(limits, workers=1)
+    beat(watch, 0, range(1, 6), doing="writing the model")
+    assert watch.overdue(35) is None
+    assert "was silent while writing the model for 30 s" in cause(watch.overdue(36))
+
+
 def test_a_worker_that_never_came_is_found(limits: Train) -> None:
     record = Record(2, began=0)
     watch = Watch(limits, record, 0)
