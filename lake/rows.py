@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import types as t
@@ -10,9 +10,6 @@ from pyspark.sql import types as t
 from conf.settings import Settings
 from lake.errors import StorageError
 from lake.schemas import SCHEMAS, Table
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
 
 TRIES = 5  # of a commit that another writer came before
 
@@ -51,18 +48,22 @@ def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -
     """Replace the columns that `row` carries in the rows that have its key.
 
     Returns:
-        the number of rows that have it.
+        the number of rows that have it; 0 where there is no table.
 
     Raises:
         StorageError: the lake cannot be written.
     """
+    from deltalake import DeltaTable
+
     uri = _uri(settings, table)
     fields = [field for field in arrow_schema(table) if field.name in row]
     rows = pa.Table.from_pylist([dict(row)], schema=pa.schema(fields))
     changed = {name: f"new.{name}" for name in rows.column_names if name != key}
 
     def commit() -> int:
-        merge = _open(settings, table).merge(
+        if not DeltaTable.is_deltatable(uri, _options(settings)):
+            return 0
+        merge = DeltaTable(uri, storage_options=_options(settings)).merge(
             rows, f"old.{key} = new.{key}", source_alias="new", target_alias="old"
         )
         found = merge.when_matched_update(changed).execute()
@@ -82,12 +83,6 @@ def _arrow(kind: t.DataType) -> pa.DataType:
     if isinstance(kind, t.ArrayType):
         return pa.list_(_arrow(kind.elementType))
     return _ARROW[type(kind)]
-
-
-def _open(settings: Settings, table: Table) -> "DeltaTable":
-    from deltalake import DeltaTable
-
-    return DeltaTable(_uri(settings, table), storage_options=_options(settings))
 
 
 def _uri(settings: Settings, table: Table) -> str:

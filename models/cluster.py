@@ -14,7 +14,7 @@ from lake import session
 from models.bar import Bar
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.failures import Attempts, Kind, told
-from models.launch import END_SECONDS, Job, Main, launched
+from models.launch import END_SECONDS, Job, Main, launched, stopped
 from models.messages import Failed, Gone, Message
 from models.progress import Desk
 from models.record import Record
@@ -158,6 +158,8 @@ def run(
 
 
 def _require_again(spark: SparkSession, workers: int, failure: Failed) -> None:
+    if stopped(spark.sparkContext):
+        raise TrainingFailed(f"{told(failure)}; then the Spark session ended")
     try:
         require(spark, workers)
     except ClusterTooSmall as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
@@ -88,10 +89,12 @@ class Course:
             yield session
         except BaseException:
             if given is None:
-                session.stop()
+                _stop(session)
             raise
         if given is None:
-            threading.Thread(target=session.stop, name="hub-stop").start()  # the process waits for it
+            threading.Thread(
+                target=_stop, args=(session,), name="hub-stop"
+            ).start()  # the process waits for it
 
     def followed(self, session: SparkSession) -> Record:
         """Run the workers to their end; why they failed is told in the registry."""
@@ -124,6 +127,12 @@ class Course:
                 if isinstance(error, Diverged):
                     self.claim.close()
             raise
+
+
+def _stop(session: SparkSession) -> None:
+    """End a session; one whose JVM has gone has ended."""
+    with suppress(Py4JError, OSError):
+        session.stop()
 
 
 def _loaded(module: str) -> threading.Thread:

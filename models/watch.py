@@ -60,10 +60,10 @@ class Watch:
             return self._failed(missing, "did not start", self._limits.start_seconds, "start_seconds")
         stall = self._limits.stall_seconds
         for worker, sign in self._signs.items():
-            limit = stall if sign.doing == STEPPING else DEAF * stall
-            if now - sign.heard > limit:
+            patience = stall if sign.doing == STEPPING else DEAF * stall
+            if now - sign.heard > patience:
                 what = f"was silent while {sign.doing or 'starting'}"
-                return self._failed(worker, what, limit, "stall_seconds")
+                return self._failed(worker, what, patience, "stall_seconds")
         for worker, sign in self._signs.items():
             stepping = sign.doing == STEPPING
             limit = max(MARGIN * stall, SLOWER * sign.slowest) if stepping else self._limits.work_seconds

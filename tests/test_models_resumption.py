@@ -88,6 +88,16 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
     assert bury(own) == [claim.model_id]  # and cut off again
 
 
+def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings, snapshot: Snapshot) -> None:
+    with resumption.claimed(own, plan(own), snapshot, None) as claim:
+        pass
+    assert bury(own) == [claim.model_id]
+    with resumption.claimed(own, plan(own), snapshot, None) as again:
+        registry.begin(own, again.model_id, plan(own), resumed=True)
+    (row,) = found(own)
+    assert (row["model_id"], row["state"], row["architecture"]) == (claim.model_id, "training", "resnet20")
+
+
 def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings, snapshot: Snapshot) -> None:
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
         pass
