@@ -206,7 +206,9 @@ def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Tr
         failure = _failure(record, watch, job, now, idle=heard is None)
         if failure:
             failed_at = failed_at or now
-            if now - failed_at >= SETTLING_SECONDS.get(Kind(failure.kind), 0):
+            # A peer was lost, and one of the workers is silent: that one is the cause if it stays so.
+            waits = failure.kind == Kind.PEER and watch.quiet(now)
+            if not waits and now - failed_at >= SETTLING_SECONDS.get(Kind(failure.kind), 0):
                 return failure
         elif now - record.began > limits.timeout_seconds:
             raise TrainingFailed(f"stopped after {limits.timeout_seconds} s (train.timeout_seconds)")

@@ -149,6 +149,7 @@ class WorkerTask:
         authkey: what the listener asks for.
         run: what is the same in every attempt of this run and in no other (see `identity.of`).
         keep: checkpoints.
+        patience: how long a worker that has failed waits for the driver to end the attempt (seconds).
     """
 
     plan: TrainingPlan
@@ -159,6 +160,7 @@ class WorkerTask:
     authkey: bytes
     run: str = ""
     keep: int = 2
+    patience: float = 300.0
 
     def __contains__(self, name: str) -> bool:
         """TensorFlowOnSpark asks whether its arguments name a number of GPUs; ours leave it to Spark."""

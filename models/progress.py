@@ -42,6 +42,7 @@ class Reporter:
         self._connection = Client(address, authkey=authkey)
         self._worker, self._abandoned = worker, abandoned
         self._lock, self._closed = threading.Lock(), threading.Event()
+        self._driver_gone = threading.Event()
         self._moves, self._doing = 0, "starting"
         self._next_step = 0.0
         self.send(Here(worker, os.getpid(), socket.gethostname()))
@@ -71,6 +72,10 @@ class Reporter:
         """Count a step."""
         self._moves, self._doing = self._moves + 1, STEPPING
 
+    def wait_for_the_end(self, seconds: float) -> None:
+        """Wait until the driver has given the attempt up."""
+        self._driver_gone.wait(seconds)
+
     def due(self) -> bool:
         """Whether it is time for another message about steps."""
         now = time.monotonic()
@@ -88,6 +93,7 @@ class Reporter:
             except OSError:
                 gone = True
             if gone and not self._closed.is_set():
+                self._driver_gone.set()
                 self._abandoned()
                 return
 

@@ -5,6 +5,7 @@ The driver runs the same function again when a worker was lost; it then goes on 
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -52,6 +53,10 @@ def attended(task: WorkerTask, context: Context, work: Callable[["Worker"], None
             reporter.send(Done(context.executor_id))
         except Exception as error:
             reporter.send(failures.failed(context.executor_id, error))
+            traceback.print_exc()  # into the executor's log
+            # The driver ends the attempt when it knows the first cause. Spark would at once kill the others,
+            # among them the one that has it.
+            reporter.wait_for_the_end(task.patience)
             raise
 
 

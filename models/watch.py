@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from conf.settings import Train
 from models.failures import Kind
-from models.messages import STEPPING, Alive, Done, Failed, Gone, Message
+from models.messages import STEPPING, Alive, Done, Failed, Gone, Message, Stepped
 from models.record import Record
 
 SLOWER = 10  # a step may take so many times as long as the slowest before it
 DEAF = 3  # TensorFlow's converters let no other thread run, for 20 s with a ResNet-50 on a busy machine
+QUIET_SECONDS = 3.0  # some signs of life
 MARGIN = 1.25  # one that hangs makes the others stand still: it is to be found first
 
 
@@ -40,6 +41,8 @@ class Watch:
         """Take in a message."""
         sign = self._signs.setdefault(message.worker, _Sign(at, at))
         sign.heard = at
+        if isinstance(message, Stepped):
+            sign.doing = STEPPING
         if isinstance(message, Alive) and (message.moves, message.doing) != (sign.moves, sign.doing):
             if message.doing == sign.doing == STEPPING:
                 sign.slowest = max(sign.slowest, at - sign.moved)
@@ -52,6 +55,10 @@ class Watch:
         self._began += seconds
         for sign in self._signs.values():
             sign.heard, sign.moved = sign.heard + seconds, sign.moved + seconds
+
+    def quiet(self, now: float) -> bool:
+        """Whether there is a worker of which it is not known that it lives."""
+        return any(now - sign.heard > QUIET_SECONDS for sign in self._signs.values())
 
     def overdue(self, now: float) -> Failed | None:
         """The worker that is over a limit, those that are silent first; None while all are within."""

@@ -7,7 +7,7 @@ import pytest
 from conf.settings import Settings, Train
 from models import failures
 from models.failures import Attempts, Kind
-from models.messages import STEPPING, Alive, Done, Failed, Gone, Here
+from models.messages import STEPPING, Alive, Done, Failed, Gone, Here, Stepped
 from models.record import Record
 from models.watch import Watch
 
@@ -44,6 +44,17 @@ def test_a_silent_worker_is_named_though_the_others_stand_still_as_long(limits: 
     assert watch.overdue(15) is None
     assert cause(watch.overdue(16)) == (
         "worker 1: its process (pid 101 on here) was silent while training for 10 s (train.stall_seconds)"
+    )
+
+
+def test_a_lost_peer_waits_for_one_that_is_silent(limits: Train) -> None:
+    watch, _ = watched(limits)
+    watch.add(Failed(0, "UnavailableError: peer", Kind.PEER), 3)
+    beat(watch, 1, range(1, 4), doing="starting epoch 2")
+    watch.add(Stepped(1, 2, 1, 9.0, 0.1, 0.5), 3)
+    assert not watch.quiet(5) and watch.quiet(7)
+    assert cause(watch.overdue(14)).startswith(
+        "worker 1: its process (pid 101 on here) was silent while training"
     )
 
 
