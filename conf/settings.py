@@ -234,7 +234,12 @@ class Train(_Section):
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
     pixels: Literal["auto", "unit", "caffe"]
     timeout_seconds: Positive
-    stall_seconds: Positive
+    start_seconds: Positive
+    stall_seconds: Annotated[int, Field(ge=5)]
+    work_seconds: Positive
+    retries: Annotated[int, Field(ge=0)]
+    keep_checkpoints: Positive
+    lease_seconds: Annotated[float, Field(ge=6)]
 
 
 class Payloads(_Section):

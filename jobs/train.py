@@ -56,8 +56,10 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
         "images_per_second": round(trained.images_per_second, 1),
         "input_wait_share": round(trained.input_wait_share, 4),
         "seconds": round(trained.seconds, 2),
-        "seconds_to_first_step": round(trained.seconds_to_first_step, 2),
+        "seconds_to_first_step": _rounded(trained.seconds_to_first_step),
+        "seconds_after_last_step": _rounded(trained.seconds_after_last_step),
         "resumed_from": trained.resumed_from,
+        "restarts": trained.restarts,
     }
     if plan.objective == "triplet":
         same = trained.verification
@@ -67,6 +69,10 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
             "verification_threshold": same and same.threshold,
         }
     return results, _summary(trained), 0
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)
 
 
 def _summary(trained: "TrainedModel") -> str:
@@ -81,11 +87,20 @@ def _summary(trained: "TrainedModel") -> str:
             f" on {trained.evaluation.pictures} pictures{told}",
             f"trained      {len(trained.history)} epochs, {trained.steps} steps "
             f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
-            f"time         {trained.seconds:.0f} s, first step after {trained.seconds_to_first_step:.0f} s",
+            f"time         {trained.seconds:.0f} s{_times(trained)}",
             f"files        {trained.path}",
             f"next         hub {use} --model {trained.model_id}{' PICTURE' if use == 'predict' else ''}",
         ]
     )
+
+
+def _times(trained: "TrainedModel") -> str:
+    first, after = trained.seconds_to_first_step, trained.seconds_after_last_step
+    told = f", first step after {first:.0f} s" if first is not None else ""
+    told += f", results {after:.0f} s after the last" if after is not None else ""
+    if trained.resumed_from is not None:
+        told += f"; went on after epoch {trained.resumed_from}"
+    return told
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ class StorageError(LakeError):
     """A path or URI cannot be used."""
 
 
+class InUse(LakeError):
+    """Another process holds what only one may have."""
+
+
 class UnknownDataset(LakeError):
     """No dataset has this id."""
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 from lake.storage import Storage
-from models import plots
 from models.evaluation import Evaluation
 from models.messages import EpochEnded
 
@@ -22,6 +21,8 @@ def accuracy_of(objective: str) -> str:
 
 def write_run(artifacts: Storage, labels: Sequence[str], history: Sequence[EpochEnded]) -> None:
     """Write what a training run leaves: label names, figures of every epoch, curves."""
+    from models import plots  # matplotlib takes a second, and no worker waits for it here
+
     artifacts.write(LABELS, "".join(f"{label}\n" for label in labels).encode())
     artifacts.write(HISTORY, _csv(history))
     artifacts.write(CURVES, plots.curves(history))
@@ -29,6 +30,8 @@ def write_run(artifacts: Storage, labels: Sequence[str], history: Sequence[Epoch
 
 def write_evaluation(artifacts: Storage, evaluation: Evaluation, name: str) -> None:
     """Write what the test split showed: figures, mistakes, confusion matrix under a title with the name."""
+    from models import plots
+
     artifacts.write_json(EVALUATION, report(evaluation))
     artifacts.write(CONFUSION, plots.confusion(evaluation, name))
 

@@ -68,6 +68,11 @@ def _check_labels(plan: TrainingPlan, snapshot: Snapshot) -> None:
     """Every label has training pictures and, for triplets, every worker has pairs of two labels."""
     labels = label_column(snapshot, Split.TRAIN)
     counts = np.bincount(labels, minlength=len(snapshot.labels))
+    if len(counts) > len(snapshot.labels):
+        raise NotTrainable(
+            f"dataset {plan.dataset_id} has pictures of label number {len(counts) - 1}, but its manifest "
+            f"names {len(snapshot.labels)} labels: organize it anew"
+        )
     missing = [name for name, count in zip(snapshot.labels, counts, strict=False) if not count]
     if missing:
         raise NotTrainable(

@@ -1,14 +1,9 @@
-"""Running a training on Spark's executors with TensorFlowOnSpark, and never waiting for ever."""
+"""Running a training on Spark's executors, again where it was lost, and never waiting for ever."""
 
-import importlib.util
-import logging
+import os
 import re
-import secrets
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from pyspark import SparkContext
@@ -16,24 +11,42 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings, Train
 from lake import session
-from models.errors import ClusterTooSmall, TrainingFailed
-from models.progress import Bar, Desk
+from models.bar import Bar
+from models.errors import ClusterTooSmall, Diverged, TrainingFailed
+from models.failures import Attempts, Kind, told
+from models.launch import END_SECONDS, Job, Main, launched, stopped
+from models.messages import Failed, Gone, Message
+from models.progress import Desk
 from models.record import Record
+from models.watch import Watch
 
 EXECUTORS_SECONDS = 60  # for executors to register
-END_SECONDS = 20  # for the Spark job to end when all workers are done
 POLL_SECONDS = 0.2
+# JVMs only start and watch Python here: without the second compiler three of them take half the processor
+# time until the workers run, which is what a small machine waits for.
+QUICK_JVM = "-XX:TieredStopAtLevel=1"
+ASLEEP_SECONDS = 5.0  # a driver that does not get to look for so long was stopped or starved itself
+Listener = Callable[[Message | Gone], None]
 
-Main = Callable[[Any, Any], None]
+# Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
+# cause does, and Spark may say more of a process that has gone.
+SETTLING_SECONDS = {Kind.PEER: 10.0, Kind.LOST: 1.0}
 
 
-def start_session(settings: Settings, workers: int) -> SparkSession:
+def start_session(settings: Settings, workers: int, tables: bool = False) -> SparkSession:
     """A session for training: the settings' master, or Spark's own several-process cluster on this machine.
+
+    Args:
+        settings: of the hub.
+        workers: executors, where the cluster is this machine.
+        tables: whether the session must read tables too; a training does not.
 
     Raises:
         SparkUnavailable: the master does not answer.
     """
     memory = settings.spark.executor_memory_mb
+    usual = session.defaults(settings)
+    bare = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
     return session.start(
         settings,
         "train",
@@ -42,7 +55,28 @@ def start_session(settings: Settings, workers: int) -> SparkSession:
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
+        # What fails is started again by the driver, all workers together, on whatever executors there are.
+        spark__task__maxFailures="1",
+        spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
+        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC",
+        # On this machine executors are seen to end; one that is only starved is no lost one.
+        spark__worker__timeout="600",
+        **bare,
     )
+
+
+def refuse_too_many(settings: Settings, workers: int) -> None:
+    """Refuse more workers than this machine has cores, where it is the cluster.
+
+    Raises:
+        ClusterTooSmall: there are fewer cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ and workers > cores:
+        raise ClusterTooSmall(
+            f"--workers {workers} is more than the {cores} cores of this machine: ask for fewer, "
+            "or name a cluster in spark.train_master"
+        )
 
 
 def require(spark: SparkSession, workers: int) -> None:
@@ -82,135 +116,113 @@ def run(
     workers: int,
     limits: Train,
     bar: bool = True,
+    listener: Listener = lambda message: None,
 ) -> Record:
     """Run `main(task, context)` once on each of `workers` executors until all are done.
 
+    What was lost on the way (a process, an executor, a machine) is started again, all workers together.
+
     Args:
-        spark: whose executors to use; `require` sees that there are enough.
-        main: the function, picklable.
+        spark: whose executors to use.
+        main: the function, picklable; it goes on from where it was, by itself.
         task_for: makes its first argument from the driver's address and key.
         workers: TensorFlow workers.
-        limits: how long a run may take, and how long it may be silent.
+        limits: how long a run may take, how long it may be silent, how often it is started again.
         bar: show a progress bar.
+        listener: is told every word of the workers.
 
     Raises:
+        ClusterTooSmall: there are fewer executors.
         TrainingFailed: with the first cause.
     """
-    host = spark.sparkContext.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
-    desk, shown = Desk(host), Bar(workers, bar)
-    now = time.monotonic()
-    record = Record(workers, began=now, heard=now)
+    record = Record(workers, began=time.monotonic())
+    attempts, shown = Attempts(limits.retries), Bar(workers, bar)
+
+    def told_all(message: Message | Gone) -> None:
+        shown.show(message)
+        listener(message)
+
     try:
-        with _launched(
-            spark.sparkContext, main, task_for((host, desk.port), desk.authkey), workers
-        ) as status:
-            _follow(record, desk, shown, status, limits)
+        require(spark, workers)
+        while failure := _attempt(spark, main, task_for, record, told_all, limits):
+            epochs = max(record.epochs, default=0)
+            if not attempts.another(failure, epochs):
+                kind = Diverged if failure.kind == Kind.DIVERGED else TrainingFailed
+                raise kind(attempts.told(failure))
+            shown.note(f"{told(failure)}; going on after epoch {epochs}")
+            record.start_again()
+            _require_again(spark, workers, failure)
+        return record
     finally:
         shown.close()
+
+
+def _require_again(spark: SparkSession, workers: int, failure: Failed) -> None:
+    if stopped(spark.sparkContext):
+        raise TrainingFailed(f"{told(failure)}; then the Spark session ended")
+    try:
+        require(spark, workers)
+    except ClusterTooSmall as error:
+        raise TrainingFailed(f"{told(failure)}; then {error}") from None
+
+
+def _attempt(
+    spark: SparkSession,
+    main: Main,
+    task_for: Callable[[tuple[str, int], bytes], Any],
+    record: Record,
+    listener: Listener,
+    limits: Train,
+) -> Failed | None:
+    """Launch the workers and follow them to the end: None, or why it was another than wanted."""
+    context = spark.sparkContext
+    host = context.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
+    desk = Desk(host)
+    try:
+        with launched(context, main, task_for((host, desk.port), desk.authkey), record.workers) as job:
+            failure = _follow(record, desk, listener, job, limits)
+            if failure:
+                job.end(0)
+                desk.close()
+                job.gone(END_SECONDS)
+        return failure
+    finally:
         desk.close()
-    return record
 
 
-def _follow(record: Record, desk: Desk, bar: Bar, status: dict[str, str], limits: Train) -> None:
-    """Take in messages until all workers are done."""
+def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Train) -> Failed | None:
+    """Take in messages until all workers are done, or the first cause of a failure is known."""
+    now = time.monotonic()
+    watch, failed_at = Watch(limits, record, now), None
     while not record.finished:
         heard = desk.next(POLL_SECONDS)
         if heard:
+            watch.add(heard.message, heard.at)
             record.add(heard.message, heard.at)
-            bar.show(heard.message)
-            continue
-        now = time.monotonic()
-        if record.failure and not record.failure.lost_peer:
-            raise TrainingFailed(f"worker {record.failure.worker}: {record.failure.cause}")
-        if "error" in status:
-            raise TrainingFailed(_cause(record, status["error"]))
-        if now - record.heard > limits.stall_seconds:
-            raise TrainingFailed(
-                f"nothing was heard from the workers for {limits.stall_seconds} s "
-                "(train.stall_seconds); the executors' logs are in <spark.work_dir>/worker"
-            )
-        if now - record.began > limits.timeout_seconds:
+            listener(heard.message)
+        before, now = now, time.monotonic()
+        if now - before > ASLEEP_SECONDS:
+            watch.pause(now - before)
+        failure = _failure(record, watch, job, now, idle=heard is None)
+        if failure:
+            failed_at = failed_at or now
+            # A peer was lost, and one of the workers is silent: that one is the cause if it stays so.
+            waits = failure.kind == Kind.PEER and watch.quiet(now)
+            if not waits and now - failed_at >= SETTLING_SECONDS.get(Kind(failure.kind), 0):
+                return failure
+        elif now - record.began > limits.timeout_seconds:
             raise TrainingFailed(f"stopped after {limits.timeout_seconds} s (train.timeout_seconds)")
+    return None
 
 
-def _cause(record: Record, error: str) -> str:
-    if record.failure:
-        return f"worker {record.failure.worker}: {record.failure.cause}"
-    return _first_error(error)
-
-
-def _first_error(error: str) -> str:
-    """The line that names the exception, of Spark's report on a failed job."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    named = (line.lstrip(": ") for line in lines if re.match(r"[:\s]*[\w.]*(Error|Exception)\b", line))
-    return next(named, lines[0] if lines else "no cause given")
-
-
-@contextmanager
-def _launched(context: SparkContext, main: Main, task: Any, workers: int) -> Iterator[dict[str, str]]:
-    """The cluster while it runs; yields what TensorFlowOnSpark's own thread says of its Spark job.
-
-    Its `shutdown` is not called: it waits in steps of 5 s, runs a second job that imports TensorFlow
-    again, and stops the session when something failed. What it is for does not arise here: no queues
-    are fed and no Python process is reused.
-    """
-    cluster = _tensorflowonspark()
-    cluster.tf_status.clear()
-    before = set(context.statusTracker().getActiveJobsIds())
-    # Spark keeps Python processes apart by their environment: this run gets fresh ones in any session.
-    context.environment["HUB_RUN"] = secrets.token_hex(8)
-    started, patience = None, 0.0
-    try:
-        started = cluster.run(
-            context,
-            main,
-            task,
-            num_executors=workers,
-            num_ps=0,
-            input_mode=cluster.InputMode.TENSORFLOW,
-            master_node="chief",
-            reservation_timeout=EXECUTORS_SECONDS,
-        )
-        yield cluster.tf_status
-        patience = END_SECONDS
-    except SystemExit:
-        raise TrainingFailed(_first_error(cluster.tf_status.get("error", "no cause given"))) from None
-    finally:
-        if started:
-            started.server.stop()
-        _end_jobs(context, before, patience)
-        context.environment.pop("HUB_RUN", None)
-
-
-def _end_jobs(context: SparkContext, before: set[int], patience: float) -> None:
-    """Wait some seconds for the run's job to end by itself, then cancel it."""
-    if context._jsc is None or context._jsc.sc().isStopped():
-        return
-    deadline = time.monotonic() + patience
-    while left := set(context.statusTracker().getActiveJobsIds()) - before:
-        if time.monotonic() >= deadline:
-            for job in left:
-                context._jsc.sc().cancelJob(job)
-            return
-        time.sleep(POLL_SECONDS / 2)
-
-
-def _tensorflowonspark() -> Any:
-    """TensorFlowOnSpark without TensorFlow, which its `compat` would import on the driver for nothing."""
-    name = "tensorflowonspark.compat"
-    logging.getLogger("tensorflowonspark").setLevel(logging.CRITICAL)  # causes are told by the workers
-    if name not in sys.modules:
-        import tensorflowonspark
-
-        spec = importlib.util.find_spec(name)
-        assert spec and spec.loader
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        tensorflowonspark.compat = module
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pkg_resources, which it imports, is deprecated
-        from tensorflowonspark import TFCluster
-
-    return TFCluster
+def _failure(record: Record, watch: Watch, job: Job, now: float, idle: bool) -> Failed | None:
+    """The first cause so far: a worker's own word goes before Spark's and the clock's."""
+    found = record.failure
+    if found and found.kind != Kind.PEER:
+        return found
+    others = watch.overdue(now) or (job.failure if idle else None)
+    if others and (found is None or others.kind != Kind.PEER):
+        record.failure = others
+    if record.failure is None and idle and job.ended.is_set():
+        record.failure = Failed(-1, "the Spark job ended before its workers were done", Kind.LOST)
+    return record.failure

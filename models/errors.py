@@ -19,12 +19,24 @@ class UnfitStart(ModelError, UsageError):
     exit_status = 1
 
 
+class ForeignCheckpoint(ModelError):
+    """A checkpoint is of another architecture, dataset or run than the one that is to go on from it."""
+
+
+class RunInUse(ModelError):
+    """Another process trains this very run."""
+
+
 class ClusterTooSmall(ModelError):
     """The Spark cluster has fewer executors than the training asks for workers."""
 
 
 class TrainingFailed(ModelError):
     """A training run ended early; the message carries the first cause, not what followed from it."""
+
+
+class Diverged(TrainingFailed):
+    """Loss or weights are no finite numbers any more; the same command would end the same way."""
 
 
 class UnknownModel(ModelError):

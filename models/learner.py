@@ -198,14 +198,22 @@ class Learner:
         """
         return tuple(self._local(variable.value).numpy() for variable in self._variables())
 
-    def assign(self, values: tuple[NDArray[Any], ...]) -> None:
+    def names(self) -> tuple[str, ...]:
+        """What the variables are called, in the order of `values`."""
+        return tuple(variable.path for variable in self._variables())
+
+    def assign(self, values: tuple[NDArray[Any], ...], names: tuple[str, ...] = ()) -> None:
         """Set all variables; every worker must call it with the same values.
+
+        Args:
+            values: in the order of `values`.
+            names: what they were called when they were read; empty if that is not known.
 
         Raises:
             UnfitStart: they are of another architecture or of other settings.
         """
         shapes = [tuple(variable.shape) for variable in self._variables()]
-        if shapes != [value.shape for value in values]:
+        if shapes != [value.shape for value in values] or (names and names != self.names()):
             raise UnfitStart(
                 f"the checkpoint's {len(values)} variables do not fit the {len(shapes)} of this "
                 f"{self.model.name}: it is of another architecture or of other labels"

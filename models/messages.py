@@ -11,6 +11,40 @@ from models.verification import Embeddings
 
 
 @dataclass(frozen=True)
+class Here:
+    """The first word of a worker: its process."""
+
+    worker: int
+    pid: int
+    host: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The process lives; sent every second, by a thread of its own.
+
+    Args:
+        worker: which.
+        moves: steps that it has made in all.
+        doing: what it is at; `STEPPING` is held to a step's time.
+    """
+
+    worker: int
+    moves: int
+    doing: str
+
+
+STEPPING = "training"
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A worker's connection has ended without it having said that it is done or why not; never sent."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
 class Started:
     """A worker has its pictures and its model.
 
@@ -100,21 +134,21 @@ class Failed:
     """A worker stopped.
 
     Args:
-        worker: which.
+        worker: which; -1 where only Spark told.
         cause: type and message of the exception, one line.
-        lost_peer: whether the exception is what TensorFlow raises when another worker has gone; not a
-            cause in itself, and worth Spark's retry.
+        kind: a value of `failures.Kind`.
     """
 
     worker: int
     cause: str
-    lost_peer: bool
+    kind: str
 
 
-Message = Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
+Message = Here | Alive | Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
 
 _KINDS = {
-    kind.__name__: kind for kind in (Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
+    kind.__name__: kind
+    for kind in (Here, Alive, Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
 }
 
 
@@ -140,7 +174,7 @@ def unpacked(messages: Sequence[Embedded]) -> Embeddings:
 
 def encode(message: Message) -> bytes:
     """A message as one JSON object."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+    return json.dumps({"message": type(message).__name__, **asdict(message)}).encode()
 
 
 def decode(data: bytes) -> Message:
@@ -150,6 +184,6 @@ def decode(data: bytes) -> Message:
         ValueError, TypeError, KeyError: the bytes are not such a message.
     """
     values = json.loads(data)
-    kind = _KINDS[values.pop("kind")]
+    kind = _KINDS[values.pop("message")]
     message: Message = kind(**values)
     return message

@@ -147,6 +147,9 @@ class WorkerTask:
         artifacts: where the run's files go.
         address: host and port of the driver's listener.
         authkey: what the listener asks for.
+        run: what is the same in every attempt of this run and in no other (see `identity.of`).
+        keep: checkpoints.
+        patience: how long a worker that has failed waits for the driver to end the attempt (seconds).
     """
 
     plan: TrainingPlan
@@ -155,6 +158,9 @@ class WorkerTask:
     artifacts: Storage
     address: tuple[str, int]
     authkey: bytes
+    run: str = ""
+    keep: int = 2
+    patience: float = 300.0
 
     def __contains__(self, name: str) -> bool:
         """TensorFlowOnSpark asks whether its arguments name a number of GPUs; ours leave it to Spark."""

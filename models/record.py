@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from models.failures import Kind
 from models.messages import (
     Done,
     Embedded,
     EpochEnded,
     Failed,
+    Gone,
+    Here,
     Message,
     Started,
     Stepped,
     Tested,
-    Working,
     unpacked,
 )
 from models.verification import Embeddings
@@ -22,19 +24,23 @@ class Record:
     """What the workers told in the course of a run.
 
     Args:
+        workers: how many there are.
+        began: when the run was launched (monotonic seconds), `first_step` when a first step was done,
+            `last_step` when the newest was.
         epochs: figures by epoch number.
         tested: test rows by worker.
         embedded: vectors by split and worker, of a model of embeddings.
-        began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
+        processes: of the workers of this attempt.
+        restarts: how often the run was started again.
         resumed_from: finished epochs that the last attempt started from.
-        failure: the first cause, None if nobody failed.
+        failure: the first cause of this attempt's end, None if nobody failed.
     """
 
     workers: int
     began: float
-    heard: float
     first_step: float | None = None
-    last_epoch: float | None = None
+    last_step: float | None = None
+    restarts: int = 0
     resumed_from: int = 0
     steps: int = 0
     batch: int = 0
@@ -42,30 +48,56 @@ class Record:
     tested: dict[int, Tested] = field(default_factory=dict)
     embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    processes: dict[int, Here] = field(default_factory=dict)
     failure: Failed | None = None
 
-    def add(self, message: Message, at: float) -> None:
+    def add(self, message: Message | Gone, at: float) -> None:
         """Take in a message."""
-        self.heard = at
         match message:
             case Started(worker=0):
                 self.resumed_from, self.steps, self.batch = message.resumed_from, message.steps, message.batch
             case Stepped():
                 self.first_step = self.first_step or at
+                self.last_step = at
             case EpochEnded():
-                self.epochs[message.epoch], self.last_epoch = message, at
+                self.epochs[message.epoch] = message
             case Tested():
                 self.tested[message.worker] = message
             case Embedded():
                 self.embedded[message.split, message.worker] = message
+            case _:
+                self._add_process(message)
+
+    def _add_process(self, message: Message | Gone) -> None:
+        match message:
+            case Here():
+                self.processes[message.worker] = message
             case Done():
                 self.done.add(message.worker)
             case Failed():
-                # What a lost peer makes the others say is not the cause.
-                if self.failure is None or (self.failure.lost_peer and not message.lost_peer):
-                    self.failure = message
-            case Started() | Working():
+                self._add_failure(message)
+            case Gone():
+                cause = f"{self.process(message.worker)} ended without a word: killed, or out of memory"
+                self._add_failure(Failed(message.worker, cause, Kind.LOST))
+            case _:
                 pass
+
+    def _add_failure(self, failure: Failed) -> None:
+        # What a lost peer makes the others say is not the cause.
+        if self.failure is None or (self.failure.kind == Kind.PEER and failure.kind != Kind.PEER):
+            self.failure = failure
+
+    def process(self, worker: int) -> str:
+        """A worker's process, for people."""
+        found = self.processes.get(worker)
+        return f"its process (pid {found.pid} on {found.host})" if found else "its process"
+
+    def start_again(self) -> None:
+        """Forget what belongs to one attempt; finished epochs stay."""
+        self.restarts += 1
+        self.failure = None
+        for kept in (self.tested, self.embedded, self.done, self.processes):
+            kept.clear()
 
     def embeddings(self, split: str) -> Embeddings:
         """The vectors of a split, in the order of the workers."""

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.settings import Lake, Settings
-from lake import tables
+from lake import rows, tables
 from lake.errors import StorageError
-from lake.schemas import SCHEMAS, Table
+from lake.schemas import Table
 from lake.storage import Storage
 from models.errors import UnknownModel
 from models.plan import TrainingPlan
@@ -102,47 +101,40 @@ def find(spark: SparkSession, lake: Lake, model_id: str) -> State:
     """
     if not tables.exists(spark, lake, Table.MODELS):
         raise UnknownModel(_unknown(model_id, []))
-    rows = tables.read(spark, lake, Table.MODELS)
-    found = rows.where(rows.model_id == model_id).select("state").head()
+    models = tables.read(spark, lake, Table.MODELS)
+    found = models.where(models.model_id == model_id).select("state").head()
     if found is None:
-        newest = rows.orderBy(rows.created.desc()).select("model_id").limit(NAMED).collect()
+        newest = models.orderBy(models.created.desc()).select("model_id").limit(NAMED).collect()
         raise UnknownModel(_unknown(model_id, [row.model_id for row in newest]))
     return State(found.state)
 
 
-def begin(spark: SparkSession, settings: Settings, model_id: str, plan: TrainingPlan) -> None:
-    """Add a row for a model that is being trained, to a new table if there is none.
-
-    An append: on a cold cluster a MERGE takes twice as long, and the workers wait for it.
+def begin(settings: Settings, model_id: str, plan: TrainingPlan, resumed: bool = False) -> None:
+    """Add a row for a model that is being trained; one that is gone on with keeps its row.
 
     Raises:
         StorageError: the lake cannot be written.
     """
-    schema = SCHEMAS[Table.MODELS]
-    row: dict[str, object] = dict.fromkeys(schema.names)
-    row |= {
-        "model_id": model_id,
+    state = {"model_id": model_id, "state": State.TRAINING.value, "detail": None, "finished": None}
+    if resumed and rows.update(settings, Table.MODELS, "model_id", state):
+        return
+    row = state | {
         "dataset_id": plan.dataset_id,
         "architecture": plan.architecture,
         "settings": json.dumps(asdict(plan), sort_keys=True),
         "workers": plan.workers,
         "path": artifacts(settings, model_id).root,
-        "state": State.TRAINING.value,
         "created": datetime.now(UTC),
     }
-    try:
-        rows = spark.createDataFrame([row], schema).coalesce(1)
-        rows.write.format("delta").mode("append").save(settings.lake.at(Table.MODELS))
-    except PySparkException as error:
-        raise StorageError(
-            f"cannot write the table of models in {settings.lake.root}: {tables.first_line(error)}"
-        ) from None
+    rows.append(settings, Table.MODELS, row)
 
 
-def end(
-    spark: SparkSession, lake: Lake, model_id: str, metrics: dict[str, float] | None, detail: str = ""
-) -> None:
-    """Mark a model as ready with its figures or, without figures, as failed for the reason in `detail`."""
+def end(settings: Settings, model_id: str, metrics: dict[str, float] | None, detail: str = "") -> None:
+    """Mark a model as ready with its figures or, without figures, as failed for the reason in `detail`.
+
+    Raises:
+        StorageError: the lake cannot be written.
+    """
     row = {
         "model_id": model_id,
         "metrics": metrics or {},
@@ -150,7 +142,7 @@ def end(
         "detail": detail,
         "finished": datetime.now(UTC),
     }
-    tables.upsert(spark, lake, Table.MODELS, [row], "model_id")
+    rows.update(settings, Table.MODELS, "model_id", row)
 
 
 def remeasure(spark: SparkSession, lake: Lake, model_id: str, metrics: dict[str, float]) -> None:

@@ -1,7 +1,7 @@
 """A training run from plan to model: checks, cluster, artifacts, registry."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry, starts
+from models import artifacts, cluster, registry, resumption, starts
 from models.checks import check
+from models.course import Course
 from models.errors import TrainingFailed
 from models.evaluation import Evaluation, evaluate, evaluate_retrieval
 from models.messages import EpochEnded
-from models.plan import TrainingPlan, WorkerTask
+from models.plan import TrainingPlan
 from models.record import Record
-from models.training import main
 from models.verification import Verification, verify
 
 
@@ -37,8 +37,10 @@ class TrainedModel:
         images_per_second: of all workers, epochs after the first.
         input_wait_share: share of the steps' time that waited for pictures, the same epochs.
         seconds: from the call to the result.
-        seconds_to_first_step: from the call to the end of the first step.
+        seconds_to_first_step: from the call to the end of the first step; None if all had been made before.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+        restarts: how often this command had to start the workers again.
+        seconds_after_last_step: from the last step to the result.
         verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
@@ -52,8 +54,10 @@ class TrainedModel:
     images_per_second: float
     input_wait_share: float
     seconds: float
-    seconds_to_first_step: float
+    seconds_to_first_step: float | None
     resumed_from: int | None
+    restarts: int = 0
+    seconds_after_last_step: float | None = None
     verification: Verification | None = None
 
     @property
@@ -106,7 +110,7 @@ def planned(settings: Settings, dataset_id: str, workers: int, **given: Any) -> 
 def train(
     settings: Settings, plan: TrainingPlan, spark: SparkSession | None = None, bar: bool = True
 ) -> TrainedModel:
-    """Train a model and put it into the registry.
+    """Train a model and put it into the registry; a run of the same plan that was cut off is gone on with.
 
     Args:
         settings: of the hub.
@@ -115,58 +119,38 @@ def train(
         bar: show a progress bar on standard error.
 
     Raises:
-        UnknownDataset, UsageError, NotTrainable, UnfitStart: before any cluster time is spent.
-        ClusterTooSmall: there are fewer executors than workers.
+        UnknownDataset, UsageError, NotTrainable, UnfitStart, ForeignCheckpoint, StorageError: before any
+            cluster time is spent.
+        ClusterTooSmall: there are fewer executors, or cores of this machine, than workers.
         TrainingFailed: with the first cause.
     """
     began = time.monotonic()
     snapshot = load_snapshot(settings, plan.dataset_id)
     check(plan, snapshot)
+    if spark is None:
+        cluster.refuse_too_many(settings, plan.workers)
     plan, start = starts.resolved(settings, plan, snapshot.labels)
-    session = spark or cluster.start_session(settings, plan.workers)
-    try:
-        cluster.require(session, plan.workers)
-        return _train(settings, plan, snapshot, start, session, began, bar)
-    finally:
-        if spark is None:
-            session.stop()
-
-
-def _train(
-    settings: Settings,
-    plan: TrainingPlan,
-    snapshot: Snapshot,
-    start: starts.Start | None,
-    spark: SparkSession,
-    began: float,
-    bar: bool,
-) -> TrainedModel:
-    model_id = registry.new_id(plan.architecture)
-    storage = registry.artifacts(settings, model_id)
-    if start:
-        start.write(storage)
-    registry.begin(spark, settings, model_id, plan)
-
-    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
-        return WorkerTask(plan, model_id, snapshot, storage, address, authkey)
-
-    try:
-        record = cluster.run(spark, main, task, plan.workers, settings.train, bar)
-    except BaseException as error:
-        if not spark.sparkContext._jsc.sc().isStopped():
-            registry.end(spark, settings.lake, model_id, None, str(error) or type(error).__name__)
-        raise
-    trained = _trained(record, plan, snapshot, model_id, storage.root, began)
-    _write(settings, storage, snapshot, trained)
-    registry.end(spark, settings.lake, model_id, trained.metrics)
-    return trained
+    with resumption.claimed(settings, plan, snapshot, start) as claim:
+        course = Course(settings, plan, snapshot, claim, bar)
+        course.prepare(start)
+        with course.session(spark) as session:
+            record = course.followed(session)
+        with course.told():
+            storage = course.storage
+            trained = _trained(record, plan, snapshot, claim.model_id, storage.root, began)
+            _write(settings, storage, snapshot, trained)
+            registry.end(settings, claim.model_id, trained.metrics)
+            claim.close()
+    now = time.monotonic()
+    after = now - record.last_step if record.last_step else None
+    return replace(trained, seconds=now - began, seconds_after_last_step=after)
 
 
 def _trained(
     record: Record, plan: TrainingPlan, snapshot: Snapshot, model_id: str, path: str, began: float
 ) -> TrainedModel:
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
-    if not history or record.first_step is None:
+    if not history:
         raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
     evaluation, verification = _judged(record, plan, snapshot)
     warm = history[1:] or history
@@ -182,8 +166,9 @@ def _trained(
         images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
         input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
-        seconds_to_first_step=record.first_step - began,
-        resumed_from=record.resumed_from or None,
+        seconds_to_first_step=record.first_step - began if record.first_step else None,
+        resumed_from=record.resumed_from if record.restarts or record.resumed_from else None,
+        restarts=record.restarts,
         verification=verification,
     )
 

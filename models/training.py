@@ -1,9 +1,12 @@
 """What every worker runs: `main(task, context)`, called by TensorFlowOnSpark in a Spark task.
 
-Spark runs the same function again after a failure; it then goes on from the newest checkpoint.
+The driver runs the same function again when a worker was lost; it then goes on from the newest checkpoint.
 """
 
+import os
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -11,16 +14,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from lake.snapshot import Split
-from models import starts
-from models.checkpoints import Checkpoint, Checkpoints
+from models import failures, starts
+from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.epochs import Augmentation, Feed, Order, Waiting, deal
-from models.errors import TrainingFailed
+from models.errors import Diverged
 from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
-from models.messages import Done, EpochEnded, Failed, Started, Stepped, Tested, Working, packed
+from models.messages import Done, EpochEnded, Started, Stepped, Tested, packed
 from models.plan import WorkerTask
 from models.progress import Reporter
 from models.sampling import grouped
 from models.spool import Spool, share
+
+_ADVICE = "try a lower --learning-rate"
+ABANDONED = 3  # exit status of a worker whose driver has gone
 
 
 class Context(Protocol):
@@ -31,19 +37,32 @@ class Context(Protocol):
 
 
 def main(task: WorkerTask, context: Context) -> None:
-    """Train, report, and leave the artifacts that need TensorFlow (the first worker does)."""
+    """Train, measure, and leave the artifacts that need TensorFlow (the first worker does)."""
+    attended(task, context, Worker.run)
+
+
+def attended(task: WorkerTask, context: Context, work: Callable[["Worker"], None]) -> None:
+    """Do a worker's work while the driver is kept informed, of how it ends as well."""
     # TensorFlowOnSpark has started a queue server, a child that nothing here uses. It holds this process's
     # socket to Spark open, so that Spark would not notice if this process were killed.
     context.mgr.shutdown()
-    with Reporter(task.address, task.authkey) as reporter:
+    with Reporter(task.address, task.authkey, context.executor_id, _leave) as reporter:
         try:
             configure(task)
-            worker = Worker(task, context.executor_id, reporter)
-            worker.train()
-            worker.finish()
+            work(Worker(task, context.executor_id, reporter))
+            reporter.send(Done(context.executor_id))
         except Exception as error:
-            reporter.send(Failed(context.executor_id, _line(error), _is_lost_peer(error)))
+            reporter.send(failures.failed(context.executor_id, error))
+            traceback.print_exc()  # into the executor's log
+            # The driver ends the attempt when it knows the first cause. Spark would at once kill the others,
+            # among them the one that has it.
+            reporter.wait_for_the_end(task.patience)
             raise
+
+
+def _leave() -> None:
+    """End this process, whatever TensorFlow waits for: nobody would take what it makes."""
+    os._exit(ABANDONED)
 
 
 def configure(task: WorkerTask) -> None:
@@ -80,7 +99,10 @@ class Worker:
         self._memory = plan.cache_mb * 2**20
         training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
         self._validation = self._measured_share(Split.VALIDATION)
-        self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
+        of = Belonging(plan.architecture, plan.dataset_id, task.run)
+        self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"), of, task.keep)
+        self._history: list[EpochEnded] = []
+        reporter.work("making the model")
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
         # Only now: the strategy must be made before TensorFlow is used for anything.
@@ -96,18 +118,39 @@ class Worker:
         rows = self._task.snapshot.rows(split)
         return self._share(split, whole_share(rows, self._number, self._task.plan.workers))
 
+    def run(self) -> None:
+        """Everything, one after the other."""
+        self.train()
+        self.finish()
+
     def train(self) -> None:
         """Run the epochs that are still to be run."""
         plan = self._task.plan
         finished = self._resume()
         self._reporter.send(Started(self._number, plan.epochs, self._pace.steps, self._pace.batch, finished))
         with self._logs() as logs:
+            for ended in self._history if self._number == 0 else ():
+                _log(logs, ended)
+                self._reporter.send(ended)
             for epoch in range(finished + 1, plan.epochs + 1):
                 ended = self._epoch(epoch)
                 if self._number == 0:
+                    self._save(ended)
                     _log(logs, ended)
-                    self._checkpoints.write(Checkpoint(epoch, self._learner.values()))
                     self._reporter.send(ended)
+
+    def _save(self, ended: EpochEnded) -> None:
+        """Write a checkpoint, unless nothing could go on from it.
+
+        Raises:
+            Diverged: a variable is no finite number.
+            StorageError: it cannot be written.
+        """
+        values = self._learner.values()
+        if not all(np.isfinite(value).all() for value in values if value.dtype.kind == "f"):
+            raise Diverged(f"the weights are not finite after epoch {ended.epoch}; {_ADVICE}")
+        self._history.append(ended)
+        self._checkpoints.write(Checkpoint(ended.epoch, values, self._learner.names(), tuple(self._history)))
 
     def _resume(self) -> int:
         """Set the variables from the newest checkpoint; the first worker decides which one that is."""
@@ -116,7 +159,8 @@ class Worker:
         finished = int(self._learner.summed(np.array([float(mine)]))[0])
         if finished:
             chosen = found if found and found.epochs == finished else self._checkpoints.read(finished)
-            self._learner.assign(chosen.values)
+            self._learner.assign(chosen.values, chosen.names)
+            self._history = list(chosen.history)
         return finished
 
     def _epoch(self, epoch: int) -> EpochEnded:
@@ -129,6 +173,7 @@ class Worker:
             (plan.seed, epoch, self._number),
             self._order(),
         )
+        self._reporter.work(f"starting epoch {epoch}")
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
@@ -136,14 +181,16 @@ class Worker:
         for step, batch in enumerate(waiting, start=1):
             total[:2] += self._learner.step(*batch).numpy()
             total[2] += pace.batch
+            self._reporter.stepped()
             if not np.isfinite(total[0]):
-                raise TrainingFailed(f"the loss is {total[0]} in epoch {epoch}; try a lower --learning-rate")
-            if step == 1 or self._reporter.due():
+                raise Diverged(f"the loss is {total[0]} in epoch {epoch}; {_ADVICE}")
+            if step in (1, pace.steps) or self._reporter.due():
                 rate = total[2] / (time.monotonic() - began)
                 loss, correct = total[:2] / total[2]
                 self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
         seconds = time.monotonic() - began
         loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
+        self._reporter.work(f"measuring epoch {epoch}")
         validation = self._learner.measure(self._validation, plan.side, pace.batch)
         return EpochEnded(
             worker=self._number,
@@ -180,16 +227,15 @@ class Worker:
         from models import export
 
         model = self._learner.plain_model()
-        self._reporter.send(Working(self._number, "testing"))
+        self._reporter.work("testing")
         test = self._measured_share(Split.TEST)
         if self._task.plan.objective == "triplet":
             self._embed(model, test)
         else:
             self._answer(model, test)
         if self._number == 0:
-            self._reporter.send(Working(self._number, "writing the model"))
+            self._reporter.work("writing the model")
             export.write(model, self._task.artifacts)
-        self._reporter.send(Done(self._number))
 
     def _embed(self, model: Any, test: Takeable) -> None:
         from models.evaluation import embeddings
@@ -225,27 +271,4 @@ def _log(logs: Any, ended: EpochEnded) -> None:
             "images per second": ended.images_per_second,
             "input wait share": ended.input_wait_share,
         },
-    )
-
-
-def _line(error: BaseException) -> str:
-    """Type and message in one line, without the Python stack that TensorFlow puts into its messages."""
-    noise = ("File ", "Graph execution error", "Detected at node", "[[{{node", "Traceback")
-    lines = (line.strip() for line in str(error).splitlines())
-    message = " ".join(line for line in lines if line and not line.startswith(noise))
-    return f"{type(error).__name__}: {message[:300]}" if message else type(error).__name__
-
-
-def _is_lost_peer(error: BaseException) -> bool:
-    """Whether TensorFlow says that another worker does not answer."""
-    import tensorflow as tf
-
-    kinds = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-    )
-    return isinstance(error, kinds) or (
-        isinstance(error, tf.errors.InternalError) and "ollective" in str(error)
     )

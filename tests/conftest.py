@@ -72,12 +72,12 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
     """
     from pyspark.sql import SparkSession
 
-    from lake import session
+    from models.cluster import start_session
 
     running = SparkSession.getActiveSession()
     if running is not None:
         running.stop()
-    spark = session.start(settings, "tests", master="local-cluster[2,1,2048]")
+    spark = start_session(settings, 2, tables=True)
     yield spark
     spark.stop()
 

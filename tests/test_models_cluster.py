@@ -23,9 +23,7 @@ from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, Unknown
 from models.evaluation import answers
 from models.export import KERAS, SAVED_MODEL, TFLITE
 from models.inputs import Rows, measured, read
-from models.messages import Done
 from models.plan import TrainingPlan, WorkerTask
-from models.progress import Reporter
 from models.registry import State
 from models.run import TrainedModel, train
 from models.testing import evaluate_model
@@ -73,7 +71,9 @@ def test_two_workers_learn_the_stripes(
     assert trained.evaluation.accuracy is not None and trained.evaluation.accuracy >= 0.95
     assert trained.steps == 5 * (256 // 2 // 16)
     assert [row.epoch for row in trained.history] == [1, 2, 3, 4, 5]
-    assert trained.resumed_from is None and 0 < trained.seconds_to_first_step < trained.seconds
+    assert trained.resumed_from is None and trained.restarts == 0
+    assert 0 < (trained.seconds_to_first_step or 0) < trained.seconds
+    assert 0 < (trained.seconds_after_last_step or 0) < trained.seconds
     row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
     assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
     assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
@@ -182,12 +182,9 @@ def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession",
 
 def only_train(task: WorkerTask, context: Any) -> None:
     """Train without evaluation and export: TFLite knows no float64."""
-    from models.training import Worker, configure
+    from models.training import attended
 
-    with Reporter(task.address, task.authkey) as reporter:
-        configure(task)
-        Worker(task, context.executor_id, reporter).train()
-        reporter.send(Done(context.executor_id))
+    attended(task, context, lambda worker: worker.train())
 
 
 def weights_after(
@@ -251,45 +248,6 @@ def test_a_failing_worker_ends_the_run_with_its_cause(
     with pytest.raises(TrainingFailed, match=r"^worker 1: ZeroDivisionError: .*zero"):
         cluster.run(spark, fails, task, 2, settings.train, bar=False)
     assert spark.range(3).count() == 3  # the session lives on
-
-
-def killed_once(task: WorkerTask, context: Any) -> None:
-    """The first worker's process dies after the first checkpoint; Spark runs it again."""
-    import os
-    import signal
-    import threading
-
-    from models.training import main
-
-    checkpoints = Checkpoints(task.artifacts.below("checkpoints"))
-
-    def kill() -> None:
-        while not checkpoints.epochs():
-            threading.Event().wait(0.05)
-        task.artifacts.write("killed", b"")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    if context.executor_id == 0 and not task.artifacts.exists("killed"):
-        threading.Thread(target=kill, daemon=True).start()
-    main(task, context)
-
-
-@pytest.mark.faults
-def test_a_killed_worker_is_started_again_and_ends_with_the_same_weights(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot, trained: TrainedModel
-) -> None:
-    storage = registry.artifacts(settings, "killed")
-
-    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
-        return WorkerTask(trained.plan, "killed", snapshot, storage, address, authkey)
-
-    record = cluster.run(spark, killed_once, task, 2, settings.train, bar=False)
-    assert storage.exists("killed") and record.resumed_from >= 1
-    undisturbed = Checkpoints(registry.artifacts(settings, trained.model_id).below("checkpoints")).newest()
-    resumed = Checkpoints(storage.below("checkpoints")).newest()
-    assert undisturbed and resumed and resumed.epochs == undisturbed.epochs
-    for ours, theirs in zip(resumed.values, undisturbed.values, strict=True):
-        assert np.array_equal(ours, theirs)
 
 
 def test_more_workers_than_executors_are_refused(

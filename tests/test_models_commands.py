@@ -1,6 +1,9 @@
 """`hub train` with what it cannot train on: one line that says so, and no cluster is started."""
 
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from conf.settings import Settings
 from jobs.command import run
 from jobs.train import main
+from lake.snapshot import MANIFEST
 from models import cluster
 from models.plan import Pixels
 from tests import tiny
@@ -22,6 +26,9 @@ def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
     tiny.snapshot(settings, "one-label", (32, 8, 8), labels=("across",))
     tiny.snapshot(settings, "unvalidated", (32, 0, 8))
     tiny.snapshot(settings, "thin", (3, 8, 8))
+    nameless = tiny.snapshot(settings, "nameless", (32, 8, 8))
+    fewer = replace(nameless, labels=nameless.labels[:3])
+    nameless.storage.write_json(MANIFEST, fewer.manifest())
     folder = tmp_path_factory.mktemp("starts")
     ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save_weights(folder / "other.weights.h5")
     ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save(folder / "other.keras")
@@ -57,6 +64,8 @@ def refused(
         ("--dataset one-label", 1, "has 1 label (across); a model needs two or more"),
         ("--dataset unvalidated", 1, "has no validation pictures: organize with more pictures"),
         ("--dataset thin", 1, "has no training pictures of red: organize"),
+        ("--dataset nameless", 1, "has pictures of label number 3, but its manifest names 3 labels"),
+        ("--dataset fine --workers 32", 1, "--workers 32 is more than the "),
         ("--dataset fine --workers 33", 1, "--workers 33 is more than the 32 training pictures"),
         ("--dataset fine --from resnet99", 1, "no model 'resnet99'"),
         ("--dataset fine --from {files}/gone.keras", 1, "gone.keras is not there"),
@@ -80,3 +89,37 @@ def test_what_cannot_be_trained_is_one_line_and_no_cluster(
     found, error = refused(*arguments.format(files=datasets).split())
     assert said in error
     assert found == status and error.count("\n") == 1 and error.startswith("hub train: error: ")
+
+
+def test_artifacts_that_cannot_be_written_are_one_line_and_no_cluster(
+    datasets: Path,
+    refused: Callable[..., tuple[int, str]],
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "snapshots").symlink_to(settings.lake.at("snapshots"))
+    monkeypatch.setenv("HUB__LAKE__ROOT", str(tmp_path))
+    for place in ("artifacts", "runs"):
+        (tmp_path / place).write_bytes(b"a file where a folder goes")
+        status, error = refused("--dataset", "fine")
+        assert status == 1 and error.count("\n") == 1
+        assert f"cannot write {tmp_path}/{place}/" in error
+        (tmp_path / place).unlink()
+        assert list(tmp_path.glob("runs/*/*")) == []  # nothing is left to go on with
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
+def test_artifacts_without_rights_are_one_line_and_no_cluster(
+    datasets: Path,
+    refused: Callable[..., tuple[int, str]],
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "snapshots").symlink_to(settings.lake.at("snapshots"))
+    monkeypatch.setenv("HUB__LAKE__ROOT", str(tmp_path))
+    (tmp_path / "artifacts").mkdir(mode=0o555)
+    status, error = refused("--dataset", "fine")
+    assert status == 1 and error.count("\n") == 1 and "Permission denied" in error

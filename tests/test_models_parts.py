@@ -1,5 +1,6 @@
 """Schedule, resnets, inputs, evaluation, messages and checkpoints: worked out on paper."""
 
+import os
 import threading
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -13,8 +14,9 @@ from lake.storage import Storage
 from models import artifacts, inputs, messages, plots, schedule
 from models.checkpoints import Checkpoint, Checkpoints
 from models.evaluation import evaluate
+from models.failures import Kind
 from models.inputs import Pace, Rows, equal_share, whole_share
-from models.messages import Done, EpochEnded, Failed, Started, Stepped
+from models.messages import Done, EpochEnded, Failed, Here, Started, Stepped
 from models.plan import SIDES
 from models.progress import Desk, Reporter
 from models.record import Record
@@ -103,7 +105,8 @@ def test_curves_are_drawn_without_validation() -> None:
 
 
 def test_messages_arrive_as_they_were_sent() -> None:
-    for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1)):
+    failed = Failed(1, "the loss is nan", Kind.DIVERGED)
+    for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1), failed):
         assert messages.decode(messages.encode(message)) == message
 
 
@@ -117,19 +120,20 @@ def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
     stranger = threading.Thread(target=intrude)
     stranger.start()
     stranger.join(10)
-    with Reporter(("127.0.0.1", desk.port), desk.authkey) as reporter:
+    with Reporter(("127.0.0.1", desk.port), desk.authkey, 3) as reporter:
         reporter.send(Done(3))
-        heard = desk.next(10)
-    assert heard and heard.message == Done(3)
+        heard = [desk.next(10), desk.next(10)]
+    first, second = (found.message if found else None for found in heard)
+    assert isinstance(first, Here) and first.pid == os.getpid() and second == Done(3)
     assert desk.next(0) is None
     desk.close()
 
 
 def test_the_first_cause_wins_over_what_followed_from_it() -> None:
-    record = Record(workers=2, began=0, heard=0)
-    record.add(Failed(0, "UnavailableError: peer", lost_peer=True), 1)
-    record.add(Failed(1, "ValueError: first", lost_peer=False), 2)
-    record.add(Failed(0, "ValueError: second", lost_peer=False), 3)
+    record = Record(workers=2, began=0)
+    record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
+    record.add(Failed(1, "ValueError: first", Kind.FINAL), 2)
+    record.add(Failed(0, "ValueError: second", Kind.FINAL), 3)
     assert record.failure and record.failure.cause == "ValueError: first"
 
 

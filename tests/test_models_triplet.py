@@ -153,7 +153,7 @@ def test_embeddings_travel_as_messages() -> None:
     one = Embeddings(("a", "b"), np.array([0, 1], np.int32), on_circle(1, 2))
     none = Embeddings((), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
     sent = [messages.decode(messages.encode(messages.packed(0, "test", part))) for part in (none, one)]
-    record = Record(2, 0, 0)
+    record = Record(2, 0)
     for message in (*sent, messages.packed(1, "validation", one)):
         record.add(message, 1)
     assert np.array_equal(messages.unpacked([messages.packed(0, "test", one)] * 2).vectors[2:], one.vectors)
@@ -186,7 +186,7 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
         ("127.0.0.1", desk.port),
         desk.authkey,
     )
-    found = Record(1, 0, 0)
+    found = Record(1, 0)
     with Reporter(task.address, task.authkey) as reporter:
         worker = Worker(task, 0, reporter)
         worker.train()

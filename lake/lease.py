@@ -1,0 +1,259 @@
+"""One holder at a time: an OS lock on a local path, a lease object on S3.
+
+Docs: docs/decisions/007-one-ingest.md says what each of the two guarantees.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from conf.settings import S3
+from lake.errors import InUse, StorageError
+
+_TRIES, _PAUSE_SECONDS = 5, 0.05
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lake.
+
+    Args:
+        command: `ingest` or another that writes what ingest writes.
+        host, pid: of the process.
+        since: when it took the lake (RFC 3339).
+        nonce: tells two holders of one host and pid apart.
+    """
+
+    command: str
+    host: str
+    pid: int
+    since: str
+    nonce: str
+
+    @classmethod
+    def this(cls, command: str) -> "Holder":
+        """This process."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(command, socket.gethostname(), os.getpid(), since, secrets.token_hex(8))
+
+    @classmethod
+    def read(cls, content: bytes) -> "Holder":
+        """What a lock says; a half-written one still locks."""
+        try:
+            return cls(**json.loads(content))
+        except (ValueError, TypeError):
+            return cls("a command", "an unknown host", 0, "just now", "")
+
+    def __str__(self) -> str:
+        return f"`hub {self.command}` on {self.host}, pid {self.pid}, since {self.since}"
+
+    def content(self) -> bytes:
+        """What is written to the lock."""
+        return json.dumps(asdict(self)).encode()
+
+
+@contextmanager
+def held(
+    uri: str, s3: S3, seconds: float, holder: Holder, on_loss: Callable[[str], None] = lambda why: None
+) -> Iterator[None]:
+    """Hold a place while the block runs.
+
+    Args:
+        uri: of a lock file or, on s3a://, of a lease object.
+        s3: endpoint and region of the latter.
+        seconds: it holds without being renewed.
+        holder: told to whoever comes second.
+        on_loss: called with why, from another thread, when a lease on S3 could not be kept.
+
+    Raises:
+        InUse: another process holds it; names it.
+        StorageError: it cannot be written.
+    """
+    if uri.startswith("s3a://"):
+        with _Lease(uri, s3, seconds, on_loss).taken(holder):
+            yield
+    else:
+        with _locked(Path(uri), holder):
+            yield
+
+
+def refuse_if_held(uri: str, s3: S3, seconds: float, holder: Holder) -> None:
+    """Look before a slow start; only `held` keeps others out.
+
+    Raises:
+        InUse: another process holds the place; names it.
+        StorageError: it cannot be written.
+    """
+    if uri.startswith("s3a://"):
+        _Lease(uri, s3, seconds, print).look()
+    else:
+        with _locked(Path(uri), holder):
+            return
+
+
+@contextmanager
+def _locked(file: Path, holder: Holder) -> Iterator[None]:
+    """An advisory lock of the OS: it goes with the process, however that ends."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {file}: {error.strerror}; set HUB__LAKE__ROOT to a place this user may write"
+        ) from None
+    try:
+        if not _lock(descriptor):
+            other = Holder.read(os.pread(descriptor, 4096, 0))
+            raise InUse(
+                f"{file.parent} is in use by {other}: wait until it ends or stop it (kill -INT {other.pid})"
+            )
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.content(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock the file; a look (see `refuse_if_held`) may hold it for a moment."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+class _Lease:
+    """An object that its holder renews and that others may replace once it is old.
+
+    Its age is told by the store's own clock (Last-Modified against Date), so no two machines' clocks are
+    compared; conditional writes let one of several claimants win.
+    """
+
+    def __init__(self, uri: str, s3: S3, seconds: float, on_loss: Callable[[str], None]) -> None:
+        self._uri, self._seconds, self._on_loss = uri, seconds, on_loss
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._refused, self._failed = ClientError, (ClientError, BotoCoreError)
+        bucket, _, key = uri.removeprefix("s3a://").partition("/")
+        self._place = {"Bucket": bucket, "Key": key}
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=s3.endpoint or None,
+            region_name=s3.region,
+            config=Config(
+                s3={"addressing_style": "path" if s3.path_style else "auto"},
+                connect_timeout=seconds / 6,
+                read_timeout=seconds / 6,
+                retries={"total_max_attempts": 1},
+                request_checksum_calculation="when_required",
+            ),
+        )
+        self._etag = ""
+
+    @contextmanager
+    def taken(self, holder: Holder) -> Iterator[None]:
+        """Hold the lease while the block runs."""
+        try:
+            self._take(holder)
+        except self._failed as error:
+            raise StorageError(f"cannot write {self._uri}: {error}") from None
+        stop = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(holder, stop), name="lease", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            renewing.join(self._seconds)
+            self._release(holder)
+
+    def look(self) -> None:
+        """Refuse where another holds the lease."""
+        try:
+            found = self._look()
+        except self._failed as error:
+            raise StorageError(f"cannot read {self._uri}: {error}") from None
+        if found is not None and found[1] < self._seconds:
+            raise InUse(self._told(found[0], found[1]))
+
+    def _take(self, holder: Holder) -> None:
+        found = self._look()
+        if found is None:
+            won = self._put(holder, IfNoneMatch="*")
+        else:
+            other, age, etag = found
+            if age < self._seconds:
+                raise InUse(self._told(other, age))
+            won = self._put(holder, IfMatch=etag)
+        # A store that ignores the conditions lets the last one win; the others see it here or when renewing.
+        now = self._look()
+        if not won or now is None or now[0] != holder:
+            raise InUse(self._told(now[0] if now else holder, 0.0))
+
+    def _told(self, other: Holder, age: float) -> str:
+        return (
+            f"{self._uri.rpartition('/')[0]} is in use by {other}: stop it, or where it was killed wait "
+            f"{max(1, round(self._seconds - age))} s until its lease ends"
+        )
+
+    def _look(self) -> tuple[Holder, float, str] | None:
+        """The holder, the age of its last renewal in seconds, and the object's ETag."""
+        try:
+            answer = self._client.get_object(**self._place)
+        except self._refused as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        served = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        now = datetime.strptime(served, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC) if served else None
+        age: timedelta = (now or datetime.now(UTC)) - answer["LastModified"]
+        return Holder.read(answer["Body"].read()), age.total_seconds(), answer["ETag"]
+
+    def _put(self, holder: Holder, **condition: str) -> bool:
+        try:
+            answer = self._client.put_object(**self._place, Body=holder.content(), **condition)
+        except self._refused as error:
+            if error.response["Error"]["Code"] in _TAKEN:
+                return False
+            raise
+        self._etag = answer["ETag"]
+        return True
+
+    def _renew(self, holder: Holder, stop: threading.Event) -> None:
+        renewed = time.monotonic()
+        while not stop.wait(self._seconds / 6):
+            try:
+                found = self._look()
+                if found is None or found[0] != holder or not self._put(holder, IfMatch=found[2]):
+                    self._on_loss(f"another process took the lease {self._uri}")
+                    return
+                renewed = time.monotonic()
+            except self._failed as error:
+                if time.monotonic() - renewed > self._seconds * 2 / 3:
+                    self._on_loss(f"the lease {self._uri} could not be renewed: {error}")
+                    return
+
+    def _release(self, holder: Holder) -> None:
+        try:
+            found = self._look()
+            if found is not None and found[0] == holder:
+                self._client.delete_object(**self._place)
+        except self._failed:
+            return  # it ends by itself
