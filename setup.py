@@ -25,6 +25,7 @@ setup(
         "click",
         "crc32c",  # without it kafka-python computes checksums in Python, at a tenth of the speed
         "delta-spark",
+        "flatbuffers",
         "h5py",
         "jinja2",
         "kafka-python",

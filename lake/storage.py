@@ -89,6 +89,13 @@ class Storage:
         found = filesystem.get_file_info(selector)
         return sorted(info.path.removeprefix(base) for info in found if info.type == fs.FileType.File)
 
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root, sorted; empty where there is no root."""
+        filesystem, path = self._open("")
+        selector = fs.FileSelector(path.rstrip("/"), allow_not_found=True)
+        found = filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
     def exists(self, name: str) -> bool:
         """Whether a file of this name is there."""
         filesystem, path = self._open(name)

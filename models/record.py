@@ -14,6 +14,7 @@ from models.messages import (
     Working,
     unpacked,
 )
+from models.processor import cpu_seconds
 from models.verification import Embeddings
 
 
@@ -27,6 +28,8 @@ class Record:
         embedded: vectors by split and worker, of a model of embeddings.
         began: when the run was launched (monotonic seconds), `first_step` when a first step was done.
         resumed_from: finished epochs that the last attempt started from.
+        used: processor time of the workers' processes that finished, by worker (seconds).
+        used_before: of the driver's process when the run was launched.
         failure: the first cause, None if nobody failed.
     """
 
@@ -42,6 +45,8 @@ class Record:
     tested: dict[int, Tested] = field(default_factory=dict)
     embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    used: dict[int, float] = field(default_factory=dict)
+    used_before: float = field(default_factory=cpu_seconds)
     failure: Failed | None = None
 
     def add(self, message: Message, at: float) -> None:
@@ -60,6 +65,7 @@ class Record:
                 self.embedded[message.split, message.worker] = message
             case Done():
                 self.done.add(message.worker)
+                self.used[message.worker] = message.cpu_seconds
             case Failed():
                 # What a lost peer makes the others say is not the cause.
                 if self.failure is None or (self.failure.lost_peer and not message.lost_peer):
@@ -70,6 +76,11 @@ class Record:
     def embeddings(self, split: str) -> Embeddings:
         """The vectors of a split, in the order of the workers."""
         return unpacked([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the workers' processes and, since the launch, of the driver's; not of JVMs."""
+        return sum(self.used.values()) + cpu_seconds() - self.used_before
 
     @property
     def finished(self) -> bool:

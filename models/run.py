@@ -4,7 +4,6 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
@@ -14,7 +13,7 @@ from lake.storage import Storage
 from models import artifacts, cluster, registry, starts
 from models.checks import check
 from models.errors import TrainingFailed
-from models.evaluation import Evaluation, evaluate, evaluate_retrieval
+from models.evaluation import Evaluation, evaluate_retrieval, evaluate_shares
 from models.messages import EpochEnded
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
@@ -39,6 +38,7 @@ class TrainedModel:
         seconds: from the call to the result.
         seconds_to_first_step: from the call to the end of the first step.
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
+        cpu_seconds: processor time of the workers' processes and of this one in the meantime, without JVMs.
         verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
@@ -54,6 +54,7 @@ class TrainedModel:
     seconds: float
     seconds_to_first_step: float
     resumed_from: int | None
+    cpu_seconds: float
     verification: Verification | None = None
 
     @property
@@ -62,7 +63,7 @@ class TrainedModel:
         last = self.history[-1]
         same = self.verification
         values = {
-            artifacts.accuracy_of(self.plan.objective): self.evaluation.accuracy,
+            **artifacts.figures(self.evaluation, self.plan.objective),
             "verification_accuracy": same.accuracy if same else None,
             "verification_threshold": same.threshold if same else None,
             "validation_accuracy": last.validation_accuracy,
@@ -72,6 +73,7 @@ class TrainedModel:
             "input_wait_share": self.input_wait_share,
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
+            "cpu_seconds": self.cpu_seconds,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
@@ -145,7 +147,7 @@ def _train(
     storage = registry.artifacts(settings, model_id)
     if start:
         start.write(storage)
-    registry.begin(spark, settings, model_id, plan)
+    registry.begin(spark, settings, model_id, plan, snapshot.labels)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(plan, model_id, snapshot, storage, address, authkey)
@@ -153,6 +155,7 @@ def _train(
     try:
         record = cluster.run(spark, main, task, plan.workers, settings.train, bar)
     except BaseException as error:
+        registry.fail(settings, model_id, str(error) or type(error).__name__)
         if not spark.sparkContext._jsc.sc().isStopped():
             registry.end(spark, settings.lake, model_id, None, str(error) or type(error).__name__)
         raise
@@ -184,6 +187,7 @@ def _trained(
         seconds=time.monotonic() - began,
         seconds_to_first_step=record.first_step - began,
         resumed_from=record.resumed_from or None,
+        cpu_seconds=record.cpu_seconds,
         verification=verification,
     )
 
@@ -193,25 +197,13 @@ def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Eva
         known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
         return evaluate_retrieval(snapshot.labels, test), verify(known, test, plan.seed)
     tested = [record.tested[worker] for worker in sorted(record.tested)]
-    evaluation = evaluate(
-        snapshot.labels,
-        [image_id for share in tested for image_id in share.image_ids],
-        np.array([label for share in tested for label in share.labels], np.int32),
-        np.array([label for share in tested for label in share.predicted], np.int32),
-        np.array([value for share in tested for value in share.probabilities], np.float64),
-    )
-    return evaluation, None
+    return evaluate_shares(snapshot.labels, tested), None
 
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
     plan = trained.plan
     artifacts.write_run(storage, snapshot.labels, trained.history)
-    artifacts.write_evaluation(storage, trained.evaluation, trained.model_id)
+    artifacts.write_evaluation(storage, trained.evaluation, snapshot, trained.model_id)
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
-    registry.add_card(
-        settings,
-        registry.Card(
-            trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels, plan.objective
-        ),
-    )
+    registry.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

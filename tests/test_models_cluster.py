@@ -21,7 +21,7 @@ from models.checkpoints import Checkpoints
 from models.checks import check
 from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
 from models.evaluation import answers
-from models.export import KERAS, SAVED_MODEL, TFLITE
+from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read
 from models.messages import Done
 from models.plan import TrainingPlan, WorkerTask
@@ -84,7 +84,14 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
     storage = registry.artifacts(settings, trained.model_id)
     names = storage.names()
     expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, registry.CARD}
-    expected |= {artifacts.LABELS, artifacts.METRICS, artifacts.HISTORY, artifacts.EVALUATION}
+    expected |= {
+        TFLITE_INT8,
+        artifacts.MISTAKES,
+        artifacts.LABELS,
+        artifacts.METRICS,
+        artifacts.HISTORY,
+        artifacts.EVALUATION,
+    }
     assert expected | {artifacts.CURVES, artifacts.CONFUSION} <= set(names)
     assert any(name.startswith("tensorboard/events") for name in names)
     assert Checkpoints(storage.below("checkpoints")).epochs() == [4, 5]
@@ -107,7 +114,7 @@ def test_saved_model_and_tflite_agree_with_keras(
     expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
     assert expected.sum(axis=1) == pytest.approx(np.ones(41), abs=1e-5)
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
-    served = loaded.serve(images)
+    served = loaded.signatures["pixels"](tf.constant(images))["probabilities"]
     assert np.abs(served.numpy() - expected).max() < 1e-5
     phone = tf.lite.Interpreter(str(tmp_path / TFLITE))
     (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
@@ -337,4 +344,4 @@ def test_answers_do_not_depend_on_the_batch(
     model = prediction.load(settings, trained.model_id).keras
     whole = answers(model, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
     parts = [answers(model, read(snapshot, Split.TEST, Rows(a, b), 32), 32) for a, b in ((0, 20), (20, 41))]
-    assert np.array_equal(whole[0], np.concatenate([part[0] for part in parts]))
+    assert whole.predicted == [label for part in parts for label in part.predicted]
