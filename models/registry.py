@@ -1,6 +1,7 @@
 """Which models there are: rows of the `models` table, and cards beside the artifacts that need no Spark."""
 
 import json
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -171,9 +172,10 @@ def ready(settings: Settings) -> list[Card]:
     return [found for found in cards(settings) if found.state is State.READY]
 
 
-def _begun(found: Card) -> str:
-    """What cards sort by; ids hold the time to the minute, and old cards nothing else."""
-    return found.created or found.model_id.split("-", 1)[-1]
+def _begun(found: Card) -> tuple[str, str]:
+    """What cards sort by: the minute, which old cards have in their id only, then the second, then the id."""
+    digits = re.sub(r"\D", "", found.created or found.model_id.split("-", 1)[-1])
+    return digits[:12], f"{found.created} {found.model_id}"
 
 
 def _unknown(model_id: str, known: list[str]) -> str:

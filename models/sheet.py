@@ -16,7 +16,7 @@ SIDE = 160  # of a picture on the sheet (pixels)
 TEXT = 46  # height of the lines below it
 GAP = 12
 TITLE = 62
-INK, PAPER, TRUE, PREDICTED = "#222222", "#ffffff", "#1a7f37", "#b42318"
+INK, PAPER, FRAME, TRUE, PREDICTED = "#222222", "#ffffff", "#d0d0d0", "#1a7f37", "#b42318"
 
 
 def mistakes(evaluation: Evaluation, snapshot: Snapshot, name: str) -> bytes:
@@ -41,6 +41,7 @@ def mistakes(evaluation: Evaluation, snapshot: Snapshot, name: str) -> bytes:
         left = GAP + place % COLUMNS * (SIDE + GAP)
         top = TITLE + place // COLUMNS * (SIDE + TEXT + GAP)
         sheet.paste(_picture(_content(snapshot, mistake.row)), (left, top))
+        draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline=FRAME)
         _caption(draw, mistake, left, top + SIDE + 4)
     file = io.BytesIO()
     sheet.save(file, "PNG")
@@ -73,7 +74,7 @@ def _picture(content: bytes) -> Image.Image:
 
 
 def _caption(draw: ImageDraw.ImageDraw, mistake: Mistake, left: int, top: int) -> None:
-    share = f" {mistake.probability:.0%}"
+    share = f" ({mistake.probability:.0%})"
     font = _font(14)
     for line, (mark, label, end, ink) in enumerate(
         (("is ", mistake.label, "", TRUE), ("called ", mistake.predicted, share, PREDICTED))

@@ -1,10 +1,8 @@
-"""The four formats of a trained model: what they answer, what they say of themselves, where they go."""
+"""The four formats of a trained model: what they answer, and what they say of themselves."""
 
 import io
-import resource
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conf.settings import Settings
-from lake.errors import StorageError
 from lake.snapshot import Snapshot, Split
-from models import delivery, prediction, registry
-from models.errors import ExportRefused
+from models import prediction, registry
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read, square
 from models.metadata import IDENTIFIER, NAME
 from models.run import TrainedModel, load_snapshot
-from tests.s3server import Bucket
 
 pytestmark = pytest.mark.services
 
@@ -223,57 +218,3 @@ def test_the_int8_file_computes_with_integers(files: Path) -> None:
     (taken,) = phone.get_input_details()
     assert taken["dtype"] == np.uint8 and taken["quantization"] == (1.0, 0)  # a camera's bytes as they are
     assert (files / TFLITE_INT8).stat().st_size < 0.4 * (files / TFLITE).stat().st_size
-
-
-def limited(work: Callable[[], object], size: int) -> None:
-    """Do something while no file may grow beyond a size: a disk that fills, for this process alone."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        work()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_an_export_is_there_whole_or_not_at_all(
-    digits_model: TrainedModel, settings: Settings, tmp_path: Path
-) -> None:
-    target, model_id = tmp_path / "out" / "phone", digits_model.model_id
-    with pytest.raises(StorageError, match=f"cannot write {target}"):
-        limited(lambda: delivery.export(settings, model_id, str(target)), 300_000)
-    assert list((tmp_path / "out").iterdir()) == [], "something half written was left"
-    done = delivery.export(settings, model_id, str(target))
-    written = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_file()}
-    assert written == set(done.files) >= {KERAS, TFLITE, TFLITE_INT8, "metrics.json", registry.CARD}
-    assert not any(name.startswith(("checkpoints", "tensorboard")) for name in written)
-    assert done.size == sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    with pytest.raises(ExportRefused, match="holds something already"):
-        delivery.export(settings, model_id, str(target))
-    with pytest.raises(ExportRefused, match="holds something already"):
-        delivery.export(settings, model_id, str(target / KERAS))
-
-
-def test_one_format_comes_with_its_labels(
-    digits_model: TrainedModel, settings: Settings, tmp_path: Path
-) -> None:
-    for shape, path in delivery.FORMATS.items():
-        done = delivery.export(settings, digits_model.model_id, str(tmp_path / shape), [shape])
-        rest = [name for name in done.files if not name.startswith(path)]
-        assert rest == ["labels.txt"] and len(done.files) >= 2
-
-
-def test_an_export_to_an_object_store_ends_with_what_makes_it_a_model(
-    digits_model: TrainedModel, settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # S3Proxy does not know the checksums that the AWS libraries send by themselves.
-    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    there = settings.model_copy(update={"s3": bucket.s3})
-    target, model_id = f"s3://{bucket.name}/models/one", digits_model.model_id
-    done = delivery.export(there, model_id, target)
-    listed = bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]
-    assert {entry["Key"] for entry in listed} == {f"models/one/{name}" for name in done.files}
-    assert set(done.files[-2:]) == {registry.CARD, f"{SAVED_MODEL}/saved_model.pb"}
-    with pytest.raises(ExportRefused, match="holds something already"):
-        delivery.export(there, model_id, target)
-    with pytest.raises(StorageError, match="cannot"):
-        delivery.export(there, model_id, "s3://no-such-bucket-at-all/models")
