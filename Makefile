@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-predict up down status clean distclean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: setup ## Measure push and ingest beside a plain loop; SMALL= and PHOTOS= 
 bench-ingest: setup ## Ingestion in steady state beside a bare loop and Daft; PHOTOS= takes a zip of photographs
 	@$(BIN)/python -c "import daft" 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.ingest $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+bench-predict: setup ## Label a table on Spark beside a plain loop times the cores
+	@$(BIN)/python -m benchmarks.prediction
 
 up: setup ## Start the embedded broker and make the topics
 	@$(BIN)/hub up

@@ -106,7 +106,9 @@ def _table(axes: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) ->
         return
     widths = [max(len(row[column]) for row in (headings, *rows)) + 2 for column in range(len(headings))]
     shares = [width / sum(widths) for width in widths]
-    drawn = axes.table(rows, colLabels=headings, colWidths=shares, cellLoc="left", loc="upper center")
+    drawn = axes.table(
+        rows, colLabels=headings, colWidths=shares, cellLoc="left", colLoc="left", loc="upper center"
+    )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(7.5)
     drawn.scale(1, 1.3)
