@@ -20,12 +20,13 @@ COMMANDS = {
     "evaluate": "Measure a model on its dataset's test split.",
     "models": "List, show, compare, export, use or retire models.",
     "predict": "Label pictures with a model.",
+    "tensorboard": "Open the logs of training runs in a browser.",
     "sql": "Ask the tables with Spark SQL.",
     "demo": "Run the whole path, from push to report.",
 }
 
-# spark-submit puts jobs/ before everything else, so a file named models.py would hide the package.
-FILES = {"models": "catalogue"}
+# spark-submit puts jobs/ before everything else, so files named like these would hide the packages.
+FILES = {"models": "catalogue", "tensorboard": "board"}
 
 
 class _Commands(click.Group):
