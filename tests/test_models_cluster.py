@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from conf import version
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
@@ -76,6 +77,9 @@ def test_two_workers_learn_the_stripes(
     assert trained.resumed_from is None and 0 < trained.seconds_to_first_step < trained.seconds
     row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
     assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
+    assert row.seed == trained.plan.seed and row.code_version == version.of_code()
+    assert (row.seconds, row.cpu_seconds) == (row.metrics["seconds"], trained.cpu_seconds)
+    assert 5 < row.cpu_seconds < 2 * trained.seconds + 5  # two processes of a core each import TensorFlow
     assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
     assert registry.find(spark, settings.lake, trained.model_id) is State.READY
 
