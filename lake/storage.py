@@ -149,6 +149,9 @@ class Storage:
 
 def _s3(settings: S3) -> fs.FileSystem:
     endpoint = settings.endpoint or None
+    if endpoint:
+        # Not every server that is not Amazon's knows the checksums that its library sends by itself.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     scheme = "http" if endpoint and endpoint.startswith("http://") else "https"
     return fs.S3FileSystem(
         region=settings.region,
