@@ -75,6 +75,7 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
         "input_wait_share": round(trained.input_wait_share, 4),
         "seconds": round(trained.seconds, 2),
         "seconds_to_first_step": round(trained.seconds_to_first_step, 2),
+        "cpu_seconds": round(trained.cpu_seconds, 1),
         "resumed_from": trained.resumed_from,
     }
     if plan.objective == "triplet":
