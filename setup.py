@@ -26,6 +26,7 @@ setup(
         "crc32c",  # without it kafka-python computes checksums in Python, at a tenth of the speed
         "delta-spark",
         "deltalake",
+        "flatbuffers",
         "h5py",
         "jinja2",
         "kafka-python",

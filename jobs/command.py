@@ -41,6 +41,24 @@ class Command(click.Command):
         ctx.exit(status)
 
 
+class Group(click.Group):
+    """Commands about one thing; without a name of one the first is run."""
+
+    def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
+        attributes.setdefault("epilog", f"\b\nExample:\n  {example}")
+        super().__init__(*args, **attributes)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the first command's name before flags that no command's name precedes."""
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the file."""
+        return list(self.commands)
+
+
 Outcome = tuple[Mapping[str, object] | list[dict[str, object]], str, int]
 
 

@@ -18,10 +18,15 @@ COMMANDS = {
     "organize": "Group, split and write a dataset snapshot.",
     "train": "Train a ResNet on a dataset, distributed.",
     "evaluate": "Measure a model on its dataset's test split.",
+    "models": "List, show, compare, export, use or retire models.",
     "predict": "Label pictures with a model.",
+    "tensorboard": "Open the logs of training runs in a browser.",
     "sql": "Ask the tables with Spark SQL.",
     "demo": "Run the whole path, from push to report.",
 }
+
+# spark-submit puts jobs/ before everything else, so files named like these would hide the packages.
+FILES = {"models": "catalogue", "tensorboard": "board"}
 
 
 class _Commands(click.Group):
@@ -33,7 +38,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"jobs.{cmd_name}").main
+        found = importlib.import_module(f"jobs.{FILES.get(cmd_name, cmd_name)}").main
         assert isinstance(found, click.Command)
         return found
 

@@ -1,25 +1,54 @@
 """hub predict: labels for pictures."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from conf import settings as hub
+from conf.errors import UsageError
 from jobs.command import Command, Outcome, run
+
+if TYPE_CHECKING:
+    from conf.settings import Settings
 
 
 @click.command(
     cls=Command, name="predict", example="hub predict --model resnet20-20261121-0812-3fa9 cat.jpg holiday/"
 )
-@click.option("--model", "model_id", required=True, help="Id of the model (see `hub train`).")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-def main(model_id: str, paths: tuple[str, ...]) -> Outcome:
+@click.option("--model", "model_id", help="Id of the model (see `hub models`). Default: the one in use.")
+@click.option("--table", help="In place of PATH: uploads, samples, or the path of a Delta or Parquet table.")
+@click.option("--to", "target", help="Table that --table writes. Default: predictions/MODEL in the lake.")
+@click.option("--replace", is_flag=True, help="Write that table anew if it is there.")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+def main(
+    model_id: str | None, table: str | None, target: str | None, replace: bool, paths: tuple[str, ...]
+) -> Outcome:
     """Label pictures with a model.
 
     PATH is a picture or a folder of pictures. Many pictures are labelled on Spark. A picture that cannot be
     read has an error in its row; the exit status is 1 if none could be read.
+
+    With --table all pictures of a table are labelled on Spark into another: image_id, label, probability,
+    error, model_id. A table has its pictures in a binary column jpeg, image or content, their names in
+    image_id, id or path.
     """
+    from models import catalogue
+
+    if bool(paths) == bool(table):
+        raise UsageError("name pictures or folders, or one table with --table")
+    if (target or replace) and not table:
+        raise UsageError("--to and --replace go with --table")
+    settings = hub.load()
+    model_id = catalogue.chosen(settings, model_id)
+    if table:
+        return _table(settings, model_id, table, target or "", replace)
+    return _paths(settings, model_id, paths)
+
+
+def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outcome:
     from models.prediction import predict_paths
 
-    predictions = predict_paths(hub.load(), model_id, paths)
+    predictions = predict_paths(settings, model_id, paths)
     rows = [
         {"path": p.path, "label": p.label, "probability": p.probability}
         | ({"error": p.error} if p.error else {})
@@ -31,6 +60,33 @@ def main(model_id: str, paths: tuple[str, ...]) -> Outcome:
     ]
     status = 1 if all(p.error for p in predictions) else 0
     return {"model_id": model_id, "predictions": rows}, "\n".join(lines), status
+
+
+def _table(settings: "Settings", model_id: str, table: str, target: str, replace: bool) -> Outcome:
+    from lake import session
+    from models import registry
+    from models.bulk import predict_table
+
+    registry.card_for_labels(settings, model_id)  # said before Spark is started
+    spark = session.start(settings, "predict")
+    try:
+        done = predict_table(spark, settings, model_id, table, target, replace)
+    finally:
+        spark.stop()
+    results = {
+        "model_id": model_id,
+        "path": done.target,
+        "pictures": done.pictures,
+        "errors": done.errors,
+        "model_loads": done.loads,
+        "seconds": round(done.seconds, 2),
+        "images_per_second": round(done.pictures / done.seconds, 1),
+    }
+    text = (
+        f"{done.pictures:,} pictures labelled, {done.errors:,} of them unreadable, in {done.seconds:.1f} s "
+        f"({done.pictures / done.seconds:,.0f} images/s, the model loaded {done.loads} times): {done.target}"
+    )
+    return results, text, 1 if done.pictures and done.errors == done.pictures else 0
 
 
 if __name__ == "__main__":

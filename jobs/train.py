@@ -5,15 +5,23 @@ from typing import TYPE_CHECKING
 import click
 
 from conf import settings as hub
-from jobs.command import Command, Outcome, quiet, run
+from conf.errors import UsageError
+from jobs.command import Command, Outcome, quiet, run, say
 from models.plan import OBJECTIVES, SIDES
 
 if TYPE_CHECKING:
+    from conf.settings import Settings
+    from models.registry import Card
     from models.run import TrainedModel
 
 
 @click.command(cls=Command, name="train", example="hub train --dataset digits-3f2a --workers 2 --epochs 20")
-@click.option("--dataset", "dataset_id", required=True, help="Id of the dataset (see `hub organize`).")
+@click.option("--dataset", "dataset_id", help="Id of the dataset (see `hub organize`).")
+@click.option(
+    "--labels",
+    help="In place of --dataset: a dataset of these labels, separated by commas, made if none fits.",
+)
+@click.option("--again", is_flag=True, help="With --labels: train even if there is such a model already.")
 @click.option(
     "--workers", type=int, default=2, show_default=True, help="TensorFlow workers, one an executor."
 )
@@ -33,19 +41,29 @@ if TYPE_CHECKING:
 )
 @click.option("--freeze-epochs", type=int, help="First epochs in which only the head learns.")
 @click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
-def main(dataset_id: str, workers: int, **given: object) -> Outcome:
+def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, **given: object) -> Outcome:
     """Train a ResNet on a dataset, distributed.
 
+    With --labels a ready model of the same dataset, architecture and settings is reused if there is one.
     Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
     row in the table models.
     """
+    from models import demand
     from models.run import planned, train
 
     settings = hub.load()
+    if labels is not None:
+        dataset_id = _organized(settings, labels, dataset_id)
+    if not dataset_id:
+        raise UsageError("name a dataset with --dataset, or labels with --labels")
     plan = planned(settings, dataset_id, workers, **given)
+    if labels and not again and (found := demand.existing(settings, plan)):
+        return _reused(settings, found)
     trained = train(settings, plan, bar=not quiet())
     results = {
         "model_id": trained.model_id,
+        "dataset_id": dataset_id,
+        "reused": False,
         "path": trained.path,
         "epochs": len(trained.history),
         "steps": trained.steps,
@@ -58,6 +76,7 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
         "seconds": round(trained.seconds, 2),
         "seconds_to_first_step": _rounded(trained.seconds_to_first_step),
         "seconds_after_last_step": _rounded(trained.seconds_after_last_step),
+        "cpu_seconds": round(trained.cpu_seconds, 1),
         "resumed_from": trained.resumed_from,
         "restarts": trained.restarts,
     }
@@ -73,6 +92,47 @@ def main(dataset_id: str, workers: int, **given: object) -> Outcome:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 2)
+
+
+def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str:
+    """The dataset of the labels asked for, said where a person listens."""
+    from jobs.organize import summary
+    from models import demand
+
+    wanted = [label.strip() for label in labels.split(",") if label.strip()]
+    if dataset_id or not wanted:
+        raise UsageError("--labels takes names separated by commas, and excludes --dataset")
+    organized = demand.dataset_of(settings, wanted)
+    if not quiet():
+        say(summary(organized))
+    return organized.dataset_id
+
+
+def _reused(settings: "Settings", card: "Card") -> Outcome:
+    from models import catalogue, registry
+
+    found = catalogue.entry(settings, card.model_id)
+    results = {
+        "model_id": card.model_id,
+        "dataset_id": card.dataset_id,
+        "reused": True,
+        "path": registry.artifacts(settings, card.model_id).root,
+        "epochs": len(found.history),
+        "steps": int(found.figures.get("steps", 0)),
+        "workers": card.workers,
+        "batch_size": card.plan.get("batch_size"),
+        "test_accuracy": card.accuracy if card.objective == "labels" else None,
+        "images_per_second": found.figures.get("images_per_second"),
+        "seconds": found.figures.get("seconds"),
+        "seconds_to_first_step": found.figures.get("seconds_to_first_step"),
+        "resumed_from": None,
+    }
+    accuracy = "" if card.accuracy is None else f" Its test accuracy is {card.accuracy:.4f}."
+    text = (
+        f"model {card.model_id} is there already: the same dataset, architecture and settings, "
+        f"trained on {card.workers} workers.{accuracy} --again trains another."
+    )
+    return results, text, 0
 
 
 def _summary(trained: "TrainedModel") -> str:

@@ -45,7 +45,7 @@ def append(settings: Settings, table: Table, row: Mapping[str, Any]) -> None:
 
 
 def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -> int:
-    """Replace the columns that `row` carries in the rows that have its key.
+    """Replace the columns that `row` carries, and the table has, in the rows that have its key.
 
     Returns:
         the number of rows that have it; 0 where there is no table.
@@ -58,14 +58,14 @@ def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -
     uri = _uri(settings, table)
     fields = [field for field in arrow_schema(table) if field.name in row]
     rows = pa.Table.from_pylist([dict(row)], schema=pa.schema(fields))
-    changed = {name: f"new.{name}" for name in rows.column_names if name != key}
 
     def commit() -> int:
         if not DeltaTable.is_deltatable(uri, _options(settings)):
             return 0
-        merge = DeltaTable(uri, storage_options=_options(settings)).merge(
-            rows, f"old.{key} = new.{key}", source_alias="new", target_alias="old"
-        )
+        table = DeltaTable(uri, storage_options=_options(settings))
+        there = {field.name for field in table.schema().fields}
+        changed = {name: f"new.{name}" for name in rows.column_names if name != key and name in there}
+        merge = table.merge(rows, f"old.{key} = new.{key}", source_alias="new", target_alias="old")
         found = merge.when_matched_update(changed).execute()
         return int(found["num_target_rows_updated"])
 

@@ -121,6 +121,10 @@ MODELS = _columns(
     ("detail", _STRING),  # why it failed
     ("created", _TIME),
     ("finished", _TIME),
+    ("code_version", _STRING),  # of the hub; this and what follows may be missing in tables of older versions
+    ("seed", _LONG),
+    ("seconds", t.DoubleType()),  # from the command to the results
+    ("cpu_seconds", t.DoubleType()),  # of the workers' and the driver's Python processes, user and system
 )
 
 SCHEMAS = {

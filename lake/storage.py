@@ -89,6 +89,13 @@ class Storage:
         found = filesystem.get_file_info(selector)
         return sorted(info.path.removeprefix(base) for info in found if info.type == fs.FileType.File)
 
+    def folders(self) -> list[str]:
+        """Names of the folders directly below the root, sorted; empty where there is no root."""
+        filesystem, path = self._open("")
+        selector = fs.FileSelector(path.rstrip("/"), allow_not_found=True)
+        found = filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
     def exists(self, name: str) -> bool:
         """Whether a file of this name is there."""
         filesystem, path = self._open(name)
@@ -142,6 +149,9 @@ class Storage:
 
 def _s3(settings: S3) -> fs.FileSystem:
     endpoint = settings.endpoint or None
+    if endpoint:
+        # Not every server that is not Amazon's knows the checksums that its library sends by itself.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     scheme = "http" if endpoint and endpoint.startswith("http://") else "https"
     return fs.S3FileSystem(
         region=settings.region,

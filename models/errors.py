@@ -43,5 +43,13 @@ class UnknownModel(ModelError):
     """No model has this id."""
 
 
+class UnusableModel(ModelError):
+    """A model is not ready: it is being trained, has failed or is retired."""
+
+
+class ExportRefused(ModelError):
+    """What an export is asked for is not there, or its target holds something already."""
+
+
 class UnreadablePicture(ModelError):
     """A picture to predict cannot be read or decoded."""

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import Calibration, calibration
 from models.inputs import Takeable, measured
+from models.intervals import Interval, wilson
+from models.messages import Tested
 from models.verification import Embeddings, retrieved
 
 BATCH = 64
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class ClassScore:
         recall: of the pictures that are this, the share called so; 0 where there are none.
         f1: harmonic mean of both.
         support: pictures that are this.
+        recall_interval: of `recall`.
     """
 
     label: str
@@ -30,16 +35,18 @@ class ClassScore:
     recall: float
     f1: float
     support: int
+    recall_interval: Interval
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was called something else, and how sure the model was of that."""
+    """A picture that was called something else, how sure the model was, and its row in the split."""
 
     image_id: str
     label: str
     predicted: str
     probability: float
+    row: int
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,15 @@ class Evaluation:
         labels: label names; position is the label index.
         confusion: int64 (classes, classes): row is the true label, column the predicted one.
         mistakes: the surest first.
+        among_top: pictures whose label was among the five likeliest; None where only one was answered.
+        calibration: None where answers have no probabilities.
     """
 
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
     mistakes: tuple[Mistake, ...]
+    among_top: int | None = None
+    calibration: Calibration | None = None
 
     @property
     def pictures(self) -> int:
@@ -65,6 +76,26 @@ class Evaluation:
     def accuracy(self) -> float | None:
         """Share of right answers; None if there was nothing to judge."""
         return float(np.trace(self.confusion) / self.pictures) if self.pictures else None
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """Of the accuracy."""
+        return wilson(int(np.trace(self.confusion)), self.pictures)
+
+    @property
+    def top5(self) -> float | None:
+        """Share of pictures whose label was among the five likeliest; None if that is not known."""
+        return self.among_top / self.pictures if self.pictures and self.among_top is not None else None
+
+    @property
+    def top5_interval(self) -> Interval | None:
+        """Of `top5`."""
+        return None if self.among_top is None else wilson(self.among_top, self.pictures)
+
+    @property
+    def calibration_error(self) -> float | None:
+        """See `Calibration`; None if that is not known."""
+        return self.calibration.error if self.calibration else None
 
     @property
     def per_class(self) -> tuple[ClassScore, ...]:
@@ -78,6 +109,7 @@ class Evaluation:
                 _share(right[index], true[index]),
                 _share(2 * right[index], called[index] + true[index]),
                 int(true[index]),
+                wilson(int(right[index]), int(true[index])),
             )
             for index, label in enumerate(self.labels)
         )
@@ -93,25 +125,45 @@ def evaluate(
     true: NDArray[np.int32],
     predicted: NDArray[np.int32],
     probabilities: NDArray[np.float64],
+    ranks: NDArray[np.int32] | None = None,
 ) -> Evaluation:
     """Judge answers. Pure.
 
     Args:
         labels: label names.
-        image_ids: n ids.
+        image_ids: n ids, in the order of the split.
         true: (n,) label indices.
         predicted: (n,) label indices.
         probabilities: (n,) of the predicted labels.
+        ranks: (n,) places of the true labels in the answers, 0 for the likeliest; None where answers are not
+            probabilities of all labels.
     """
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (true, predicted), 1)
     wrong = np.flatnonzero(true != predicted)
     surest = wrong[np.argsort(-probabilities[wrong], kind="stable")]
     mistakes = tuple(
-        Mistake(image_ids[row], labels[true[row]], labels[predicted[row]], float(probabilities[row]))
+        Mistake(
+            image_ids[row], labels[true[row]], labels[predicted[row]], float(probabilities[row]), int(row)
+        )
         for row in surest
     )
-    return Evaluation(labels, confusion, mistakes)
+    if ranks is None:
+        return Evaluation(labels, confusion, mistakes)
+    bins = calibration(probabilities, true == predicted)
+    return Evaluation(labels, confusion, mistakes, int((ranks < TOP).sum()), bins)
+
+
+def evaluate_shares(labels: tuple[str, ...], shares: Sequence[Tested]) -> Evaluation:
+    """Judge what several workers answered, their shares in the order of the split."""
+    return evaluate(
+        labels,
+        [image_id for share in shares for image_id in share.image_ids],
+        np.array([label for share in shares for label in share.labels], np.int32),
+        np.array([label for share in shares for label in share.predicted], np.int32),
+        np.array([value for share in shares for value in share.probabilities], np.float64),
+        np.array([rank for share in shares for rank in share.ranks], np.int32),
+    )
 
 
 def embeddings(model: Any, pictures: Takeable, side: int) -> Embeddings:
@@ -130,13 +182,38 @@ def evaluate_retrieval(labels: tuple[str, ...], found: Embeddings) -> Evaluation
     return evaluate(labels, found.image_ids, found.labels[: len(predicted)], predicted, nearness)
 
 
-def answers(model: Any, pictures: Takeable, side: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """What a model answers: label indices int32 (n,) and their probabilities float64 (n,)."""
+def answers(model: Any, pictures: Takeable, side: int, worker: int = 0) -> Tested:
+    """What a model answers to pictures, for `evaluate_shares`."""
     predicted = np.empty(len(pictures.labels), np.int32)
+    ranks = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)
-    for number, (images, _, weights) in enumerate(measured(pictures, side, BATCH)):
+    for number, (images, labels, weights) in enumerate(measured(pictures, side, BATCH)):
         first, real = number * BATCH, int(weights.sum())
         found = np.asarray(model.predict_on_batch(images.astype("float32")))[:real]
         predicted[first : first + real] = found.argmax(axis=-1)
         probabilities[first : first + real] = found.max(axis=-1)
-    return predicted, probabilities
+        ranks[first : first + real] = places(found, labels[:real])
+    return Tested(
+        worker,
+        list(pictures.image_ids),
+        pictures.labels.tolist(),
+        predicted.tolist(),
+        probabilities.tolist(),
+        ranks.tolist(),
+    )
+
+
+def places(answered: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Where the true labels stand in answers, likeliest first; among equals the first, as in `argmax`.
+
+    Args:
+        answered: (n, classes).
+        labels: (n,).
+
+    Returns:
+        int32 (n,), 0 where the label is the prediction.
+    """
+    own = np.take_along_axis(answered, labels[:, None].astype(np.int64), axis=1)
+    before = (answered == own) & (np.arange(answered.shape[1]) < labels[:, None])
+    ahead: NDArray[np.int32] = ((answered > own) | before).sum(axis=1).astype(np.int32)
+    return ahead

@@ -94,13 +94,17 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Tested:
-    """A worker's share of the test split, row by row."""
+    """A worker's share of the test split, row by row.
+
+    `ranks` are the places of the true labels in the answers, 0 for the likeliest.
+    """
 
     worker: int
     image_ids: list[str]
     labels: list[int]
     predicted: list[int]
     probabilities: list[float]
+    ranks: list[int]
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,13 @@ class Working:
 
 @dataclass(frozen=True)
 class Done:
-    """A worker has finished and written what it had to write."""
+    """A worker has finished and written what it had to write.
+
+    `cpu_seconds` is the processor time of its process, user and system, children included.
+    """
 
     worker: int
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

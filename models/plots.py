@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from models.messages import EpochEnded
 SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # marked on the colour scale
 COUNTED = 25  # classes up to which every cell shows its count
 TRAIN, VALIDATION = "#1f77b4", "#d95f02"
+PALETTE = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
 
 
 def curves(history: Sequence[EpochEnded]) -> bytes:
@@ -43,7 +45,80 @@ def curves(history: Sequence[EpochEnded]) -> bytes:
     return _png(figure)
 
 
-def _line(axes: Any, epochs: list[int], values: list[Any], name: str, color: str) -> None:
+def compared(
+    models: Sequence[tuple[str, Sequence[EpochEnded]]], headings: Sequence[str], rows: Sequence[Sequence[str]]
+) -> bytes:
+    """Curves of several models in one picture, above a table of their figures.
+
+    Validation is drawn, the training split where nothing was validated: over epochs, and over training time.
+
+    Args:
+        models: name and epochs of each.
+        headings: of the table.
+        rows: of the table, one a model, names first.
+
+    Returns:
+        a PNG, 1680 pixels wide.
+    """
+    height = 4.6 + 0.3 * (len(rows) + 1)
+    figure = Figure(figsize=(14, height), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[4.6, height - 4.6])
+    above, below = parts
+    accuracy, timed, loss = above.subplots(1, 3)
+    for number, (name, history) in enumerate(models):
+        color = PALETTE[number % len(PALETTE)]
+        epochs, minutes = [row.epoch for row in history], _minutes(history)
+        shares = [_either(row.validation_accuracy, row.accuracy) for row in history]
+        _line(accuracy, epochs, shares, name, color)
+        _line(timed, minutes, shares, name, color)
+        _line(loss, epochs, [_either(row.validation_loss, row.loss) for row in history], name, color)
+    for axes, title, across in (
+        (accuracy, "Validation accuracy", "epoch"),
+        (timed, "Validation accuracy over time", "minutes of training"),
+        (loss, "Validation loss", "epoch"),
+    ):
+        axes.set(title=title, xlabel=across)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in (accuracy, timed):
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    for axes in (accuracy, loss):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    timed.set_xlim(left=0)
+    if any(history for _, history in models):
+        loss.set_yscale("log")
+    _table(below.subplots(), headings, rows)
+    return _png(figure)
+
+
+def _either(validation: float | None, training: float) -> float:
+    return training if validation is None else validation
+
+
+def _minutes(history: Sequence[EpochEnded]) -> list[float]:
+    return [float(value) / 60 for value in np.cumsum([row.seconds for row in history])]
+
+
+def _table(axes: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose names are in the colours of the curves: it is their legend."""
+    axes.axis("off")
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in (headings, *rows)) + 2 for column in range(len(headings))]
+    shares = [width / sum(widths) for width in widths]
+    drawn = axes.table(
+        rows, colLabels=headings, colWidths=shares, cellLoc="left", colLoc="left", loc="upper center"
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(7.5)
+    drawn.scale(1, 1.3)
+    for (row, column), cell in drawn.get_celld().items():
+        cell.set(linewidth=0, facecolor="#f2f2f2" if row == 0 else "none")
+        if row and column == 0:
+            cell.get_text().set(color=PALETTE[(row - 1) % len(PALETTE)], weight="bold")
+
+
+def _line(axes: Any, epochs: Sequence[float], values: list[Any], name: str, color: str) -> None:
     known = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if value is not None]
     if known:
         marker = "o" if len(known) <= 40 else ""

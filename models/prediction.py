@@ -1,15 +1,16 @@
 """Labels for pictures: a few in this process, many on Spark."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import UnidentifiedImageError
+from pyspark import Accumulator
 from pyspark.sql import SparkSession
 
 from conf.errors import UsageError
@@ -64,7 +65,7 @@ def load(settings: Settings, model_id: str) -> LoadedModel:
 
 @lru_cache(maxsize=1)
 def _keras(artifacts: Storage) -> Any:
-    """Loaded once in a process: a Spark worker asks for every batch."""
+    """Loaded once in a process: a Spark worker asks for every task."""
     import keras
 
     from models.export import KERAS
@@ -73,6 +74,34 @@ def _keras(artifacts: Storage) -> Any:
         file = Path(folder) / KERAS
         file.write_bytes(artifacts.read(KERAS))
         return keras.models.load_model(file, compile=False)
+
+
+def load_in_task(card: Card, artifacts: Storage, loads: Accumulator[int] | None = None) -> LoadedModel:
+    """A model in a Spark task, which loads it only if no task before did so in the same Python process.
+
+    Args:
+        card: of the model.
+        artifacts: its files.
+        loads: counts the times that it was really loaded.
+    """
+    take_cores_of_task()
+    before = _keras.cache_info().misses
+    model = LoadedModel(card, _keras(artifacts))
+    if loads is not None:
+        loads += _keras.cache_info().misses - before
+    return model
+
+
+@lru_cache(maxsize=1)
+def take_cores_of_task() -> None:
+    """Let TensorFlow use the cores that Spark gave the task, not those of the machine; once in a process."""
+    import tensorflow as tf
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    cores = task.cpus() if task else 1
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
 def pictures(paths: Sequence[str]) -> list[str]:
@@ -106,9 +135,7 @@ def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> li
         UsageError: a path is not there, or the model answers embeddings.
     """
     files = pictures(paths)
-    card = registry.card(settings, model_id)
-    if card.objective == "triplet":
-        raise UsageError(f"model {model_id} answers embeddings, not labels: name one trained for labels")
+    card = registry.card_for_labels(settings, model_id)
     if len(files) > ON_SPARK:
         spark = session.start(settings, "predict")
         try:
@@ -123,43 +150,57 @@ def predict(model: LoadedModel, files: Sequence[str]) -> list[Prediction]:
     """Label the pictures in files, in their order. A picture that cannot be read has an error instead."""
     predictions: list[Prediction] = []
     for first in range(0, len(files), BATCH):
-        predictions += _predict_batch(model, files[first : first + BATCH])
+        some = files[first : first + BATCH]
+        predictions += label(model, some, [partial(_content, file) for file in some])
     return predictions
 
 
-def _predict_batch(model: LoadedModel, files: Sequence[str]) -> Iterator[Prediction]:
+def label(
+    model: LoadedModel, names: Sequence[str], contents: Sequence[Callable[[], bytes]]
+) -> Iterator[Prediction]:
+    """Label `BATCH` pictures at most.
+
+    Args:
+        model: to ask.
+        names: of the pictures, for the predictions.
+        contents: what gives each encoded picture; what it raises becomes the picture's error.
+    """
     side = model.card.side
     # One shape for every batch: TensorFlow would trace the model anew for each.
-    images = np.zeros((len(files) if len(files) == 1 else BATCH, side, side, 3), np.float32)
+    images = np.zeros((len(names) if len(names) == 1 else BATCH, side, side, 3), np.float32)
     errors: list[str | None] = []
-    for row, file in enumerate(files):
+    for row, (name, content) in enumerate(zip(names, contents, strict=True)):
         try:
-            images[row] = picture(file, side)
+            images[row] = picture(content, name, side)
             errors.append(None)
         except UnreadablePicture as error:
             errors.append(str(error))
     answers = np.asarray(model.keras.predict_on_batch(images))
-    for file, cause, answer in zip(files, errors, answers, strict=False):
+    for name, cause, answer in zip(names, errors, answers, strict=False):
         if cause:
-            yield Prediction(file, None, None, cause)
+            yield Prediction(name, None, None, cause)
         else:
             best = int(answer.argmax())
-            yield Prediction(file, model.card.labels[best], float(answer[best]), None)
+            yield Prediction(name, model.card.labels[best], float(answer[best]), None)
 
 
-def picture(file: str, side: int) -> Any:
-    """The pixels that a model sees of a file, uint8 (side, side, 3).
+def _content(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+def picture(content: Callable[[], bytes], name: str, side: int) -> Any:
+    """The pixels that a model sees of an encoded picture, uint8 (side, side, 3).
 
     Raises:
-        UnreadablePicture: the file cannot be read or decoded.
+        UnreadablePicture: it cannot be read or decoded.
     """
     try:
-        return inputs.square(Path(file).read_bytes(), side)
+        return inputs.square(content(), side)
     except UnidentifiedImageError:
         raise UnreadablePicture("cannot read the picture: its format is not known") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         cause = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadablePicture(f"cannot read the picture: {cause.replace(file, 'file')}") from None
+        raise UnreadablePicture(f"cannot read the picture: {cause.replace(name, 'file')}") from None
 
 
 def predict_on_spark(
@@ -168,8 +209,8 @@ def predict_on_spark(
     """Label the pictures in files that every executor can read; each Python worker loads the model once."""
     artifacts = registry.artifacts(settings, card.model_id)
 
-    def label(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        model = LoadedModel(card, _keras(artifacts))
+    def labelled(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        model = load_in_task(card, artifacts)
         for frame in frames:
             rows = predict(model, frame["path"].tolist())
             named = [
@@ -179,6 +220,6 @@ def predict_on_spark(
 
     numbered = spark.createDataFrame(list(enumerate(files)), "number long, path string")
     schema = "number long, path string, label string, probability double, error string"
-    labelled = numbered.repartition(spark.sparkContext.defaultParallelism).mapInPandas(label, schema)
-    rows = sorted(labelled.collect(), key=lambda row: row.number)
+    spread = numbered.repartition(spark.sparkContext.defaultParallelism).mapInPandas(labelled, schema)
+    rows = sorted(spread.collect(), key=lambda row: row.number)
     return [Prediction(row.path, row.label, row.probability, row.error) for row in rows]

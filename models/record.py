@@ -16,6 +16,7 @@ from models.messages import (
     Tested,
     unpacked,
 )
+from models.processor import cpu_seconds
 from models.verification import Embeddings
 
 
@@ -33,6 +34,8 @@ class Record:
         processes: of the workers of this attempt.
         restarts: how often the run was started again.
         resumed_from: finished epochs that the last attempt started from.
+        used: processor time of the workers' processes that finished, by worker (seconds).
+        used_before: of the driver's process when the run was launched.
         failure: the first cause of this attempt's end, None if nobody failed.
     """
 
@@ -49,6 +52,8 @@ class Record:
     embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     processes: dict[int, Here] = field(default_factory=dict)
+    used: dict[int, float] = field(default_factory=dict)
+    used_before: float = field(default_factory=cpu_seconds)
     failure: Failed | None = None
 
     def add(self, message: Message | Gone, at: float) -> None:
@@ -74,6 +79,7 @@ class Record:
                 self.processes[message.worker] = message
             case Done():
                 self.done.add(message.worker)
+                self.used[message.worker] = message.cpu_seconds
             case Failed():
                 self._add_failure(message)
             case Gone():
@@ -102,6 +108,11 @@ class Record:
     def embeddings(self, split: str) -> Embeddings:
         """The vectors of a split, in the order of the workers."""
         return unpacked([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the workers' processes and, since the launch, of the driver's; not of JVMs."""
+        return sum(self.used.values()) + cpu_seconds() - self.used_before
 
     @property
     def finished(self) -> bool:

@@ -4,7 +4,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
@@ -15,7 +14,7 @@ from models import artifacts, cluster, registry, resumption, starts
 from models.checks import check
 from models.course import Course
 from models.errors import TrainingFailed
-from models.evaluation import Evaluation, evaluate, evaluate_retrieval
+from models.evaluation import Evaluation, evaluate_retrieval, evaluate_shares
 from models.messages import EpochEnded
 from models.plan import TrainingPlan
 from models.record import Record
@@ -41,6 +40,7 @@ class TrainedModel:
         resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
         restarts: how often this command had to start the workers again.
         seconds_after_last_step: from the last step to the result.
+        cpu_seconds: processor time of the workers' processes and of this one in the meantime, without JVMs.
         verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
     """
 
@@ -56,6 +56,7 @@ class TrainedModel:
     seconds: float
     seconds_to_first_step: float | None
     resumed_from: int | None
+    cpu_seconds: float
     restarts: int = 0
     seconds_after_last_step: float | None = None
     verification: Verification | None = None
@@ -66,7 +67,7 @@ class TrainedModel:
         last = self.history[-1]
         same = self.verification
         values = {
-            artifacts.accuracy_of(self.plan.objective): self.evaluation.accuracy,
+            **artifacts.figures(self.evaluation, self.plan.objective),
             "verification_accuracy": same.accuracy if same else None,
             "verification_threshold": same.threshold if same else None,
             "validation_accuracy": last.validation_accuracy,
@@ -76,6 +77,7 @@ class TrainedModel:
             "input_wait_share": self.input_wait_share,
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
+            "cpu_seconds": self.cpu_seconds,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
@@ -169,6 +171,7 @@ def _trained(
         seconds_to_first_step=record.first_step - began if record.first_step else None,
         resumed_from=record.resumed_from if record.restarts or record.resumed_from else None,
         restarts=record.restarts,
+        cpu_seconds=record.cpu_seconds,
         verification=verification,
     )
 
@@ -178,25 +181,13 @@ def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Eva
         known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
         return evaluate_retrieval(snapshot.labels, test), verify(known, test, plan.seed)
     tested = [record.tested[worker] for worker in sorted(record.tested)]
-    evaluation = evaluate(
-        snapshot.labels,
-        [image_id for share in tested for image_id in share.image_ids],
-        np.array([label for share in tested for label in share.labels], np.int32),
-        np.array([label for share in tested for label in share.predicted], np.int32),
-        np.array([value for share in tested for value in share.probabilities], np.float64),
-    )
-    return evaluation, None
+    return evaluate_shares(snapshot.labels, tested), None
 
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
     plan = trained.plan
     artifacts.write_run(storage, snapshot.labels, trained.history)
-    artifacts.write_evaluation(storage, trained.evaluation, trained.model_id)
+    artifacts.write_evaluation(storage, trained.evaluation, snapshot, trained.model_id)
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
-    registry.add_card(
-        settings,
-        registry.Card(
-            trained.model_id, plan.dataset_id, plan.architecture, plan.side, snapshot.labels, plan.objective
-        ),
-    )
+    registry.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

@@ -1,31 +1,50 @@
-"""Measuring a finished model again."""
+"""Measuring a finished model again, spread over Spark's executors where the test split is large."""
 
-import numpy as np
+import math
+from typing import Any
+
+from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake import session
 from lake.snapshot import Snapshot, Split
-from models import artifacts, registry
+from lake.storage import Storage
+from models import artifacts, messages, registry
 from models.errors import NotTrainable
-from models.evaluation import Evaluation, answers, embeddings, evaluate, evaluate_retrieval
-from models.inputs import Rows, read
+from models.evaluation import (
+    Evaluation,
+    answers,
+    embeddings,
+    evaluate_retrieval,
+    evaluate_shares,
+)
+from models.inputs import Rows, whole_share
+from models.messages import Embedded, Tested
 from models.native import stderr_to
-from models.prediction import LoadedModel, load
+from models.prediction import load, load_in_task
 from models.registry import Card
 from models.run import load_snapshot
 from models.spool import share
 
-READ = 4096  # pictures decoded at once
-MEMORY = 2**30  # bytes of pixels held at once where all pictures are needed
+READ = 4096  # pictures of a task at most
+ON_SPARK = 2048  # test pictures from which executors answer; starting them takes longer than so many
+MEMORY = 2**30  # bytes of pixels held at once
+SAME = 1e-6  # by which figures may differ: batches of another size are summed in another order
 
 
-def evaluate_model(settings: Settings, model_id: str) -> Evaluation:
-    """Measure a model on its dataset's test split, in this process, and renew its evaluation files.
+def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None = None) -> Evaluation:
+    """Measure a model on its dataset's test split and renew its evaluation files.
 
-    The row in the `models` table changes (which takes Spark) only if the accuracy is another than before.
+    Few pictures are answered in this process, more than `ON_SPARK` in tasks on Spark's executors. The row in
+    the `models` table changes (which takes Spark) only if a figure is another than before.
+
+    Args:
+        settings: of the hub.
+        model_id: of the model.
+        spark: a session to use whatever the number of pictures; made and stopped here as needed if None.
 
     Raises:
-        UnknownModel, UnknownDataset: one of them is not there.
+        UnknownModel, UnusableModel, UnknownDataset: the model is not there or not ready, or its dataset gone.
         NotTrainable: the dataset has no test pictures.
     """
     card = registry.card(settings, model_id)
@@ -33,39 +52,80 @@ def evaluate_model(settings: Settings, model_id: str) -> Evaluation:
     rows = snapshot.rows(Split.TEST)
     if not rows:
         raise NotTrainable(f"dataset {card.dataset_id} has no test pictures to measure {model_id} on")
-    with stderr_to(settings.logs.dir / "tensorflow.out"):
-        model = load(settings, model_id)
-        if card.objective == "triplet":
-            found = share(snapshot, Split.TEST, Rows(0, rows), card.side, MEMORY)
-            evaluation = evaluate_retrieval(card.labels, embeddings(model.keras, found, card.side))
+    own = None
+    if spark is None and rows > ON_SPARK:
+        spark = own = session.start(settings, "evaluate")
+    try:
+        if spark:
+            evaluation = judged(card, on_spark(spark, settings, card, snapshot))
         else:
-            evaluation = _answered(model, snapshot, rows)
-    storage = registry.artifacts(settings, model_id)
-    artifacts.write_evaluation(storage, evaluation, model_id)
-    _renew(settings, card, storage.read_json(artifacts.METRICS), evaluation)
+            with stderr_to(settings.logs.dir / "tensorflow.out"):
+                model = load(settings, model_id)
+                evaluation = judged(card, [answered(model.keras, card, snapshot, Rows(0, rows))])
+        storage = registry.artifacts(settings, model_id)
+        artifacts.write_evaluation(storage, evaluation, snapshot, model_id)
+        _renew(settings, card, storage, evaluation, spark)
+    finally:
+        if own:
+            own.stop()
     return evaluation
 
 
-def _answered(model: LoadedModel, snapshot: Snapshot, rows: int) -> Evaluation:
-    card = model.card
-    image_ids: list[str] = []
-    columns = []
-    for first in range(0, rows, READ):
-        pictures = read(snapshot, Split.TEST, Rows(first, min(first + READ, rows)), card.side)
-        image_ids += pictures.image_ids
-        columns.append((pictures.labels, *answers(model.keras, pictures, card.side)))
-    return evaluate(
-        card.labels, image_ids, *(np.concatenate(column) for column in zip(*columns, strict=True))
-    )
+def answered(model: Any, card: Card, snapshot: Snapshot, rows: Rows, number: int = 0) -> Tested | Embedded:
+    """What a model answers to rows of the test split."""
+    pictures = share(snapshot, Split.TEST, rows, card.side, MEMORY)
+    if card.objective == "triplet":
+        return messages.packed(number, Split.TEST, embeddings(model, pictures, card.side))
+    return answers(model, pictures, card.side, number)
 
 
-def _renew(settings: Settings, card: Card, metrics: dict[str, object], evaluation: Evaluation) -> None:
-    name = artifacts.accuracy_of(card.objective)
-    if metrics.get(name) == evaluation.accuracy:
+def judged(card: Card, shares: list[Tested | Embedded]) -> Evaluation:
+    """The evaluation of what several tasks answered, in the order of the split."""
+    tested = [part for part in shares if isinstance(part, Tested)]
+    if tested:
+        return evaluate_shares(card.labels, tested)
+    vectors = messages.unpacked([part for part in shares if isinstance(part, Embedded)])
+    return evaluate_retrieval(card.labels, vectors)
+
+
+def on_spark(
+    spark: SparkSession, settings: Settings, card: Card, snapshot: Snapshot
+) -> list[Tested | Embedded]:
+    """The answers to the test split, each task taking a range of its rows; in the order of the split."""
+    rows, files = snapshot.rows(Split.TEST), registry.artifacts(settings, card.model_id)
+    tasks = min(rows, max(spark.sparkContext.defaultParallelism, math.ceil(rows / READ)))
+
+    def answer(number: int) -> bytes:
+        model = load_in_task(card, files)
+        return messages.encode(
+            answered(model.keras, card, snapshot, whole_share(rows, number, tasks), number)
+        )
+
+    encoded = spark.sparkContext.parallelize(range(tasks), tasks).map(answer).collect()
+    decoded = [messages.decode(data) for data in encoded]
+    return [part for part in decoded if isinstance(part, Tested | Embedded)]
+
+
+def _renew(
+    settings: Settings, card: Card, storage: Storage, evaluation: Evaluation, spark: SparkSession | None
+) -> None:
+    metrics = storage.read_json(artifacts.METRICS)
+    found = artifacts.figures(evaluation, card.objective)
+    if all(_same(metrics.get(name), value) for name, value in found.items()):
         return
-    renewed = metrics | {name: evaluation.accuracy}
-    figures = {name: value for name, value in renewed.items() if isinstance(value, float)}
-    registry.artifacts(settings, card.model_id).write_json(artifacts.METRICS, renewed)
-    spark = session.start(settings, "evaluate")
-    registry.remeasure(spark, settings.lake, card.model_id, figures)
-    spark.stop()
+    renewed = metrics | found
+    storage.write_json(artifacts.METRICS, renewed)
+    registry.finish(settings, card.model_id, card.seconds, evaluation.accuracy)
+    row = {name: value for name, value in renewed.items() if isinstance(value, float)}
+    running = spark or session.start(settings, "evaluate")
+    try:
+        registry.remeasure(running, settings.lake, card.model_id, row)
+    finally:
+        if spark is None:
+            running.stop()
+
+
+def _same(old: object, new: float | None) -> bool:
+    if isinstance(old, int | float) and new is not None:
+        return math.isclose(old, new, abs_tol=SAME)
+    return old is new

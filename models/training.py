@@ -19,8 +19,9 @@ from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.epochs import Augmentation, Feed, Order, Waiting, deal
 from models.errors import Diverged
 from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
-from models.messages import Done, EpochEnded, Started, Stepped, Tested, packed
+from models.messages import Done, EpochEnded, Started, Stepped, packed
 from models.plan import WorkerTask
+from models.processor import cpu_seconds
 from models.progress import Reporter
 from models.sampling import grouped
 from models.spool import Spool, share
@@ -50,7 +51,7 @@ def attended(task: WorkerTask, context: Context, work: Callable[["Worker"], None
         try:
             configure(task)
             work(Worker(task, context.executor_id, reporter))
-            reporter.send(Done(context.executor_id))
+            reporter.send(Done(context.executor_id, cpu_seconds()))
         except Exception as error:
             reporter.send(failures.failed(context.executor_id, error))
             traceback.print_exc()  # into the executor's log
@@ -223,19 +224,25 @@ class Worker:
         return Logs(self._task.artifacts.below("tensorboard"))
 
     def finish(self) -> None:
-        """Measure on the test split; the first worker also writes the model."""
+        """Measure on the test split; the first worker also writes the model, the last one as integers."""
         from models import export
 
-        model = self._learner.plain_model()
+        plan, model = self._task.plan, self._learner.plain_model()
+        labels = self._task.snapshot.labels if plan.objective == "labels" else ()
+        exported = export.Exported(model, self._task.model_id, labels)
         self._reporter.work("testing")
         test = self._measured_share(Split.TEST)
-        if self._task.plan.objective == "triplet":
+        if plan.objective == "triplet":
             self._embed(model, test)
         else:
             self._answer(model, test)
         if self._number == 0:
             self._reporter.work("writing the model")
-            export.write(model, self._task.artifacts)
+            export.write(exported, self._task.artifacts)
+        if self._number == plan.workers - 1:  # at the same time, where there are several
+            self._reporter.work("writing the model as integers")
+            pictures = export.calibration_pictures(self._task.snapshot, plan.side)
+            export.write_int8(exported, self._task.artifacts, pictures)
 
     def _embed(self, model: Any, test: Takeable) -> None:
         from models.evaluation import embeddings
@@ -247,16 +254,7 @@ class Worker:
     def _answer(self, model: Any, test: Takeable) -> None:
         from models.evaluation import answers
 
-        predicted, probabilities = answers(model, test, self._task.plan.side)
-        self._reporter.send(
-            Tested(
-                self._number,
-                list(test.image_ids),
-                test.labels.tolist(),
-                predicted.tolist(),
-                probabilities.tolist(),
-            )
-        )
+        self._reporter.send(answers(model, test, self._task.plan.side, self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -24,6 +24,8 @@ from tests.s3server import Bucket
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from models.run import TrainedModel
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -80,6 +82,18 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
     spark = start_session(settings, 2, tables=True)
     yield spark
     spark.stop()
+
+
+@pytest.fixture(scope="session")
+def digits_model(settings: Settings, cluster: "SparkSession") -> "TrainedModel":
+    """A model that two workers trained on scanned digits (dataset `digits`), for all who need a real one."""
+    from models.plan import TrainingPlan
+    from models.run import train
+    from tests import tiny
+
+    tiny.digits(settings, "digits")
+    plan = TrainingPlan.of(settings, "digits", 2, epochs=5, batch_size=32, warmup_epochs=1.0)
+    return train(settings, plan, cluster, bar=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

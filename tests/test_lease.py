@@ -13,6 +13,7 @@ import pytest
 
 from conf.settings import Lake, Settings
 from lake.errors import StorageError
+from lake.lease import Holder
 from streaming import lease
 from streaming.errors import LakeInUse
 from tests.conftest import ROOT, comes_true
@@ -134,7 +135,7 @@ def test_who_loses_it_is_told(own: Settings, bucket: Bucket) -> None:
         lost.set()
 
     with lease.held(own, "ingest", tell):
-        bucket.put({"lake/ingest.lock": lease.Holder.this("erase").content()})
+        bucket.put({"lake/ingest.lock": Holder.this("erase").content()})
         assert lost.wait(2 * SECONDS)
     assert "another process took the lease" in why[0]
     assert bucket.keys() == ["lake/ingest.lock"], "the other's lease was taken away"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from conf import version
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
@@ -21,7 +22,7 @@ from models.checkpoints import Checkpoints
 from models.checks import check
 from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
 from models.evaluation import answers
-from models.export import KERAS, SAVED_MODEL, TFLITE
+from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import State
@@ -76,6 +77,9 @@ def test_two_workers_learn_the_stripes(
     assert 0 < (trained.seconds_after_last_step or 0) < trained.seconds
     row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
     assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
+    assert row.seed == trained.plan.seed and row.code_version == version.of_code()
+    assert (row.seconds, row.cpu_seconds) == (row.metrics["seconds"], trained.cpu_seconds)
+    assert 5 < row.cpu_seconds < 2 * trained.seconds + 5  # two processes of a core each import TensorFlow
     assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
     assert registry.find(spark, settings.lake, trained.model_id) is State.READY
 
@@ -84,7 +88,14 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
     storage = registry.artifacts(settings, trained.model_id)
     names = storage.names()
     expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, registry.CARD}
-    expected |= {artifacts.LABELS, artifacts.METRICS, artifacts.HISTORY, artifacts.EVALUATION}
+    expected |= {
+        TFLITE_INT8,
+        artifacts.MISTAKES,
+        artifacts.LABELS,
+        artifacts.METRICS,
+        artifacts.HISTORY,
+        artifacts.EVALUATION,
+    }
     assert expected | {artifacts.CURVES, artifacts.CONFUSION} <= set(names)
     assert any(name.startswith("tensorboard/events") for name in names)
     assert Checkpoints(storage.below("checkpoints")).epochs() == [4, 5]
@@ -107,7 +118,7 @@ def test_saved_model_and_tflite_agree_with_keras(
     expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
     assert expected.sum(axis=1) == pytest.approx(np.ones(41), abs=1e-5)
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
-    served = loaded.serve(images)
+    served = loaded.signatures["pixels"](tf.constant(images))["probabilities"]
     assert np.abs(served.numpy() - expected).max() < 1e-5
     phone = tf.lite.Interpreter(str(tmp_path / TFLITE))
     (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
@@ -295,4 +306,4 @@ def test_answers_do_not_depend_on_the_batch(
     model = prediction.load(settings, trained.model_id).keras
     whole = answers(model, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
     parts = [answers(model, read(snapshot, Split.TEST, Rows(a, b), 32), 32) for a, b in ((0, 20), (20, 41))]
-    assert np.array_equal(whole[0], np.concatenate([part[0] for part in parts]))
+    assert whole.predicted == [label for part in parts for label in part.predicted]

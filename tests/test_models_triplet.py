@@ -228,7 +228,8 @@ def test_what_is_exported_answers_the_same_embeddings(
     expected = record.embeddings("test").vectors
     assert np.abs(np.asarray(keras.models.load_model(tmp_path / KERAS)(images)) - expected).max() < 1e-4
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
-    assert np.abs(loaded.serve(images).numpy() - expected).max() < 1e-4
+    served = loaded.signatures["pixels"](tf.constant(images))["embeddings"]
+    assert np.abs(served.numpy() - expected).max() < 1e-4
     phone = tf.lite.Interpreter(str(tmp_path / TFLITE))
     (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
     phone.resize_tensor_input(taken["index"], images.shape)

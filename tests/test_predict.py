@@ -4,39 +4,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from conf.settings import Settings
-from models import registry
-from models.export import KERAS
 from models.prediction import ON_SPARK
-from models.registry import Card
+from tests import colours
+from tests.colours import COLOURS
 from tests.conftest import Hub
 
 pytestmark = pytest.mark.services
 
 MODEL = "by-hand-20261121-0800-0001"
-COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
 
 
 @pytest.fixture(scope="module")
 def model(settings: Settings) -> str:
-    """A model whose weights are set by hand: the label is the channel with the largest mean."""
-    import keras
-
-    pixels = keras.Input((32, 32, 3))
-    means = keras.layers.GlobalAveragePooling2D()(pixels)
-    dense = keras.layers.Dense(3, activation="softmax")
-    made = keras.Model(pixels, dense(means))
-    # RGB in, (blue, green, red) out.
-    dense.set_weights([np.eye(3, dtype=np.float32)[::-1] / 32, np.zeros(3, np.float32)])
-    local = Path(settings.lake.at("artifacts", MODEL))
-    local.mkdir(parents=True)
-    made.save(local / KERAS)
-    registry.add_card(settings, Card(MODEL, "none", "by-hand", 32, tuple(COLOURS)))
-    return MODEL
+    return colours.model(settings, MODEL)
 
 
 def pictures(folder: Path, count: int) -> Path:
@@ -44,8 +27,7 @@ def pictures(folder: Path, count: int) -> Path:
     folder.mkdir()
     for number in range(count):
         name = list(COLOURS)[number % 3]
-        plain = np.full((40, 40, 3), COLOURS[name], np.uint8)
-        content = b"\xff\xd8 broken" if number == 7 else cv2.imencode(".jpg", plain[:, :, ::-1])[1].tobytes()
+        content = b"\xff\xd8 broken" if number == 7 else colours.jpeg(name)
         (folder / f"{number:03}-{name}.jpg").write_bytes(content)
     return folder
 

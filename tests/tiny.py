@@ -45,29 +45,62 @@ def snapshot(
 ) -> Snapshot:
     """Write a snapshot with so many rows in train, validation and test."""
     random = np.random.default_rng(3)
+    pictures = {
+        split: [
+            (f"{split}-{number}", number % len(labels), jpeg(picture(number % len(labels), random)))
+            for number in range(count)
+        ]
+        for split, count in zip(Split, rows, strict=True)
+    }
+    return written(settings, dataset_id, labels, pictures, shard_rows)
+
+
+def written(
+    settings: Settings,
+    dataset_id: str,
+    labels: tuple[str, ...],
+    pictures: dict[Split, list[tuple[str, int, bytes]]],
+    shard_rows: int = 100,
+) -> Snapshot:
+    """Write a snapshot of these pictures: id, label and JPEG of each, by split."""
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
     shards: dict[Split, tuple[Shard, ...]] = {}
-    for split, count in zip(Split, rows, strict=True):
-        listed = []
-        for first in range(0, count, shard_rows):
-            numbers = range(first, min(first + shard_rows, count))
-            table = pa.table(
-                {
-                    "image_id": [f"{split}-{number}" for number in numbers],
-                    "label": pa.array([number % len(labels) for number in numbers], pa.int32()),
-                    "jpeg": [jpeg(picture(number % len(labels), random)) for number in numbers],
-                },
-                schema=SHARD,
-            )
+    for split, listed in pictures.items():
+        shards[split] = ()
+        for first in range(0, len(listed), shard_rows):
+            rows = listed[first : first + shard_rows]
+            columns = zip(SHARD.names, zip(*rows, strict=True), strict=True)
+            table = pa.table({name: list(column) for name, column in columns}, schema=SHARD)
             file = io.BytesIO()
             pq.write_table(table, file, row_group_size=32)
             path = f"{split}/{first:05}.parquet"
             storage.write(path, file.getvalue())
-            listed.append(Shard(path, len(numbers), hashlib.sha256(file.getvalue()).hexdigest()))
-        shards[split] = tuple(listed)
+            shards[split] += (Shard(path, len(rows), hashlib.sha256(file.getvalue()).hexdigest()),)
     made = Snapshot(storage, labels, shards, flip=False, seed=3, filter={})
     storage.write_json(MANIFEST, made.manifest())
     return made
+
+
+def digits(settings: Settings, dataset_id: str, rows: tuple[int, int, int] = (1100, 200, 497)) -> Snapshot:
+    """Write a snapshot of scikit-learn's scanned digits, 64 × 64 pixels, so many in each split."""
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    order = iter(np.random.default_rng(7).permutation(len(scans.target)))
+    pictures: dict[Split, list[tuple[str, int, bytes]]] = {}
+    for split, count in zip(Split, rows, strict=True):
+        numbers = [int(next(order)) for _ in range(count)]
+        pictures[split] = [
+            (f"{split}-{number}", int(scans.target[number]), jpeg(_scan(scans.images[number])))
+            for number in numbers
+        ]
+    return written(settings, dataset_id, tuple("0123456789"), pictures)
+
+
+def _scan(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Grey 0 to 16 as dark ink on paper, enlarged."""
+    grey = cv2.resize(255 - (values * 15).astype(np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def folder(path: Path, count: int) -> list[str]:
