@@ -119,6 +119,6 @@ class Attempts:
         """The failure that ended the run, and how often there was one."""
         if self._memory > 1:
             return f"{told(failure)}, for the second time: ask for a smaller --batch-size or train.cache_mb"
-        if self._row > 1:
+        if self._row > self.retries > 0 and failure.kind in (Kind.LOST, Kind.PEER):
             return f"{told(failure)}, {self._row} {_TIMES} = {self.retries})"
         return told(failure)

@@ -141,7 +141,11 @@ def test_a_run_is_started_again_so_many_times_without_another_epoch_in_between()
     )
     patient = Attempts(retries=2)
     assert all(patient.another(LOST, epochs) for epochs in (1, 1, 2, 2, 3, 3, 4))
-    assert not Attempts(retries=0).another(LOST, 5)
+    none, final = Attempts(retries=0), Failed(0, "no space", Kind.FINAL)
+    assert not none.another(LOST, 5) and none.told(LOST) == "worker 1: gone"
+    mixed = Attempts(retries=2)
+    assert mixed.another(LOST, 1) and not mixed.another(final, 1)
+    assert mixed.told(final) == "worker 0: no space"  # how often another thing happened is no part of it
 
 
 @pytest.mark.parametrize("kind", [Kind.FINAL, Kind.DIVERGED])

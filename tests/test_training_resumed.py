@@ -51,12 +51,12 @@ def driver(own: Settings) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def trained(own: Settings) -> tuple[dict[str, Any], str]:
     with driver(own) as process:
-        out, err = process.communicate(timeout=570)
+        out, err = process.communicate(timeout=1500)
         assert process.returncode == 0, err
     results: dict[str, Any] = json.loads(out)
     return results, err
