@@ -241,6 +241,9 @@ class Ingestion:
             .option("minPartitions", 2 * self.spark.sparkContext.defaultParallelism)
             # At the end of the topic a fetch waits for more; the next task's would queue behind it for 0.5 s.
             .option("kafka.fetch.max.wait.ms", 10)
+            # A fetch of 1 MB, Kafka's default, is nine photographs, and the next waits for a round trip.
+            .option("kafka.max.partition.fetch.bytes", 16 << 20)
+            .option("kafka.receive.buffer.bytes", 4 << 20)
             .option("failOnDataLoss", True)
             .load()
         )
