@@ -20,7 +20,7 @@ _ID = "resnet20-20261121-0812-3fa9"
 def main() -> None:
     """List, show, compare, export, use or retire models.
 
-    Without a command the models are listed. Each command takes --json. All but `retire` need no Spark.
+    Without a command the models are listed. Each command takes --json; none needs Spark.
     """
 
 
@@ -172,20 +172,10 @@ def use(model_id: str | None, nothing: bool) -> Outcome:
 @click.argument("model_id", metavar="ID")
 @click.option("--undo", is_flag=True, help="Make a retired model ready again.")
 def retire(model_id: str, undo: bool) -> Outcome:
-    """Take a model out of service: no command will use it. Its files stay.
+    """Take a model out of service: no command will use it. Its files stay."""
+    from models import catalogue
 
-    That holds at once; the row in the table models follows, for which Spark is started.
-    """
-    from lake import session
-    from models import catalogue, registry
-
-    settings = configuration.load()
-    card = catalogue.retire(settings, model_id, undo)
-    spark = session.start(settings, "models")
-    try:
-        registry.set_state(spark, settings.lake, model_id, card.state)
-    finally:
-        spark.stop()
+    card = catalogue.retire(configuration.load(), model_id, undo)
     return {"model_id": model_id, "state": card.state}, f"{model_id} is {card.state}", 0
 
 

@@ -74,8 +74,6 @@ def use_none(settings: Settings) -> None:
 def retire(settings: Settings, model_id: str, undo: bool = False) -> Card:
     """Take a model out of service, from this moment on, or back into it.
 
-    Only its card is changed here; the row in `models` follows with `registry.set_state`.
-
     Raises:
         UnknownModel: there is none of this id.
         UnusableModel: it is in use, or in a state that cannot be left this way.
@@ -88,7 +86,9 @@ def retire(settings: Settings, model_id: str, undo: bool = False) -> Card:
         raise UnusableModel(
             f"model {model_id} is in use: `hub models use` another first, or `hub models use --none`"
         )
-    registry.mark(settings, model_id, State.READY if undo else State.RETIRED)
+    state = State.READY if undo else State.RETIRED
+    registry.mark(settings, model_id, state)
+    registry.set_state(settings, model_id, state)
     return registry.any_card(settings, model_id)
 
 

@@ -85,8 +85,7 @@ class Course:
         try:
             with self._without_a_row():
                 cluster.require(session, self.plan.workers)
-                resumed = self.claim.epochs is not None
-                labels = self.snapshot.labels
+                labels, resumed = self.snapshot.labels, self.claim.epochs is not None
                 registry.begin(self.settings, self.claim.model_id, self.plan, labels, resumed)
             yield session
         except BaseException:
@@ -125,7 +124,6 @@ class Course:
             interrupted = isinstance(error, KeyboardInterrupt)
             detail = "interrupted" if interrupted else str(error) or type(error).__name__
             with suppress(StorageError):
-                registry.fail(self.settings, self.claim.model_id, detail)
                 registry.end(self.settings, self.claim.model_id, None, detail)
                 if isinstance(error, Diverged):
                     self.claim.close()
@@ -154,6 +152,5 @@ def bury(settings: Settings) -> list[str]:
     found = resumption.found_dead(settings)
     for entry in found:
         detail = "its driver ended without a word; the same command goes on with it"
-        registry.fail(settings, entry.model_id, detail)
         registry.end(settings, entry.model_id, None, detail)
     return [entry.model_id for entry in found]

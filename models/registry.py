@@ -203,12 +203,12 @@ def find(spark: SparkSession, lake: Lake, model_id: str) -> State:
 def begin(
     settings: Settings, model_id: str, plan: TrainingPlan, labels: tuple[str, ...], resumed: bool = False
 ) -> None:
-    """Add a card and a row for a model that is being trained; one that is gone on with keeps its row.
+    """Add a card and a row for a model that is being trained; one that is gone on with keeps its own.
 
     Raises:
         StorageError: the lake cannot be written.
     """
-    created, code_version = datetime.now(UTC), version.of_code()
+    created, code_version = _started(settings, model_id, resumed), version.of_code()
     made = Card(
         model_id=model_id,
         dataset_id=plan.dataset_id,
@@ -239,12 +239,22 @@ def begin(
     rows.append(settings, Table.MODELS, row)
 
 
+def _started(settings: Settings, model_id: str, resumed: bool) -> datetime:
+    """When a run began: now, or what its card says if it is gone on with."""
+    if resumed:
+        with suppress(UnknownModel, ValueError):
+            return datetime.fromisoformat(any_card(settings, model_id).created)
+    return datetime.now(UTC)
+
+
 def end(settings: Settings, model_id: str, metrics: dict[str, float] | None, detail: str = "") -> None:
     """Mark a model as ready with its figures or, without figures, as failed for the reason in `detail`.
 
     Raises:
         StorageError: the lake cannot be written.
     """
+    if metrics is None:
+        fail(settings, model_id, detail)
     row = {
         "model_id": model_id,
         "metrics": metrics or {},
@@ -255,22 +265,19 @@ def end(settings: Settings, model_id: str, metrics: dict[str, float] | None, det
     rows.update(settings, Table.MODELS, "model_id", row)
 
 
-def set_state(spark: SparkSession, lake: Lake, model_id: str, state: State) -> None:
+def set_state(settings: Settings, model_id: str, state: State) -> None:
     """Give a model's row another state.
 
     Raises:
-        UnknownModel: the table has no such model.
+        StorageError: the lake cannot be written.
     """
-    find(spark, lake, model_id)
-    tables.upsert(spark, lake, Table.MODELS, [{"model_id": model_id, "state": state.value}], "model_id")
+    rows.update(settings, Table.MODELS, "model_id", {"model_id": model_id, "state": state.value})
 
 
-def remeasure(spark: SparkSession, lake: Lake, model_id: str, metrics: dict[str, float]) -> None:
-    """Replace a model's figures.
+def remeasure(settings: Settings, model_id: str, metrics: dict[str, float]) -> None:
+    """Replace a model's figures in its row.
 
     Raises:
-        UnknownModel: the table has no such model.
+        StorageError: the lake cannot be written.
     """
-    find(spark, lake, model_id)
-    row = {"model_id": model_id, "metrics": metrics}
-    tables.upsert(spark, lake, Table.MODELS, [row], "model_id")
+    rows.update(settings, Table.MODELS, "model_id", {"model_id": model_id, "metrics": metrics})

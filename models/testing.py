@@ -36,7 +36,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
     """Measure a model on its dataset's test split and renew its evaluation files.
 
     Few pictures are answered in this process, more than `ON_SPARK` in tasks on Spark's executors. The row in
-    the `models` table changes (which takes Spark) only if a figure is another than before.
+    the `models` table changes only if a figure is another than before.
 
     Args:
         settings: of the hub.
@@ -64,7 +64,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
                 evaluation = judged(card, [answered(model.keras, card, snapshot, Rows(0, rows))])
         storage = registry.artifacts(settings, model_id)
         artifacts.write_evaluation(storage, evaluation, snapshot, model_id)
-        _renew(settings, card, storage, evaluation, spark)
+        _renew(settings, card, storage, evaluation)
     finally:
         if own:
             own.stop()
@@ -106,9 +106,7 @@ def on_spark(
     return [part for part in decoded if isinstance(part, Tested | Embedded)]
 
 
-def _renew(
-    settings: Settings, card: Card, storage: Storage, evaluation: Evaluation, spark: SparkSession | None
-) -> None:
+def _renew(settings: Settings, card: Card, storage: Storage, evaluation: Evaluation) -> None:
     metrics = storage.read_json(artifacts.METRICS)
     found = artifacts.figures(evaluation, card.objective)
     if all(_same(metrics.get(name), value) for name, value in found.items()):
@@ -117,12 +115,7 @@ def _renew(
     storage.write_json(artifacts.METRICS, renewed)
     registry.finish(settings, card.model_id, card.seconds, evaluation.accuracy)
     row = {name: value for name, value in renewed.items() if isinstance(value, float)}
-    running = spark or session.start(settings, "evaluate")
-    try:
-        registry.remeasure(running, settings.lake, card.model_id, row)
-    finally:
-        if spark is None:
-            running.stop()
+    registry.remeasure(settings, card.model_id, row)
 
 
 def _same(old: object, new: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""`hub models` as a user types it: list, show, compare, export, use, retire; only the last needs Spark."""
+"""`hub models` as a user types it: list, show, compare, export, use, retire; without Spark."""
 
 import io
 import json
@@ -14,7 +14,8 @@ from conf import settings as configuration
 from conf.settings import Settings
 from jobs.command import run
 from jobs.hub import hub as whole
-from lake import session
+from lake import rows, session
+from lake.schemas import Table
 from models import artifacts, catalogue, registry
 from models.errors import UnknownModel
 from models.messages import EpochEnded
@@ -176,6 +177,8 @@ def test_a_model_that_is_not_ready_is_refused_by_every_command(
 
 
 def test_retiring_takes_effect_at_once_but_not_on_the_model_in_use(own: Settings) -> None:
+    for model_id in (OLD, NEW, BROKEN):
+        rows.append(own, Table.MODELS, {"model_id": model_id, "state": "ready"})
     catalogue.use(own, NEW)
     assert catalogue.retire(own, OLD).state is State.RETIRED
     assert catalogue.retire(own, OLD, undo=True).state is State.READY

@@ -75,14 +75,14 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
     own: Settings, snapshot: Snapshot
 ) -> None:
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
-        registry.begin(own, claim.model_id, plan(own), tiny.LABELS)
+        registry.begin(own, claim.model_id, plan(own), snapshot.labels)
         assert bury(own) == []  # it is held
     assert bury(own) == [claim.model_id]
     assert bury(own) == []
     (row,) = found(own)
     assert row["state"] == "failed" and row["detail"].startswith("its driver ended without a word")
     with resumption.claimed(own, plan(own), snapshot, None) as again:
-        registry.begin(own, again.model_id, plan(own), tiny.LABELS, resumed=True)
+        registry.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["detail"]) == (claim.model_id, "training", None)
     assert bury(own) == [claim.model_id]  # and cut off again
@@ -93,7 +93,7 @@ def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings
         pass
     assert bury(own) == [claim.model_id]
     with resumption.claimed(own, plan(own), snapshot, None) as again:
-        registry.begin(own, again.model_id, plan(own), tiny.LABELS, resumed=True)
+        registry.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["architecture"]) == (claim.model_id, "training", "resnet20")
 
@@ -159,8 +159,8 @@ def test_rows_that_cannot_be_written_are_one_line(own: Settings) -> None:
 @pytest.mark.services
 def test_rows_are_kept_on_s3_as_well(own: Settings, bucket: Bucket) -> None:
     far = own.model_copy(update={"lake": Lake(root=f"s3a://{bucket.name}/lake"), "s3": bucket.s3})
-    registry.begin(far, "a", plan(own), tiny.LABELS)
-    registry.begin(far, "b", plan(own), tiny.LABELS)
+    registry.begin(far, "a", plan(own), ("x", "y"))
+    registry.begin(far, "b", plan(own), ("x", "y"))
     registry.end(far, "a", {"test_accuracy": 0.5})
     registry.end(far, "b", None, "no reason")
     assert rows.update(far, Table.MODELS, "model_id", {"model_id": "c", "state": "ready"}) == 0

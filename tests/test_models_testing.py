@@ -82,5 +82,5 @@ def test_executors_give_the_figures_of_one_process(spark: "SparkSession", own: S
 
 
 def test_a_retired_models_row_says_so(spark: "SparkSession", own: Settings) -> None:
-    registry.set_state(spark, own.lake, "old", State.RETIRED)
+    registry.set_state(own, "old", State.RETIRED)
     assert registry.find(spark, own.lake, "old") is State.RETIRED
