@@ -125,6 +125,7 @@ class Spark(_Section):
 
     master: str
     train_master: str
+    train_gpus: Annotated[int, Field(ge=0, le=1)]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     executor_memory_mb: Positive
     work_dir: Path

@@ -55,6 +55,7 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
+        **_gpus(settings.spark.train_gpus),
         # What fails is started again by the driver, all workers together, on whatever executors there are.
         spark__task__maxFailures="1",
         spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
@@ -63,6 +64,14 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         spark__worker__timeout="600",
         **bare,
     )
+
+
+def _gpus(amount: int) -> dict[str, str]:
+    """Spark properties that give every worker GPUs of its own (Spark: custom resource scheduling)."""
+    if not amount:
+        return {}
+    kinds = "executor", "task"
+    return {f"spark__{kind}__resource__gpu__amount": str(amount) for kind in kinds}
 
 
 def refuse_too_many(settings: Settings, workers: int) -> None:

@@ -4,6 +4,7 @@ The driver runs the same function again when a worker was lost; it then goes on 
 """
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -68,11 +69,19 @@ def _leave() -> None:
 
 def configure(task: WorkerTask) -> None:
     """Take the cores that Spark gave the task, not those of the machine, and one device."""
-    import keras
-    import tensorflow as tf
     from pyspark import TaskContext
 
     spark_task = TaskContext.get()
+    gpus = spark_task.resources().get("gpu") if spark_task else None
+    if gpus:  # executors on one machine would else share its first; TensorFlow looks when it lists devices
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+        print(
+            f"hub: GPU {','.join(gpus.addresses)} of this machine", file=sys.stderr
+        )  # to the executor's log
+
+    import keras
+    import tensorflow as tf
+
     cores = spark_task.cpus() if spark_task else 1
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     tf.config.threading.set_inter_op_parallelism_threads(cores)
