@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from conf import settings as configuration
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 
 
 def settings_in(folder: Path) -> Settings:

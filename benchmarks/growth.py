@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column
 from pyspark.sql import functions as f
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
 from lake.schemas import SAMPLES, UPLOADS, Table
 from streaming import orders, producer, topics

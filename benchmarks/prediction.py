@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.pictures import Kind, folder_of
 from conf import settings as configuration
-from conf.settings import Settings, home
+from conf.places import home
+from conf.settings import Settings
 from jobs.terminal import table
 from lake import session
 from models import inputs, registry

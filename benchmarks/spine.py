@@ -18,7 +18,9 @@ import click
 from benchmarks import plain
 from benchmarks.ground import settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf.settings import Lake, Settings, home
+from conf.places import home
+from conf.sections import Lake
+from conf.settings import Settings
 from jobs.terminal import table
 from lake import session
 from local import broker

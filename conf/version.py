@@ -3,7 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
-from conf.settings import home
+from conf.places import home
 
 NAME = "deep-images-hub"
 

@@ -113,7 +113,7 @@ def compare(model_ids: tuple[str, ...], png: Path | None) -> Outcome:
 
     The picture goes to build/reports/compare.png if --png does not say otherwise.
     """
-    from conf.settings import home
+    from conf.places import home
     from jobs.terminal import table
     from lake.storage import Storage
     from models import catalogue

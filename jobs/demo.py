@@ -125,7 +125,7 @@ def _trained(
 def _report(
     spark: "SparkSession", settings: "Settings", batch: str, organized: "Organized", trained: "TrainedModel"
 ) -> Path:
-    from conf.settings import home
+    from conf.places import home
     from lake.storage import Storage
     from models import artifacts
     from web import report

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from jobs.command import Command, Outcome, run
 
 TABLES = (

@@ -4,7 +4,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake.schemas import Table
 
 

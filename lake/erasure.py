@@ -6,7 +6,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import erased, tables
 from lake.errors import DamagedSnapshot
 from lake.schemas import LABEL_CONFLICT, UPLOADS, Table

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from conf.settings import S3
+from conf.sections import S3
 from lake.errors import InUse, StorageError
 
 _TRIES, _PAUSE_SECONDS = 5, 0.05

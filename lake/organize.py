@@ -12,7 +12,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from conf.settings import Organize, Settings
+from conf.sections import Organize
+from conf.settings import Settings
 from lake import shards, tables
 from lake.duplicates import with_duplicate_group
 from lake.errors import LakeError, NothingToOrganize, StorageError

@@ -12,7 +12,8 @@ import pyspark
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from conf.settings import CONF, Settings, home
+from conf.places import CONF, home
+from conf.settings import Settings
 from lake.errors import SparkUnavailable
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from conf.settings import S3
+from conf.sections import S3
 from lake.errors import StorageError
 
 

@@ -10,7 +10,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake.errors import StorageError
 from lake.schemas import SCHEMAS, Table
 

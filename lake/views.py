@@ -7,7 +7,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.errors import BadQuery, LakeError
 from lake.schemas import Table

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from conf.settings import Broker, Settings
+from conf.sections import Broker
+from conf.settings import Settings
 from local import kraft, state, supervisor
 from local.errors import BrokerFailed, NoBroker
 from local.state import State

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conf.settings import Broker, home
+from conf.places import home
+from conf.sections import Broker
 from local.errors import PartsMissing
 
 # Ceiling of a record: 10 MiB of picture and 2 MiB of headers and framing.

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conf.settings import Broker
+from conf.sections import Broker
 from local.kraft import write
 
 

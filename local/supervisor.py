@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from conf.settings import Broker
+from conf.sections import Broker
 from local import kraft, state
 from local.errors import LocalError
 

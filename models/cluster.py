@@ -9,7 +9,8 @@ from typing import Any
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from conf.settings import Settings, Train
+from conf.sections import Train
+from conf.settings import Settings
 from lake import session
 from models.bar import Bar
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed

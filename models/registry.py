@@ -13,7 +13,8 @@ from pyspark.sql import SparkSession
 
 from conf import version
 from conf.errors import UsageError
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import rows, tables
 from lake.errors import StorageError
 from lake.schemas import Table

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conf.settings import Train
+from conf.sections import Train
 from models.failures import Kind
 from models.messages import STEPPING, Alive, Done, Failed, Gone, Message, Stepped
 from models.record import Record

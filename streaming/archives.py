@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, cast
 
-from conf.settings import Push
+from conf.sections import Push
 from streaming.errors import BadSource
 from streaming.forward import Explodes, Forward
 from streaming.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted

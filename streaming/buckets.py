@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from conf.settings import S3, Push
+from conf.sections import S3, Push
 from streaming import ranged
 from streaming.ahead import Ahead
 from streaming.archives import Packed, archive

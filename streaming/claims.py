@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conf.settings import S3
+from conf.sections import S3
 from streaming.ahead import Ahead
 from streaming.errors import StoreRefuses, StreamingError
 from streaming.items import Item

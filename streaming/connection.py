@@ -1,6 +1,6 @@
 """How Spark reaches a Kafka cluster."""
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 
 
 def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:

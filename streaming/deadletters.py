@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from streaming import topics
 from streaming.connection import connection
 from streaming.errors import IngestFailed

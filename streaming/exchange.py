@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from conf.settings import Ingest
+from conf.sections import Ingest
 from streaming.prepared import Outcome, Prepared
 from streaming.quality import Metrics
 from streaming.verdict import Flag, Reason, Rejected

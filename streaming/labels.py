@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.labels import Hierarchy
 from lake.schemas import LABELS, Table

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from streaming import topics
 from streaming.ingested import Lag
 

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.schemas import UPLOADS, Table
 from streaming.identity import Position, UploadIndex

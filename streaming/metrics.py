@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from conf.settings import Metrics
+from conf.sections import Metrics
 from streaming.errors import MetricsUnavailable
 from streaming.ingested import Lag
 from streaming.ledger import BatchCounts

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
-from conf.settings import S3
+from conf.sections import S3
 from streaming.answers import meaning
 from streaming.errors import (
     CredentialsError,

@@ -14,8 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 
-from conf.settings import S3
-from conf.settings import Payloads as Limits
+from conf.sections import S3
+from conf.sections import Payloads as Limits
 from streaming.envelope import Envelope
 from streaming.errors import CredentialsError, ObjectError, ObjectTooLarge, StoreUnavailable
 from streaming.exchange import Buffer

@@ -10,7 +10,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
-from conf.settings import Kafka, Push
+from conf.sections import Kafka, Push
 from streaming import topics
 from streaming.errors import BrokerUnreachable
 from streaming.interrupts import first_interrupt

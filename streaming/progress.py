@@ -15,7 +15,7 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
 )
 
-from conf.settings import Logs
+from conf.sections import Logs
 
 NAME = "progress.jsonl"
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.settings import Quality
+from conf.sections import Quality
 from lake.pixels import RGB
 from streaming.verdict import Flag
 

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as f
 
 from conf.errors import UsageError
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.errors import LakeError
 from lake.schemas import Table

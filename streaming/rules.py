@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from conf.errors import SettingError
-from conf.settings import S3, Decoding, Ingest, Labels, Payloads, Quality, Settings
+from conf.sections import S3, Decoding, Ingest, Labels, Payloads, Quality
+from conf.settings import Settings
 from lake.labels import Hierarchy
 from streaming.record import LABEL
 

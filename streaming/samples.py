@@ -10,7 +10,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.schemas import LABEL_CONFLICT, SAMPLES, Table
 from streaming.images import ImageIndex

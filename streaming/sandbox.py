@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn, cast
 
-from conf.settings import Decoding
+from conf.sections import Decoding
 from streaming.exchange import Exchange
 from streaming.prepared import Outcome, Prepared
 from streaming.rules import Rules

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conf.settings import Push
+from conf.sections import Push
 from streaming.archives import Packed, archive
 from streaming.errors import BadSource
 from streaming.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted

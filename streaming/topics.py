@@ -18,7 +18,7 @@ from kafka.errors import (
 )
 from kafka.net.compat import KafkaNetClient
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from streaming.errors import BrokerUnreachable, StreamingError
 
 # Ceiling of a record: 10 MiB of picture and 2 MiB of headers and framing.

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from PIL import Image
 
-from conf.settings import Ingest
+from conf.sections import Ingest
 from streaming.verdict import Reason, Rejected, quoted
 
 

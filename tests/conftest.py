@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conf import settings as configuration
-from conf.settings import S3, Kafka, Settings
+from conf.sections import S3, Kafka
+from conf.settings import Settings
 from local import broker as local_broker
 from streaming import topics
 from tests import s3server

@@ -24,7 +24,7 @@ from typing import Self
 
 from PIL import Image
 
-from conf.settings import home
+from conf.places import home
 from streaming import decoder
 from streaming.prepared import Prepared
 from streaming.preprocess import prepare

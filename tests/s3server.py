@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from conf.settings import S3, home
+from conf.places import home
+from conf.sections import S3
 
 KEY, SECRET = "tests", "tests-secret"
 

@@ -3,7 +3,8 @@
 import os
 from collections import Counter
 
-from conf.settings import Kafka, Settings
+from conf.sections import Kafka
+from conf.settings import Settings
 from streaming import orders
 from streaming.items import Item
 from streaming.orders import Order

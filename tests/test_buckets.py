@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import S3, Kafka, Settings
+from conf.sections import S3, Kafka
+from conf.settings import Settings
 from streaming import buckets, orders
 from streaming.errors import BadSource, ObjectError
 from streaming.items import Item, Labelling, Skipped, Source

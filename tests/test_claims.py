@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import Kafka, Settings
+from conf.sections import Kafka
+from conf.settings import Settings
 from streaming import orders
 from streaming.orders import Order
 from streaming.record import Header

@@ -12,7 +12,8 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake import tables, views
 from lake.organize import organize
 from lake.schemas import Table

@@ -14,7 +14,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake import tables, views
 from lake.errors import BadQuery
 from lake.schemas import Table

@@ -12,7 +12,8 @@ import pytest
 from kafka import KafkaAdminClient
 from pyspark.sql import SparkSession
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake.schemas import Table
 from local import broker as local_broker
 from streaming import topics

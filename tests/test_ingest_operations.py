@@ -14,7 +14,8 @@ import pytest
 from kafka import TopicPartition
 from pyspark.sql import SparkSession
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake import tables
 from lake.schemas import Table
 from streaming import lease, metrics, topics

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake.schemas import Table
 from streaming.record import Upload
 from tests import pictures

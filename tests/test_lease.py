@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake.errors import StorageError
 from lake.lease import Holder
 from streaming import lease

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import lease, rows
 from lake.errors import InUse, StorageError
 from lake.lease import Holder

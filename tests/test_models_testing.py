@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyspark.sql.types import StructType
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
 from lake.schemas import MODELS, Table
 from lake.snapshot import Split

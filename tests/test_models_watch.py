@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from conf.settings import Settings, Train
+from conf.sections import Train
+from conf.settings import Settings
 from models import failures
 from models.failures import Attempts, Kind
 from models.messages import STEPPING, Alive, Done, Failed, Gone, Here, Stepped

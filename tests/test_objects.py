@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from conf.settings import S3
+from conf.sections import S3
 from streaming.errors import (
     CredentialsError,
     NoSuchObject,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
 from lake.duplicates import near_pairs
 from lake.errors import DamagedSnapshot, NothingToOrganize

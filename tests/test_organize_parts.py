@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import SettingError
-from conf.settings import CONF
+from conf.places import CONF
 from lake.labels import Hierarchy
 from lake.snapshot import Split
 from lake.splits import split_of

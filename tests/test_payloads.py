@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.settings import S3, Payloads, Settings
+from conf.sections import S3, Payloads
+from conf.settings import Settings
 from streaming import payloads
 from streaming.envelope import Envelope
 from streaming.errors import CredentialsError

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from kafka.errors import KafkaTimeoutError
 
-from conf.settings import Kafka, Settings
+from conf.sections import Kafka
+from conf.settings import Settings
 from jobs import push as job
 from streaming import producer, topics
 from streaming.errors import BrokerUnreachable

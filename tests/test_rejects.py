@@ -9,7 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.errors import UsageError
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from jobs.selection import selection
 from lake import tables
 from lake.schemas import Table

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from conf import settings as configuration
 from conf.errors import SettingError
+from conf.places import home
 from conf.settings import Settings
 
 
@@ -72,7 +73,7 @@ def test_s3_root_becomes_the_scheme_that_spark_reads(
 
 def test_relative_folder_starts_at_the_checkout(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB__LAKE__ROOT", "build/elsewhere")
-    assert configuration.load().lake.root == str(configuration.home() / "build/elsewhere")
+    assert configuration.load().lake.root == str(home() / "build/elsewhere")
 
 
 def test_settings_cannot_be_changed(settings: Settings) -> None:

@@ -8,7 +8,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from conf.settings import Kafka, Settings
+from conf.sections import Kafka
+from conf.settings import Settings
 from streaming import topics
 from streaming.errors import BrokerUnreachable, StreamingError
 from tests.conftest import Hub

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conf.settings import Settings, Train
+from conf.sections import Train
+from conf.settings import Settings
 from lake.snapshot import Snapshot
 from models import cluster, registry
 from models.checkpoints import Checkpoints

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
-from conf.settings import Lake, Settings
+from conf.sections import Lake
+from conf.settings import Settings
 from lake.schemas import Table
 from models import registry
 from models.checkpoints import Checkpoint, Checkpoints

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.settings import Kafka, Lake, Settings
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
 from lake import tables
 from lake.schemas import Table
 from streaming import envelope

@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from conf.settings import Kafka
+from conf.sections import Kafka
 from streaming import topics
 from streaming.record import Header, Upload
 from tests import pictures

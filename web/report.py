@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
-from conf.settings import Lake
+from conf.sections import Lake
 from lake import tables
 from lake.organize import Organized
 from lake.schemas import Table
