@@ -30,13 +30,13 @@ def main() -> None:
 def listed(state: str | None, dataset: str | None) -> Outcome:
     """List models, newest first; a star marks the one in use."""
     from jobs.terminal import table
-    from models import catalogue, registry
+    from models import catalogue
 
     settings = configuration.load()
     used = catalogue.in_use(settings)
     found = [
         card
-        for card in registry.cards(settings)
+        for card in catalogue.cards(settings)
         if state in (None, card.state) and dataset in (None, card.dataset_id)
     ]
     columns = ["", "model", "state", "dataset", "architecture", "test accuracy", "workers", "time"]

@@ -10,6 +10,7 @@ from conf.settings import Settings
 from lake.errors import StorageError
 from lake.storage import Storage
 from models import artifacts, plots, registry
+from models.course import bury
 from models.errors import UnknownModel, UnusableModel
 from models.messages import EpochEnded
 from models.registry import Card, State
@@ -30,6 +31,14 @@ class Entry:
     card: Card
     figures: dict[str, float]
     history: tuple[EpochEnded, ...]
+
+
+def cards(settings: Settings) -> list[Card]:
+    """All models, newest first; those whose training ended without a word are marked as failed before."""
+    found = registry.cards(settings)
+    if any(card.state is State.TRAINING for card in found) and bury(settings):
+        found = registry.cards(settings)
+    return found
 
 
 def in_use(settings: Settings) -> str | None:

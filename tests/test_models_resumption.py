@@ -17,11 +17,12 @@ from lake.lease import Holder
 from lake.schemas import Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import registry, resumption
+from models import catalogue, registry, resumption
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.course import bury
 from models.errors import ForeignCheckpoint
 from models.plan import TrainingPlan
+from models.registry import State
 from models.starts import Start
 from tests import tiny
 from tests.s3server import Bucket
@@ -78,6 +79,7 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
         registry.begin(own, claim.model_id, plan(own), snapshot.labels)
         assert bury(own) == []  # it is held
+        assert [card.state for card in catalogue.cards(own)] == [State.TRAINING]
     assert bury(own) == [claim.model_id]
     assert bury(own) == []
     (row,) = found(own)
@@ -86,7 +88,7 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
         registry.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["detail"]) == (claim.model_id, "training", None)
-    assert bury(own) == [claim.model_id]  # and cut off again
+    assert [card.state for card in catalogue.cards(own)] == [State.FAILED]  # and cut off again
 
 
 def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings, snapshot: Snapshot) -> None:
