@@ -110,7 +110,7 @@ def _trained(
     epochs = epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _IMAGES // max(rows, 1)))
     plan = TrainingPlan.of(settings, organized.dataset_id, workers, epochs=epochs)
     _step(4, f"train {plan.architecture} for {epochs} epochs on {workers} TensorFlowOnSpark workers")
-    spark = cluster.start_session(settings, workers)
+    spark = cluster.start_session(settings, workers, tables=True)
     try:
         trained = train(settings, plan, spark, bar=not quiet())
         _step(5, "report")
