@@ -191,6 +191,7 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
         worker = Worker(task, 0, reporter)
         worker.train()
         worker.finish()
+        reporter.send(Done(0, 0.0))
         while not isinstance(heard := desk.next(30), type(None)):
             found.add(heard.message, heard.at)
             if isinstance(heard.message, Done):
