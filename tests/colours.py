@@ -27,7 +27,13 @@ def model(settings: Settings, model_id: str, **card: Any) -> str:
     local = Path(settings.lake.at("artifacts", model_id))
     local.mkdir(parents=True, exist_ok=True)
     made.save(local / KERAS)
-    registry.add_card(settings, Card(model_id, "none", "by-hand", 32, tuple(COLOURS), **card))
+    fields: dict[str, Any] = {
+        "dataset_id": "none",
+        "architecture": "by-hand",
+        "side": 32,
+        "labels": tuple(COLOURS),
+    } | card
+    registry.add_card(settings, Card(model_id=model_id, **fields))
     return model_id
 
 

@@ -180,6 +180,7 @@ def test_an_unknown_user_is_one_line_and_nothing_is_touched(spark: SparkSession,
     assert [tables.version(spark, own.lake, table) for table in Table] == versions
 
 
+@pytest.mark.faults  # half a minute
 def test_a_dry_run_tells_the_same_and_touches_nothing(spark: SparkSession, own: Settings) -> None:
     send(own.kafka, [upload(1), mine(2), mine(3, content=b"")])
     ingested(spark, own)

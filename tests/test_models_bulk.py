@@ -160,6 +160,7 @@ def test_what_cannot_be_labelled_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.faults  # half a minute
 def test_the_command_says_where_the_labels_are(hub: Hub, model: str, pictures: Path, tmp_path: Path) -> None:
     done = hub("predict", "--model", model, "--table", str(pictures), "--to", str(tmp_path / "out"), "--json")
     assert done.status == 0, done.stderr
