@@ -81,6 +81,7 @@ def in_files(content: bytes) -> bytes:
     return repr(content)[2:-1].encode()
 
 
+@pytest.mark.faults  # slow
 def test_nothing_of_a_user_is_left_and_others_keep_theirs(spark: SparkSession, own: Settings) -> None:
     shared, early = upload(50, label="cat"), mine(50, label="dog")
     handed_over = replace(upload(51, label="cat"), content=pictures.jpeg(seed=90))

@@ -168,6 +168,7 @@ def test_one_worker_does_as_well_as_two(
     assert alone.evaluation.accuracy == pytest.approx(trained.evaluation.accuracy, abs=0.08)
 
 
+@pytest.mark.faults  # slow
 def test_two_workers_go_on_from_a_model_with_a_new_head_first(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:
@@ -179,6 +180,7 @@ def test_two_workers_go_on_from_a_model_with_a_new_head_first(
     assert [row.epoch for row in again.history] == [1, 2]
 
 
+@pytest.mark.faults  # slow
 def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> None:
     chosen = plan(settings, epochs=3, batch_size=32, objective="triplet")
     found = train(settings, chosen, spark, bar=False)

@@ -48,6 +48,7 @@ def replayed(spark: SparkSession, own: Settings, selection: Selection) -> reject
     return planned
 
 
+@pytest.mark.faults  # slow
 def test_a_replay_is_accepted_under_another_setting_and_only_once(spark: SparkSession, own: Settings) -> None:
     small = [upload(number) for number in range(3)]
     big = upload(7, content=pictures.jpeg(200, 200))
@@ -105,6 +106,7 @@ def test_rejects_are_chosen_counted_and_listed_newest_first(spark: SparkSession,
     assert not {"jpeg", "thumbnail", "payload"} & set(scan.replace(":", " ").replace(",", " ").split())
 
 
+@pytest.mark.faults  # slow
 def test_the_command_lists_saves_and_refuses_to_overwrite(
     spark: SparkSession, own: Settings, hub: Hub, tmp_path: Path
 ) -> None:
