@@ -25,7 +25,7 @@ demo: setup ## Run the whole path; ARCHIVE=zip, tar, folder or s3:// takes your 
 test: setup-s3server ## Run the tests against a real broker, S3 server, Spark and TensorFlow
 	@$(BIN)/python -m pytest -m "not faults"
 
-test-faults: setup-s3server ## Kill, starve and break real processes; slow
+test-faults: setup-s3server ## Kill, starve and break real processes, and what else takes long
 	@$(BIN)/python -m pytest -m faults
 
 fuzz: setup ## Put 20,000 spoilt pictures through the verify pass; SEED= and COUNT= give others

@@ -237,6 +237,7 @@ def test_views_answer_and_bad_sql_is_one_line(spark: SparkSession, own: Settings
         views.rows(spark, "SELECT * FROM nothing", 1)
 
 
+@pytest.mark.faults  # slow
 def test_a_script_that_knows_only_the_spark_defaults_answers(
     spark: SparkSession, own: Settings, tmp_path: Path
 ) -> None:

@@ -157,7 +157,8 @@ def test_store_that_answers_503_for_a_moment_loses_nothing(
     assert_accepted_or_rejected(spark, own, sent)
 
 
-@pytest.mark.parametrize("spoil", [503, pytest.param("stall", marks=pytest.mark.faults)])
+@pytest.mark.faults  # slow
+@pytest.mark.parametrize("spoil", [503, "stall"])
 def test_store_that_fails_for_good_costs_its_uploads_a_verdict_and_a_replay_takes_them(
     spoil: int | str, spark: SparkSession, own: Settings, bucket: Bucket
 ) -> None:

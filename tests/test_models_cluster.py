@@ -160,6 +160,7 @@ def test_pictures_labelled_on_spark_get_the_answers_of_one_process(
     assert [row.probability for row in spread] == pytest.approx([row.probability for row in here], abs=1e-4)
 
 
+@pytest.mark.faults  # slow
 def test_one_worker_does_as_well_as_two(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:

@@ -20,7 +20,7 @@ from models.inputs import Rows, measured, read, square
 from models.metadata import IDENTIFIER, NAME
 from models.run import TrainedModel, load_snapshot
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.faults]  # a training, half a minute
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ def test_frozen_stages_stay_with_their_statistics_and_learn_when_they_are_thawed
     assert [value.shape for value in first] == [value.shape for value in third]
 
 
+@pytest.mark.faults  # slow
 def test_a_run_resumed_in_either_stage_goes_on_as_if_undisturbed(settings: Settings) -> None:
     def run(made: Any, stages: list[bool], first: int) -> tuple[Any, ...]:
         for number, frozen in enumerate(stages, start=first):

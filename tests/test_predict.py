@@ -67,6 +67,7 @@ def right(rows: list[dict[str, Any]]) -> bool:
     )
 
 
+@pytest.mark.faults  # slow
 def test_many_pictures_are_labelled_in_executors(hub: Hub, model: str, tmp_path: Path) -> None:
     folder, events = pictures(tmp_path / "many", ON_SPARK + 26), tmp_path / "events"
     rows = predicted(hub, model, folder, events)
