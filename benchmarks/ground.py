@@ -1,10 +1,20 @@
 """Where a benchmark runs: a lake, an index and a broker of its own."""
 
+import shutil
 from pathlib import Path
 
 from conf import settings as configuration
+from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
+
+
+def fresh(name: str) -> Path:
+    """An empty folder for a run, below build/bench, where its results go."""
+    folder = home() / "build" / "bench" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def settings_in(folder: Path) -> Settings:

@@ -9,7 +9,6 @@ Every run is on the same machine in the same minutes, so the ratios hold on any 
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -21,9 +20,8 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import growth, plain, processes
-from benchmarks.ground import settings_in
+from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
 from jobs.terminal import table
@@ -71,10 +69,8 @@ LOADS = (
 )
 def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
     """Measure, print tables, write build/bench/ingest.json."""
-    folder = home() / "build" / "bench"
-    work = folder / "ingest"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = fresh("ingest")
+    folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.kind.name in only]
     folders = {load.kind.name: folder_of(load.kind, folder / "pictures", photos) for load in loads}

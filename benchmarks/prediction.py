@@ -11,7 +11,6 @@ workers, the import of TensorFlow and the loading of the model, `warm` when thes
 import json
 import multiprocessing
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,15 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.ground import fresh
 from benchmarks.pictures import Kind, folder_of
 from conf import settings as configuration
-from conf.places import home
 from conf.settings import Settings
 from jobs.terminal import table
 from lake import session
-from models import inputs, registry
+from models import cards, inputs
+from models.cards import Card
 from models.plan import SIDES, Pixels
-from models.registry import Card
 
 _CORES = os.cpu_count() or 1
 _BATCH = 64
@@ -56,10 +55,8 @@ LOADS = (
 @click.option("--share", type=float, default=1.0, help="Of the pictures; less is quicker and less exact.")
 def main(only: tuple[str, ...], share: float) -> None:
     """Measure, print a table, write build/bench/prediction.json."""
-    folder = home() / "build" / "bench"
-    work = folder / "prediction"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = fresh("prediction")
+    folder = work.parent
     settings = _settings(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
     found = [_measured(settings, load, share, folder, work) for load in loads]
@@ -128,10 +125,10 @@ def _built(settings: Settings, architecture: str) -> str:
     model_id = f"{architecture}-20261121-0000-0000"
     built = ARCHITECTURES[architecture].build(logits(len(_LABELS)), Pixels.UNIT)
     model = keras.Model(built.input, keras.layers.Softmax()(built.output))
-    path = Path(registry.artifacts(settings, model_id).root) / KERAS
+    path = Path(cards.artifacts(settings, model_id).root) / KERAS
     path.parent.mkdir(parents=True)
     model.save(path)
-    registry.add_card(settings, Card(model_id, "none", architecture, SIDES[architecture], _LABELS))
+    cards.write(settings, Card(model_id, "none", architecture, SIDES[architecture], _LABELS))
     return model_id
 
 
@@ -144,7 +141,7 @@ def _loop(settings: Settings, model_id: str, contents: list[bytes], count: int) 
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    card, files = registry.card(settings, model_id), registry.artifacts(settings, model_id)
+    card, files = cards.card(settings, model_id), cards.artifacts(settings, model_id)
     model = keras.models.load_model(Path(files.root) / KERAS, compile=False)
     model.predict_on_batch(np.zeros((_BATCH, card.side, card.side, 3), np.float32))  # traces the graph
     labelled, began = 0, time.perf_counter()

@@ -7,7 +7,6 @@ Every run is in the same process and minute, so the ratios hold on any machine; 
 """
 
 import json
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import plain
-from benchmarks.ground import settings_in
+from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
 from jobs.terminal import table
@@ -58,10 +56,8 @@ class Load:
 )
 def main(small: Path | None, photos: Path | None, photos_label: str) -> None:
     """Measure, print a table, write build/bench/spine.json."""
-    folder = home() / "build" / "bench"
-    work = folder / "spine"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = fresh("spine")
+    folder = work.parent
     loads = [
         Load("small", small or folder_of(_SMALL, folder / "pictures", None), None, _SMALL_IMAGES),
         Load("photographs", photos, photos_label, _PHOTOS)

@@ -8,7 +8,6 @@ on any machine; the rates do not.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ground import settings_in
+from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
 from jobs.terminal import table
@@ -58,10 +56,8 @@ LOADS = (
 @click.option("--rounds", default=2, show_default=True, help="Runs of each; the fastest counts.")
 def main(archive: Path | None, only: tuple[str, ...], rounds: int) -> None:
     """Measure, print a table, write build/bench/training.json."""
-    folder = home() / "build" / "bench"
-    work = folder / "training"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = fresh("training")
+    folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
     sources = {load: archive or folder_of(load.kind, folder / "pictures", None) for load in loads}

@@ -46,10 +46,10 @@ def _logs(settings: "Settings", model_id: str | None, copies: Path) -> str:
         HubError: there are no logs.
     """
     from conf.errors import HubError
-    from models import registry
+    from models import cards
 
-    cards = [registry.any_card(settings, model_id)] if model_id else registry.cards(settings)
-    folders = [registry.artifacts(settings, card.model_id).below("tensorboard") for card in cards]
+    chosen = [cards.any_card(settings, model_id)] if model_id else cards.listed(settings)
+    folders = [cards.artifacts(settings, card.model_id).below("tensorboard") for card in chosen]
     found = [folder for folder in folders if folder.names()]
     if not found:
         raise HubError(f"no logs of {model_id or 'any model'}: `hub train` writes them after each epoch")

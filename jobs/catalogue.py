@@ -9,7 +9,7 @@ from conf import settings as configuration
 from jobs.command import Command, Group, Outcome, run
 
 if TYPE_CHECKING:
-    from models.registry import Card
+    from models.cards import Card
 
 STATES = ("training", "ready", "failed", "retired")
 FORMATS = ("keras", "saved_model", "tflite", "tflite-int8")
@@ -36,7 +36,7 @@ def listed(state: str | None, dataset: str | None) -> Outcome:
     used = catalogue.in_use(settings)
     found = [
         card
-        for card in catalogue.cards(settings)
+        for card in catalogue.listed(settings)
         if state in (None, card.state) and dataset in (None, card.dataset_id)
     ]
     columns = ["", "model", "state", "dataset", "architecture", "test accuracy", "workers", "time"]
@@ -71,11 +71,11 @@ def _brief(card: "Card", used: str | None) -> dict[str, object]:
 def show(model_id: str) -> Outcome:
     """Show what is known of a model: where it comes from, its settings, figures and files."""
     from jobs.terminal import table
-    from models import catalogue, registry
+    from models import cards, catalogue
 
     settings = configuration.load()
     found = catalogue.entry(settings, model_id)
-    card, files = found.card, registry.artifacts(settings, model_id)
+    card, files = found.card, cards.artifacts(settings, model_id)
     used = catalogue.in_use(settings)
     results: dict[str, Any] = _brief(card, used) | {
         "side": card.side,

@@ -23,13 +23,13 @@ def main(model_id: str | None) -> Outcome:
     and what is confused most; renews evaluation.json, confusion.png and mistakes.png beside the model. More
     than 2,048 pictures are answered by Spark's executors.
     """
-    from models import artifacts, catalogue, registry
+    from models import artifacts, cards, catalogue
     from models.testing import evaluate_model
 
     settings = hub.load()
     model_id = catalogue.chosen(settings, model_id)
     evaluation = evaluate_model(settings, model_id)
-    files = registry.artifacts(settings, model_id).root
+    files = cards.artifacts(settings, model_id).root
     pictures = {
         "confusion_png": f"{files}/{artifacts.CONFUSION}",
         "mistakes_png": f"{files}/{artifacts.MISTAKES}",

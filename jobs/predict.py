@@ -64,10 +64,10 @@ def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outco
 
 def _table(settings: "Settings", model_id: str, table: str, target: str, replace: bool) -> Outcome:
     from lake import session
-    from models import registry
+    from models import cards
     from models.bulk import predict_table
 
-    registry.card_for_labels(settings, model_id)  # said before Spark is started
+    cards.card_for_labels(settings, model_id)  # said before Spark is started
     spark = session.start(settings, "predict")
     try:
         done = predict_table(spark, settings, model_id, table, target, replace)

@@ -11,7 +11,7 @@ from models.plan import OBJECTIVES, SIDES
 
 if TYPE_CHECKING:
     from conf.settings import Settings
-    from models.registry import Card
+    from models.cards import Card
     from models.run import TrainedModel
 
 
@@ -109,14 +109,14 @@ def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str
 
 
 def _reused(settings: "Settings", card: "Card") -> Outcome:
-    from models import catalogue, registry
+    from models import cards, catalogue
 
     found = catalogue.entry(settings, card.model_id)
     results = {
         "model_id": card.model_id,
         "dataset_id": card.dataset_id,
         "reused": True,
-        "path": registry.artifacts(settings, card.model_id).root,
+        "path": cards.artifacts(settings, card.model_id).root,
         "epochs": len(found.history),
         "steps": int(found.figures.get("steps", 0)),
         "workers": card.workers,

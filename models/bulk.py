@@ -18,7 +18,7 @@ from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
 from lake.schemas import Table
-from models import registry
+from models import cards
 from models.prediction import BATCH, label, load_in_task
 
 PICTURES = ("jpeg", "image", "content", "picture", "bytes", "data")  # columns looked for
@@ -80,7 +80,7 @@ def predict_table(
         UsageError: the table is not there or has no pictures, or the target is there already.
         StorageError: the target cannot be written.
     """
-    card, files = registry.card_for_labels(settings, model_id), registry.artifacts(settings, model_id)
+    card, files = cards.card_for_labels(settings, model_id), cards.artifacts(settings, model_id)
     target = _uri(target or settings.lake.at("predictions", model_id))
     rows = _spread(spark, pictures_of(spark, settings, source))
     _refuse_existing(spark, target, replace)

@@ -9,11 +9,11 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake.errors import StorageError
 from lake.storage import Storage
-from models import artifacts, plots, registry
+from models import artifacts, cards, plots, registry
+from models.cards import Card, State
 from models.course import bury
 from models.errors import UnknownModel, UnusableModel
 from models.messages import EpochEnded
-from models.registry import Card, State
 
 IN_USE = "in-use.json"  # beside the models' folders
 
@@ -33,11 +33,11 @@ class Entry:
     history: tuple[EpochEnded, ...]
 
 
-def cards(settings: Settings) -> list[Card]:
+def listed(settings: Settings) -> list[Card]:
     """All models, newest first; those whose training ended without a word are marked as failed before."""
-    found = registry.cards(settings)
+    found = cards.listed(settings)
     if any(card.state is State.TRAINING for card in found) and bury(settings):
-        found = registry.cards(settings)
+        found = cards.listed(settings)
     return found
 
 
@@ -70,7 +70,7 @@ def use(settings: Settings, model_id: str) -> Card:
     Raises:
         UnknownModel, UnusableModel: there is none of this id, or it is not ready.
     """
-    found = registry.card(settings, model_id)
+    found = cards.card(settings, model_id)
     _folder(settings).write_json(IN_USE, {"model_id": model_id})
     return found
 
@@ -87,7 +87,7 @@ def retire(settings: Settings, model_id: str, undo: bool = False) -> Card:
         UnknownModel: there is none of this id.
         UnusableModel: it is in use, or in a state that cannot be left this way.
     """
-    found = registry.any_card(settings, model_id)
+    found = cards.any_card(settings, model_id)
     wanted = State.RETIRED if undo else State.READY
     if found.state is not wanted:
         raise UnusableModel(f"model {model_id} is {found.state}, not {wanted}")
@@ -96,9 +96,9 @@ def retire(settings: Settings, model_id: str, undo: bool = False) -> Card:
             f"model {model_id} is in use: `hub models use` another first, or `hub models use --none`"
         )
     state = State.READY if undo else State.RETIRED
-    registry.mark(settings, model_id, state)
+    cards.mark(settings, model_id, state)
     registry.set_state(settings, model_id, state)
-    return registry.any_card(settings, model_id)
+    return cards.any_card(settings, model_id)
 
 
 def entry(settings: Settings, model_id: str) -> Entry:
@@ -107,7 +107,7 @@ def entry(settings: Settings, model_id: str) -> Entry:
     Raises:
         UnknownModel: there is none of this id.
     """
-    card, files = registry.any_card(settings, model_id), registry.artifacts(settings, model_id)
+    card, files = cards.any_card(settings, model_id), cards.artifacts(settings, model_id)
     try:
         values = files.read_json(artifacts.METRICS)
         history = _history(files.read(artifacts.HISTORY))

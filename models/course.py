@@ -14,7 +14,7 @@ from conf.settings import Settings
 from lake.errors import StorageError
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import cluster, registry, resumption, starts
+from models import cards, cluster, registry, resumption, starts
 from models.errors import Diverged
 from models.messages import Gone, Message, Stepped
 from models.plan import TrainingPlan, WorkerTask
@@ -46,7 +46,7 @@ class Course:
     @property
     def storage(self) -> Storage:
         """Where its files go."""
-        return registry.artifacts(self.settings, self.claim.model_id)
+        return cards.artifacts(self.settings, self.claim.model_id)
 
     def prepare(self, start: starts.Start | None) -> None:
         """Leave what the workers start from; a place that cannot be written is found here.

@@ -8,14 +8,14 @@ from pathlib import Path
 from conf.settings import Settings
 from lake.errors import StorageError
 from lake.storage import Storage
-from models import artifacts, registry
+from models import artifacts, cards
 from models.errors import ExportRefused
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 
 FORMATS = {"keras": KERAS, "saved_model": SAVED_MODEL, "tflite": TFLITE, "tflite-int8": TFLITE_INT8}
 STATE_OF_TRAINING = ("checkpoints/", "start.npz", "tensorboard/")  # of no use to those who use a model
 # What a reader looks for first: on an object store it comes last, so that what is not whole is not found.
-_LAST = (registry.CARD, f"{SAVED_MODEL}/saved_model.pb")
+_LAST = (cards.CARD, f"{SAVED_MODEL}/saved_model.pb")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def export(settings: Settings, model_id: str, target: str, formats: Sequence[str
         ExportRefused: the target holds something, or the model has no such format.
         StorageError: a file cannot be read or written.
     """
-    registry.card(settings, model_id)
-    source = registry.artifacts(settings, model_id)
+    cards.card(settings, model_id)
+    source = cards.artifacts(settings, model_id)
     names = _chosen(source, model_id, formats)
     place = Storage(target if "://" in target else str(Path(target).expanduser().absolute()), settings.s3)
     _refuse_existing(place, target)

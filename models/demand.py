@@ -7,9 +7,9 @@ from pathlib import Path
 from conf.settings import Settings
 from lake import organize, session
 from lake.organize import Organized
-from models import registry
+from models import cards
+from models.cards import Card
 from models.plan import TrainingPlan
-from models.registry import Card
 
 # Where a run is done, not what comes of it; a model of so many workers is as good as one of others.
 _ELSEWHERE = ("workers", "cache_mb")
@@ -36,7 +36,7 @@ def existing(settings: Settings, plan: TrainingPlan) -> Card | None:
     """
     if plan.weights or (plan.source and Path(plan.source).is_file()):
         return None
-    return next((card for card in registry.ready(settings) if is_of(card, plan)), None)
+    return next((card for card in cards.ready(settings) if is_of(card, plan)), None)
 
 
 def is_of(card: Card, plan: TrainingPlan) -> bool:

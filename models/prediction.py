@@ -17,10 +17,10 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import session
 from lake.storage import Storage
-from models import inputs, registry
+from models import cards, inputs
+from models.cards import Card
 from models.errors import UnreadablePicture
 from models.native import stderr_to
-from models.registry import Card
 
 ON_SPARK = 64  # more pictures than this go to Spark
 BATCH = 64
@@ -59,8 +59,8 @@ def load(settings: Settings, model_id: str) -> LoadedModel:
         UnknownModel: there is none of this id.
         StorageError: its files cannot be read.
     """
-    card = registry.card(settings, model_id)
-    return LoadedModel(card, _keras(registry.artifacts(settings, model_id)))
+    card = cards.card(settings, model_id)
+    return LoadedModel(card, _keras(cards.artifacts(settings, model_id)))
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +135,7 @@ def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> li
         UsageError: a path is not there, or the model answers embeddings.
     """
     files = pictures(paths)
-    card = registry.card_for_labels(settings, model_id)
+    card = cards.card_for_labels(settings, model_id)
     if len(files) > ON_SPARK:
         spark = session.start(settings, "predict")
         try:
@@ -207,7 +207,7 @@ def predict_on_spark(
     spark: SparkSession, settings: Settings, card: Card, files: list[str]
 ) -> list[Prediction]:
     """Label the pictures in files that every executor can read; each Python worker loads the model once."""
-    artifacts = registry.artifacts(settings, card.model_id)
+    artifacts = cards.artifacts(settings, card.model_id)
 
     def labelled(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         model = load_in_task(card, artifacts)

@@ -17,7 +17,7 @@ from lake.errors import InUse, StorageError
 from lake.lease import Holder
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import registry
+from models import cards, registry
 from models.checkpoints import Belonging, Checkpoints
 from models.plan import TrainingPlan
 from models.starts import Start
@@ -118,7 +118,7 @@ def _taken_up(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str)
 
 def _epochs(settings: Settings, plan: TrainingPlan, run: str, model_id: str) -> int:
     of = Belonging(plan.architecture, plan.dataset_id, run)
-    found = Checkpoints(registry.artifacts(settings, model_id).below("checkpoints"), of).newest()
+    found = Checkpoints(cards.artifacts(settings, model_id).below("checkpoints"), of).newest()
     return found.epochs if found else 0
 
 

@@ -10,7 +10,7 @@ from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, cluster, registry, resumption, starts
+from models import artifacts, cards, cluster, registry, resumption, starts
 from models.checks import check
 from models.course import Course
 from models.errors import TrainingFailed
@@ -190,4 +190,4 @@ def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: Tr
     artifacts.write_evaluation(storage, trained.evaluation, snapshot, trained.model_id)
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
-    registry.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)
+    cards.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from conf.settings import Settings
 from lake.storage import Storage
-from models import registry, weights
+from models import cards, weights
 from models.errors import UnfitStart, UnknownModel
 from models.native import stderr_to
 from models.plan import SIDES, Pixels, TrainingPlan
@@ -127,9 +127,9 @@ def _configuration(path: Path) -> dict[str, Any]:
     return configuration
 
 
-def _card(settings: Settings, model_id: str) -> registry.Card:
+def _card(settings: Settings, model_id: str) -> cards.Card:
     try:
-        return registry.card(settings, model_id)
+        return cards.card(settings, model_id)
     except UnknownModel as error:
         raise UnknownModel(f"--from: {error}, or name a .keras file") from None
 
@@ -143,7 +143,7 @@ def _loaded(settings: Settings, source: str) -> Any:
         path = Path(source)
         if not _is_file(source):
             path = Path(folder) / KERAS
-            path.write_bytes(registry.artifacts(settings, source).read(KERAS))
+            path.write_bytes(cards.artifacts(settings, source).read(KERAS))
         try:
             return keras.models.load_model(path, compile=False)
         except (ValueError, TypeError, OSError) as error:

@@ -9,7 +9,8 @@ from conf.settings import Settings
 from lake import session
 from lake.snapshot import Snapshot, Split
 from lake.storage import Storage
-from models import artifacts, messages, registry
+from models import artifacts, cards, messages, registry
+from models.cards import Card
 from models.errors import NotTrainable
 from models.evaluation import (
     Evaluation,
@@ -22,7 +23,6 @@ from models.inputs import Rows, whole_share
 from models.messages import Embedded, Tested
 from models.native import stderr_to
 from models.prediction import load, load_in_task
-from models.registry import Card
 from models.run import load_snapshot
 from models.spool import share
 
@@ -47,7 +47,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
         UnknownModel, UnusableModel, UnknownDataset: the model is not there or not ready, or its dataset gone.
         NotTrainable: the dataset has no test pictures.
     """
-    card = registry.card(settings, model_id)
+    card = cards.card(settings, model_id)
     snapshot = load_snapshot(settings, card.dataset_id)
     rows = snapshot.rows(Split.TEST)
     if not rows:
@@ -62,7 +62,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
             with stderr_to(settings.logs.dir / "tensorflow.out"):
                 model = load(settings, model_id)
                 evaluation = judged(card, [answered(model.keras, card, snapshot, Rows(0, rows))])
-        storage = registry.artifacts(settings, model_id)
+        storage = cards.artifacts(settings, model_id)
         artifacts.write_evaluation(storage, evaluation, snapshot, model_id)
         _renew(settings, card, storage, evaluation)
     finally:
@@ -92,7 +92,7 @@ def on_spark(
     spark: SparkSession, settings: Settings, card: Card, snapshot: Snapshot
 ) -> list[Tested | Embedded]:
     """The answers to the test split, each task taking a range of its rows; in the order of the split."""
-    rows, files = snapshot.rows(Split.TEST), registry.artifacts(settings, card.model_id)
+    rows, files = snapshot.rows(Split.TEST), cards.artifacts(settings, card.model_id)
     tasks = min(rows, max(spark.sparkContext.defaultParallelism, math.ceil(rows / READ)))
 
     def answer(number: int) -> bytes:
@@ -113,7 +113,7 @@ def _renew(settings: Settings, card: Card, storage: Storage, evaluation: Evaluat
         return
     renewed = metrics | found
     storage.write_json(artifacts.METRICS, renewed)
-    registry.finish(settings, card.model_id, card.seconds, evaluation.accuracy)
+    cards.finish(settings, card.model_id, card.seconds, evaluation.accuracy)
     row = {name: value for name, value in renewed.items() if isinstance(value, float)}
     registry.remeasure(settings, card.model_id, row)
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from conf.settings import Settings
-from models import registry
+from models import cards
+from models.cards import Card
 from models.export import KERAS
-from models.registry import Card
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
 
@@ -33,7 +33,7 @@ def model(settings: Settings, model_id: str, **card: Any) -> str:
         "side": 32,
         "labels": tuple(COLOURS),
     } | card
-    registry.add_card(settings, Card(model_id=model_id, **fields))
+    cards.write(settings, Card(model_id=model_id, **fields))
     return model_id
 
 

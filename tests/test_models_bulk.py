@@ -12,8 +12,8 @@ from lake import tables
 from lake.errors import StorageError
 from lake.schemas import SAMPLES, UPLOADS, Table
 from models.bulk import predict_table
+from models.cards import State
 from models.errors import UnusableModel
-from models.registry import State
 from tests import colours
 from tests.colours import COLOURS
 from tests.conftest import Hub

@@ -16,11 +16,11 @@ from jobs.command import run
 from jobs.hub import hub as whole
 from lake import rows, session
 from lake.schemas import Table
-from models import artifacts, catalogue, registry
+from models import artifacts, cards, catalogue
+from models.cards import Card, State
 from models.errors import UnknownModel
 from models.messages import EpochEnded
 from models.plan import TrainingPlan
-from models.registry import Card, State
 from tests import colours
 
 Said = tuple[int, Any, str]
@@ -40,8 +40,8 @@ def own(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for day, (model_id, accuracy) in enumerate(((OLD, 0.91), (NEW, 0.945)), start=20):
         trained(made, model_id, accuracy, f"2026-11-{day}T08:00:00+00:00")
     card = Card(BROKEN, "ds-1", "resnet20", 32, ("a", "b"), state=State.TRAINING, created="2026-11-21T10")
-    registry.add_card(made, card)
-    registry.fail(made, BROKEN, "worker 1: the loss is nan")
+    cards.write(made, card)
+    cards.fail(made, BROKEN, "worker 1: the loss is nan")
     return made
 
 
@@ -52,7 +52,7 @@ def trained(settings: Settings, model_id: str, accuracy: float, created: str) ->
         settings, model_id, created=created, accuracy=accuracy, seconds=75.4, workers=2,
         plan=asdict(plan), code_version="0.1.0+abc",
     )  # fmt: skip
-    files = registry.artifacts(settings, model_id)
+    files = cards.artifacts(settings, model_id)
     history = [
         EpochEnded(0, n, 1 / n, 0.3 * n, 1.1 / n, accuracy * n / 3, 0.1, 20.0, 900.0) for n in (1, 2, 3)
     ]
@@ -159,7 +159,7 @@ def test_the_model_in_use_is_marked_and_taken_where_none_is_named(
 def test_a_model_that_is_not_ready_is_refused_by_every_command(
     own: Settings, said: Callable[..., Said], state: State, detail: str, reason: str, tmp_path: Path
 ) -> None:
-    registry.mark(own, OLD, state, detail)
+    cards.mark(own, OLD, state, detail)
     picture = tmp_path / "red.jpg"
     picture.write_bytes(colours.jpeg("red"))
     for arguments in (
@@ -186,7 +186,7 @@ def test_retiring_takes_effect_at_once_but_not_on_the_model_in_use(own: Settings
         catalogue.retire(own, NEW)
     with pytest.raises(Exception, match="is failed, not ready"):
         catalogue.retire(own, BROKEN)
-    assert registry.card(own, NEW).state is State.READY
+    assert cards.card(own, NEW).state is State.READY
 
 
 def test_cards_of_older_hubs_are_those_of_ready_models(own: Settings) -> None:
@@ -196,12 +196,12 @@ def test_cards_of_older_hubs_are_those_of_ready_models(own: Settings) -> None:
         "architecture": "resnet20",
         "side": 32,
     }
-    files = registry.artifacts(own, "resnet20-20260101-0000-0000")
-    files.write_json(registry.CARD, old | {"labels": ["a", "b"], "objective": "labels"})
-    found = registry.card(own, "resnet20-20260101-0000-0000")
+    files = cards.artifacts(own, "resnet20-20260101-0000-0000")
+    files.write_json(cards.CARD, old | {"labels": ["a", "b"], "objective": "labels"})
+    found = cards.card(own, "resnet20-20260101-0000-0000")
     assert found.state is State.READY and found.accuracy is None
-    assert registry.cards(own)[-1] == found
-    files.write(registry.CARD, b"{ not JSON")
-    assert found not in registry.cards(own)
+    assert cards.listed(own)[-1] == found
+    files.write(cards.CARD, b"{ not JSON")
+    assert found not in cards.listed(own)
     with pytest.raises(UnknownModel):
-        registry.card(own, found.model_id)
+        cards.card(own, found.model_id)

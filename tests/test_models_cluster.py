@@ -17,7 +17,8 @@ from lake import tables
 from lake.errors import UnknownDataset
 from lake.schemas import Table
 from lake.snapshot import Snapshot, Split
-from models import artifacts, cluster, prediction, registry
+from models import artifacts, cards, cluster, prediction, registry
+from models.cards import State
 from models.checkpoints import Checkpoints
 from models.checks import check
 from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
@@ -25,7 +26,6 @@ from models.evaluation import answers
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read
 from models.plan import TrainingPlan, WorkerTask
-from models.registry import State
 from models.run import TrainedModel, train
 from models.testing import evaluate_model
 from tests import tiny
@@ -85,9 +85,9 @@ def test_two_workers_learn_the_stripes(
 
 
 def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Settings) -> None:
-    storage = registry.artifacts(settings, trained.model_id)
+    storage = cards.artifacts(settings, trained.model_id)
     names = storage.names()
-    expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, registry.CARD}
+    expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, cards.CARD}
     expected |= {
         TFLITE_INT8,
         artifacts.MISTAKES,
@@ -112,7 +112,7 @@ def test_saved_model_and_tflite_agree_with_keras(
 ) -> None:
     import tensorflow as tf
 
-    registry.artifacts(settings, trained.model_id).download(tmp_path)
+    cards.artifacts(settings, trained.model_id).download(tmp_path)
     pictures = read(snapshot, Split.TEST, Rows(0, 41), 32)
     images = next(measured(pictures, 32, 41))[0].astype(np.float32)
     expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
@@ -188,10 +188,10 @@ def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession",
     assert found.evaluation.pictures == 41 and found.steps == 3 * (256 // 2 // 32)
     assert found.evaluation.accuracy is not None and found.evaluation.accuracy >= 0.9
     assert found.verification is not None and found.verification.accuracy is not None
-    figures = registry.artifacts(settings, found.model_id).read_json(artifacts.METRICS)
+    figures = cards.artifacts(settings, found.model_id).read_json(artifacts.METRICS)
     assert figures["verification_accuracy"] == found.verification.accuracy >= 0.85
     assert figures["retrieval_at_1"] == found.evaluation.accuracy
-    assert registry.card(settings, found.model_id).objective == "triplet"
+    assert cards.card(settings, found.model_id).objective == "triplet"
 
 
 def only_train(task: WorkerTask, context: Any) -> None:
@@ -204,7 +204,7 @@ def only_train(task: WorkerTask, context: Any) -> None:
 def weights_after(
     settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
 ) -> list[Any]:
-    storage = registry.artifacts(settings, name)
+    storage = cards.artifacts(settings, name)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(chosen, name, snapshot, storage, address, authkey)
@@ -254,7 +254,7 @@ def fails(task: WorkerTask, context: Any) -> None:
 def test_a_failing_worker_ends_the_run_with_its_cause(
     settings: Settings, spark: "SparkSession", snapshot: Snapshot
 ) -> None:
-    storage = registry.artifacts(settings, "failing")
+    storage = cards.artifacts(settings, "failing")
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(plan(settings), "failing", snapshot, storage, address, authkey)

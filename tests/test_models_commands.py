@@ -91,35 +91,31 @@ def test_what_cannot_be_trained_is_one_line_and_no_cluster(
     assert found == status and error.count("\n") == 1 and error.startswith("hub train: error: ")
 
 
-def test_artifacts_that_cannot_be_written_are_one_line_and_no_cluster(
-    datasets: Path,
-    refused: Callable[..., tuple[int, str]],
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def lake(datasets: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake that holds the datasets and nothing else."""
     (tmp_path / "snapshots").symlink_to(settings.lake.at("snapshots"))
     monkeypatch.setenv("HUB__LAKE__ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_artifacts_that_cannot_be_written_are_one_line_and_no_cluster(
+    lake: Path, refused: Callable[..., tuple[int, str]]
+) -> None:
     for place in ("artifacts", "runs"):
-        (tmp_path / place).write_bytes(b"a file where a folder goes")
+        (lake / place).write_bytes(b"a file where a folder goes")
         status, error = refused("--dataset", "fine")
         assert status == 1 and error.count("\n") == 1
-        assert f"cannot write {tmp_path}/{place}/" in error
-        (tmp_path / place).unlink()
-        assert list(tmp_path.glob("runs/*/*")) == []  # nothing is left to go on with
-        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        assert f"cannot write {lake}/{place}/" in error
+        (lake / place).unlink()
+        assert list(lake.glob("runs/*/*")) == []  # nothing is left to go on with
+        shutil.rmtree(lake / "runs", ignore_errors=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
 def test_artifacts_without_rights_are_one_line_and_no_cluster(
-    datasets: Path,
-    refused: Callable[..., tuple[int, str]],
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    lake: Path, refused: Callable[..., tuple[int, str]]
 ) -> None:
-    (tmp_path / "snapshots").symlink_to(settings.lake.at("snapshots"))
-    monkeypatch.setenv("HUB__LAKE__ROOT", str(tmp_path))
-    (tmp_path / "artifacts").mkdir(mode=0o555)
+    (lake / "artifacts").mkdir(mode=0o555)
     status, error = refused("--dataset", "fine")
     assert status == 1 and error.count("\n") == 1 and "Permission denied" in error

@@ -9,7 +9,7 @@ import pytest
 
 from conf.settings import Settings
 from lake.errors import StorageError
-from models import delivery, export, prediction, registry
+from models import cards, delivery, export, prediction
 from models.errors import ExportRefused
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8, Exported
 from tests import colours
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.services
 def model_id(settings: Settings) -> str:
     """A model with all its formats, labels, and a checkpoint that nobody who uses it needs."""
     made = colours.model(settings, "by-hand-20261121-0800-0007")
-    files = registry.artifacts(settings, made)
+    files = cards.artifacts(settings, made)
     model = Exported(prediction.load(settings, made).keras, made, tuple(colours.COLOURS))
     export.write(model, files)
     export.write_int8(
@@ -51,7 +51,7 @@ def test_an_export_is_there_whole_or_not_at_all(model_id: str, settings: Setting
     assert list((tmp_path / "out").iterdir()) == [], "something half written was left"
     done = delivery.export(settings, model_id, str(target))
     written = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_file()}
-    assert written == set(done.files) >= {KERAS, TFLITE, TFLITE_INT8, "metrics.json", registry.CARD}
+    assert written == set(done.files) >= {KERAS, TFLITE, TFLITE_INT8, "metrics.json", cards.CARD}
     assert not any(name.startswith(("checkpoints", "tensorboard")) for name in written)
     assert done.size == sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     with pytest.raises(ExportRefused, match="holds something already"):
@@ -77,7 +77,7 @@ def test_an_export_to_an_object_store_ends_with_what_makes_it_a_model(
     listed = [entry["Key"] for entry in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]]
     files = {key for key in listed if not key.endswith("/")}  # this server lists folders, too
     assert files == {f"models/one/{name}" for name in done.files}
-    assert set(done.files[-2:]) == {registry.CARD, f"{SAVED_MODEL}/saved_model.pb"}
+    assert set(done.files[-2:]) == {cards.CARD, f"{SAVED_MODEL}/saved_model.pb"}
     with pytest.raises(ExportRefused, match="holds something already"):
         delivery.export(there, model_id, target)
     with pytest.raises(StorageError, match="cannot"):

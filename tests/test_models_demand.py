@@ -12,9 +12,9 @@ from conf.settings import Settings
 from lake import tables
 from lake.organize import organize
 from lake.schemas import Table
-from models import artifacts, demand, registry
+from models import artifacts, cards, demand
+from models.cards import State
 from models.plan import TrainingPlan
-from models.registry import State
 from tests import colours, pictures
 from tests.conftest import Hub
 
@@ -29,7 +29,7 @@ def put(settings: Settings, plan: TrainingPlan, model_id: str = THERE, **card: A
     decided = asdict(replace(plan, pixels="unit"))
     of = {"dataset_id": plan.dataset_id, "workers": 2, "accuracy": 0.9}
     colours.model(settings, model_id, plan=decided, **(of | card))
-    files = registry.artifacts(settings, model_id)
+    files = cards.artifacts(settings, model_id)
     artifacts.write_run(files, list(colours.COLOURS), [])
     files.write_json(artifacts.METRICS, {"steps": 12, "seconds": 30.0, "images_per_second": 800.0})
 
@@ -56,7 +56,7 @@ def test_a_model_is_found_by_its_dataset_architecture_and_settings(own: Settings
         {"weights": "w.h5"},
     ):
         assert demand.existing(own, replace(plan, **other)) is None, other
-    registry.mark(own, THERE, State.RETIRED)
+    cards.mark(own, THERE, State.RETIRED)
     assert demand.existing(own, plan) is None
 
 

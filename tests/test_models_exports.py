@@ -14,7 +14,7 @@ from PIL import Image
 
 from conf.settings import Settings
 from lake.snapshot import Snapshot, Split
-from models import prediction, registry
+from models import cards, prediction
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read, square
 from models.metadata import IDENTIFIER, NAME
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.services, pytest.mark.faults]  # a training, half a mi
 def files(digits_model: TrainedModel, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model's artifacts on this disk."""
     folder = tmp_path_factory.mktemp("artifacts")
-    registry.artifacts(settings, digits_model.model_id).download(folder)
+    cards.artifacts(settings, digits_model.model_id).download(folder)
     return folder
 
 

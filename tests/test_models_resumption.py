@@ -17,12 +17,12 @@ from lake.lease import Holder
 from lake.schemas import Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import catalogue, registry, resumption
+from models import cards, catalogue, registry, resumption
+from models.cards import State
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.course import bury
 from models.errors import ForeignCheckpoint
 from models.plan import TrainingPlan
-from models.registry import State
 from models.starts import Start
 from tests import tiny
 from tests.s3server import Bucket
@@ -79,7 +79,7 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
         registry.begin(own, claim.model_id, plan(own), snapshot.labels)
         assert bury(own) == []  # it is held
-        assert [card.state for card in catalogue.cards(own)] == [State.TRAINING]
+        assert [card.state for card in catalogue.listed(own)] == [State.TRAINING]
     assert bury(own) == [claim.model_id]
     assert bury(own) == []
     (row,) = found(own)
@@ -88,7 +88,7 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
         registry.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["detail"]) == (claim.model_id, "training", None)
-    assert [card.state for card in catalogue.cards(own)] == [State.FAILED]  # and cut off again
+    assert [card.state for card in catalogue.listed(own)] == [State.FAILED]  # and cut off again
 
 
 def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings, snapshot: Snapshot) -> None:
@@ -105,7 +105,7 @@ def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
         pass
     of = Belonging("resnet20", "small", claim.entry.run)
-    checkpoints = Checkpoints(registry.artifacts(own, claim.model_id).below("checkpoints"), of, keep=3)
+    checkpoints = Checkpoints(cards.artifacts(own, claim.model_id).below("checkpoints"), of, keep=3)
     for epochs in (1, 2, 3, 4):
         checkpoints.write(Checkpoint(epochs, (np.full(4, epochs),), ("head/kernel",)))
     assert checkpoints.epochs() == [2, 3, 4]
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_run_is_refused_before_any_cluster_time(
 ) -> None:
     with resumption.claimed(own, plan(own), snapshot, None) as claim:
         pass
-    place = registry.artifacts(own, claim.model_id).below("checkpoints")
+    place = cards.artifacts(own, claim.model_id).below("checkpoints")
     Checkpoints(place, theirs).write(Checkpoint(1, (np.ones(2),)))
     with (
         pytest.raises(ForeignCheckpoint, match=said) as caught,

@@ -12,9 +12,9 @@ from conf.settings import Settings
 from lake import tables
 from lake.schemas import MODELS, Table
 from lake.snapshot import Split
-from models import artifacts, registry
+from models import artifacts, cards, registry
+from models.cards import State
 from models.plan import TrainingPlan
-from models.registry import State
 from models.testing import evaluate_model
 from tests import colours, tiny
 from tests.conftest import Hub
@@ -43,11 +43,11 @@ def own(settings: Settings, spark: "SparkSession", tmp_path_factory: pytest.Temp
     tiny.written(own, "colours", tuple(names), split, shard_rows=30)
     plan = TrainingPlan.of(own, "colours", 2, seed=11)
     registry.begin(own, MODEL, plan, tuple(names))
-    assert registry.any_card(own, MODEL).state is State.TRAINING
+    assert cards.any_card(own, MODEL).state is State.TRAINING
     colours.model(own, MODEL)  # what the workers would have made
-    files = registry.artifacts(own, MODEL)
+    files = cards.artifacts(own, MODEL)
     card = {"dataset_id": "colours", "architecture": "resnet20"}
-    files.write_json(registry.CARD, files.read_json(registry.CARD) | card)
+    files.write_json(cards.CARD, files.read_json(cards.CARD) | card)
     metrics = {"seconds": 12.5, "cpu_seconds": 20.25, "test_accuracy": 0.5}
     files.write_json(artifacts.METRICS, metrics)
     registry.end(own, MODEL, metrics)
@@ -69,8 +69,8 @@ def test_executors_give_the_figures_of_one_process(spark: "SparkSession", own: S
     # The row and the card had another accuracy.
     row = tables.read(spark, own.lake, Table.MODELS).where(f"model_id = '{MODEL}'").head()
     assert row is not None and row.metrics["test_accuracy"] == 0.97 and row.metrics["cpu_seconds"] == 20.25
-    assert registry.card(own, MODEL).accuracy == 0.97
-    files = registry.artifacts(own, MODEL)
+    assert cards.card(own, MODEL).accuracy == 0.97
+    files = cards.artifacts(own, MODEL)
     written = files.read_json(artifacts.EVALUATION)
     files.write(artifacts.MISTAKES, b"")
     done = hub("evaluate", "--model", MODEL, "--json", HUB__LAKE__ROOT=own.lake.root)  # 100: no Spark

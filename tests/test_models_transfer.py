@@ -8,7 +8,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.settings import Settings
-from models import registry, schedule, starts
+from models import cards, schedule, starts
 from models.checks import check
 from models.errors import UnfitStart, UnknownModel
 from models.export import KERAS
@@ -107,9 +107,9 @@ def model_id(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> st
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
     file = tmp_path_factory.mktemp("model") / KERAS
     keras.Model(model.input, probabilities, name=model.name).save(file)
-    registry.artifacts(settings, "resnet20-trained").write(KERAS, file.read_bytes())
-    card = registry.Card("resnet20-trained", "any", "resnet20", 32, ("cat", "dog", "owl"))
-    registry.add_card(settings, card)
+    cards.artifacts(settings, "resnet20-trained").write(KERAS, file.read_bytes())
+    card = cards.Card("resnet20-trained", "any", "resnet20", 32, ("cat", "dog", "owl"))
+    cards.write(settings, card)
     return card.model_id
 
 
@@ -118,7 +118,7 @@ def test_a_model_s_features_are_taken_over_and_its_head_for_the_same_labels(
 ) -> None:
     import keras
 
-    (tmp_path / "taken.keras").write_bytes(registry.artifacts(settings, model_id).read(KERAS))
+    (tmp_path / "taken.keras").write_bytes(cards.artifacts(settings, model_id).read(KERAS))
     theirs = [value.numpy() for value in keras.models.load_model(tmp_path / "taken.keras").variables]
     for source, labels, kept in (
         (model_id, ("cat", "dog", "owl"), True),

@@ -10,7 +10,7 @@ import pytest
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake.snapshot import Snapshot, Split
-from models import messages, registry, sampling, verification
+from models import cards, messages, sampling, verification
 from models.checks import check
 from models.errors import NotTrainable
 from models.export import KERAS, SAVED_MODEL, TFLITE
@@ -182,7 +182,7 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
         replace(plan(settings), pixels="unit", embedding=16),
         "triplet-run",
         snapshot,
-        registry.artifacts(settings, "triplet-run"),
+        cards.artifacts(settings, "triplet-run"),
         ("127.0.0.1", desk.port),
         desk.authkey,
     )
@@ -224,7 +224,7 @@ def test_what_is_exported_answers_the_same_embeddings(
     import keras
     import tensorflow as tf
 
-    registry.artifacts(settings, "triplet-run").download(tmp_path)
+    cards.artifacts(settings, "triplet-run").download(tmp_path)
     images = next(measured(read(snapshot, Split.TEST, Rows(0, 41), 32), 32, 41))[0].astype(np.float32)
     expected = record.embeddings("test").vectors
     assert np.abs(np.asarray(keras.models.load_model(tmp_path / KERAS)(images)) - expected).max() < 1e-4
@@ -248,10 +248,10 @@ def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked
     from models.testing import evaluate_model
 
     trained = _trained(record, plan(settings), snapshot, "triplet-run", "", 0.0)
-    storage = registry.artifacts(settings, "triplet-run")
+    storage = cards.artifacts(settings, "triplet-run")
     storage.write_json(artifacts.METRICS, trained.metrics)
-    card = registry.Card("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
-    registry.add_card(settings, card)
+    card = cards.Card("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
+    cards.write(settings, card)
     assert evaluate_model(settings, "triplet-run").accuracy == trained.evaluation.accuracy
     files = tiny.folder(tmp_path / "pictures", 1)
     with pytest.raises(UsageError, match="model triplet-run answers embeddings, not labels"):

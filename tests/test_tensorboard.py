@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conf.settings import Settings
-from models import registry
+from models import cards
 from tests import colours
 from tests.conftest import Hub, comes_true, hub_command
 
@@ -23,7 +23,7 @@ def model(settings: Settings) -> str:
     from models.export import Logs
 
     made = colours.model(settings, "by-hand-20261121-0800-0008")
-    with Logs(registry.artifacts(settings, made).below("tensorboard")) as logs:
+    with Logs(cards.artifacts(settings, made).below("tensorboard")) as logs:
         for epoch in (1, 2):
             logs.add(epoch, {"loss/train": 1 / epoch})
     return made

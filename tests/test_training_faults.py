@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from conf.sections import Train
 from conf.settings import Settings
 from lake.snapshot import Snapshot
-from models import cluster, registry
+from models import cards, cluster
 from models.checkpoints import Checkpoints
 from models.errors import Diverged, TrainingFailed
 from models.messages import Gone, Here, Message, Stepped
@@ -64,7 +64,7 @@ class Runs:
         **limits: Any,
     ) -> Record:
         """Run, calling `disturb(message, pids of the workers)` at every word of the workers."""
-        storage = registry.artifacts(self.settings, name)
+        storage = cards.artifacts(self.settings, name)
         pids: dict[int, int] = {}
 
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
@@ -79,7 +79,7 @@ class Runs:
         return cluster.run(self.spark, main, task, 2, self.limits(**limits), bar=False, listener=listener)
 
     def weights(self, name: str) -> Values:
-        newest = Checkpoints(registry.artifacts(self.settings, name).below("checkpoints")).newest()
+        newest = Checkpoints(cards.artifacts(self.settings, name).below("checkpoints")).newest()
         assert newest and newest.epochs == EPOCHS
         return list(newest.values)
 
@@ -239,7 +239,7 @@ def test_a_disk_that_fills_while_saving_ends_the_run_and_with_room_it_goes_on(
     runs: Runs, undisturbed: Values
 ) -> None:
     # A checkpoint takes 2.2 MB: there is room for one.
-    with small_disk(Path(registry.artifacts(runs.settings, "full").root), "3m") as enlarge:
+    with small_disk(Path(cards.artifacts(runs.settings, "full").root), "3m") as enlarge:
         cause = r"^worker 0: cannot write .*/epoch-00002/variables.npz: .*No space left on device"
         with pytest.raises(TrainingFailed, match=cause):
             runs.run("full", only_train)

@@ -17,7 +17,7 @@ from deltalake import DeltaTable, QueryBuilder
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.schemas import Table
-from models import registry
+from models import cards
 from models.checkpoints import Checkpoint, Checkpoints
 from models.course import bury
 from tests import processes, tiny
@@ -64,7 +64,7 @@ def trained(own: Settings) -> tuple[dict[str, Any], str]:
 
 
 def checkpoints(own: Settings, model_id: str) -> Checkpoints:
-    return Checkpoints(registry.artifacts(own, model_id).below("checkpoints"))
+    return Checkpoints(cards.artifacts(own, model_id).below("checkpoints"))
 
 
 def newest(own: Settings, model_id: str) -> Checkpoint:
@@ -110,7 +110,7 @@ def test_the_same_command_goes_on_after_its_driver_was_killed_and_ends_with_the_
     assert f"going on with {model_id} after epoch {before}" in said
     assert again["epochs"] == 4 and again["restarts"] == 0
     assert rows(own) == {model_id: "ready"}
-    history = registry.artifacts(own, model_id).read("history.csv").decode().splitlines()
+    history = cards.artifacts(own, model_id).read("history.csv").decode().splitlines()
     assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3", "4"]
     # Given once more it is a run of its own, with the very same weights.
     anew, _ = trained(own)
