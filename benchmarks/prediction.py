@@ -19,9 +19,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.ground import fresh
+from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
-from conf import settings as configuration
 from conf.settings import Settings
 from jobs.terminal import table
 from lake import session
@@ -57,7 +56,7 @@ def main(only: tuple[str, ...], share: float) -> None:
     """Measure, print a table, write build/bench/prediction.json."""
     work = fresh("prediction")
     folder = work.parent
-    settings = _settings(work)
+    settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
     found = [_measured(settings, load, share, folder, work) for load in loads]
     (folder / "prediction.json").write_text(json.dumps({"loads": found, "cores": _CORES}, indent=1) + "\n")
@@ -67,12 +66,6 @@ def main(only: tuple[str, ...], share: float) -> None:
         for each in found
     ]
     click.echo(table(columns, rows))
-
-
-def _settings(work: Path) -> Settings:
-    settings = configuration.load()
-    lake = settings.lake.model_copy(update={"root": str(work / "lake")})
-    return settings.model_copy(update={"lake": lake})
 
 
 def _measured(settings: Settings, load: Load, share: float, folder: Path, work: Path) -> dict[str, Any]:
