@@ -1,6 +1,7 @@
 """What tests share: one broker, one Spark session, settings that point into a temporary folder."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from models.run import TrainedModel
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, though a shell ignores it for all that it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
