@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-train bench-predict up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-train bench-accuracy bench-predict up down status clean distclean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-ingest: setup ## Ingestion in steady state beside a bare loop and Daft; PH
 
 bench-train: setup ## Train beside a plain Keras script, with one worker and two; ARCHIVE= takes a zip of your own
 	@$(BIN)/python -m benchmarks.training $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+
+bench-accuracy: setup ## Accuracy in MINUTES= (20), by recipe, beside a plain script; ARCHIVE= names labelled pictures
+	@$(BIN)/python -m benchmarks.accuracy --archive "$(ARCHIVE)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-predict: setup ## Label a table on Spark beside a plain loop times the cores
 	@$(BIN)/python -m benchmarks.prediction

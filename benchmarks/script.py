@@ -24,11 +24,13 @@ import click
 @click.option("--seed", type=int, default=0)
 @click.option("--learning-rate", type=float, default=0.1, help="For a batch of 128.")
 @click.option("--weight-decay", type=float, default=1e-4)
+@click.option("--warmup-epochs", type=float, default=2.0)
+@click.option("--label-smoothing", type=float, default=0.0)
 @click.option("--flip/--no-flip", default=True)
 @click.option("--measured", is_flag=True, help="Also validate each epoch, and test at the end.")
 def main(
     snapshot: Path, architecture: str, batch: int, epochs: int, seed: int, learning_rate: float,
-    weight_decay: float, flip: bool, measured: bool,
+    weight_decay: float, warmup_epochs: float, label_smoothing: float, flip: bool, measured: bool,
 ) -> None:  # fmt: skip
     """Train, and print what it came to."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -47,16 +49,18 @@ def main(
     model = ARCHITECTURES[architecture].build(logits(len(manifest["labels"])), Pixels.UNIT)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            layer.kernel_regularizer = keras.regularizers.L2(weight_decay)
+            layer.kernel_regularizer = keras.regularizers.L2(
+                weight_decay / 2
+            )  # of which decay is the gradient
     steps = len(train)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate * batch / 128 / 100, max(1, epochs * steps),
-        warmup_target=learning_rate * batch / 128, warmup_steps=min(5, epochs // 2) * steps,
+        warmup_target=learning_rate * batch / 128, warmup_steps=round(min(warmup_epochs, epochs / 2) * steps),
     )  # fmt: skip
     model.compile(
         keras.optimizers.SGD(schedule, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        _loss(len(manifest["labels"]), label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         jit_compile=False,
     )
     watch = _Watch(steps * batch)
@@ -70,6 +74,22 @@ def main(
         results["test_accuracy"] = float(model.evaluate(test, verbose=0)[1])
         results["validation_accuracy"] = history.history["val_accuracy"]
     click.echo(json.dumps(results))
+
+
+def _loss(classes: int, smoothing: float) -> Any:
+    """Cross entropy of logits; Keras smooths only where labels are vectors."""
+    import keras
+
+    if not smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def smoothed(labels: Any, logits: Any) -> Any:
+        targets = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), classes)
+        return keras.losses.categorical_crossentropy(
+            targets, logits, from_logits=True, label_smoothing=smoothing
+        )
+
+    return smoothed
 
 
 def _batches(

@@ -61,8 +61,8 @@ def main(archive: Path | None, only: tuple[str, ...], rounds: int) -> None:
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
     sources = {load: archive or folder_of(load.kind, folder / "pictures", None) for load in loads}
-    datasets = _datasets(settings, set(sources.values()))
-    rows = [_measured(*datasets[sources[load]], load, rounds) for load in loads]
+    made = datasets(settings, set(sources.values()))
+    rows = [_measured(*made[sources[load]], load, rounds) for load in loads]
     (folder / "training.json").write_text(json.dumps(rows, indent=1) + "\n")
     names = [name for name in rows[0] if name != "load"]
     lines = [[name.replace("_", " "), *(row[name] for row in rows)] for name in names]
@@ -70,7 +70,7 @@ def main(archive: Path | None, only: tuple[str, ...], rounds: int) -> None:
     click.echo(f"Written to {folder / 'training.json'}.")
 
 
-def _datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Settings, str]]:
+def datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Settings, str]]:
     """A dataset of each source, made the way users make theirs: where it lies, and its id."""
     made: dict[Path, tuple[Settings, str]] = {}
     for number, source in enumerate(sorted(sources)):

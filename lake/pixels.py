@@ -9,6 +9,8 @@ from PIL import ExifTags, Image
 
 RGB = NDArray[np.uint8]
 
+_MANY = 16  # pixels that become one
+
 cv2.setNumThreads(1)  # one Spark task or training worker is one core; OpenCV's own threads would fight for it
 
 
@@ -100,8 +102,19 @@ def fit(rgb: RGB, longest_side: int) -> RGB:
     scale = longest_side / max(height, width)
     if scale >= 1:
         return rgb
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return _shrunk(rgb, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _shrunk(rgb: RGB, width: int, height: int) -> RGB:
+    """Each pixel the mean of the area it covers.
+
+    OpenCV's mean over areas that are not whole pixels has no vector code. By way of the nearest size of which
+    the result is a whole part it takes a third of the time, and differs by half a level (50 dB).
+    """
+    across, down = max(2, rgb.shape[1] // width), max(2, rgb.shape[0] // height)
+    if across * down < _MANY:  # of larger areas the ragged edge is the smaller part
+        rgb = cv2.resize(rgb, (width * across, height * down), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def square(rgb: RGB, side: int) -> RGB:
@@ -113,8 +126,12 @@ def square(rgb: RGB, side: int) -> RGB:
     height, width = rgb.shape[:2]
     scale = side / min(height, width)
     size = max(side, round(width * scale)), max(side, round(height * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(rgb, size, interpolation=method) if (width, height) != size else rgb
+    if (width, height) == size:
+        scaled = rgb
+    elif scale < 1:
+        scaled = _shrunk(rgb, *size)
+    else:
+        scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
     top, left = (scaled.shape[0] - side) // 2, (scaled.shape[1] - side) // 2
     return scaled[top : top + side, left : left + side]
 

@@ -1,6 +1,6 @@
 """How well a model answers on pictures it has not seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from models.verification import Embeddings, retrieved
 
 BATCH = 64
 TOP = 5
+
+# From RGB 0–255, float32 (BATCH, side, side, 3), to probabilities or embeddings, (BATCH, n).
+Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,10 @@ def evaluate_shares(labels: tuple[str, ...], shares: Sequence[Tested]) -> Evalua
     )
 
 
-def embeddings(model: Any, pictures: Takeable, side: int) -> Embeddings:
+def embeddings(answer: Answer, pictures: Takeable, side: int) -> Embeddings:
     """What a model of embeddings answers."""
     parts = [
-        np.asarray(model.predict_on_batch(images.astype("float32")))[weights == 1]
+        answer(images.astype(np.float32))[weights == 1]
         for images, _, weights in measured(pictures, side, BATCH)
     ]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
@@ -182,14 +185,14 @@ def evaluate_retrieval(labels: tuple[str, ...], found: Embeddings) -> Evaluation
     return evaluate(labels, found.image_ids, found.labels[: len(predicted)], predicted, nearness)
 
 
-def answers(model: Any, pictures: Takeable, side: int, worker: int = 0) -> Tested:
+def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> Tested:
     """What a model answers to pictures, for `evaluate_shares`."""
     predicted = np.empty(len(pictures.labels), np.int32)
     ranks = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)
     for number, (images, labels, weights) in enumerate(measured(pictures, side, BATCH)):
         first, real = number * BATCH, int(weights.sum())
-        found = np.asarray(model.predict_on_batch(images.astype("float32")))[:real]
+        found = answer(images.astype(np.float32))[:real]
         predicted[first : first + real] = found.argmax(axis=-1)
         probabilities[first : first + real] = found.max(axis=-1)
         ranks[first : first + real] = places(found, labels[:real])

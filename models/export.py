@@ -3,9 +3,10 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from lake.snapshot import Snapshot, Split
 from lake.storage import Storage
 from models import inputs
 from models.metadata import Description, described
+
+if TYPE_CHECKING:
+    from models.served import Served
 
 KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8 = "model.keras", "saved_model", "model.tflite", "model-int8.tflite"
 CALIBRATED_ON = {32: 200, 224: 32}  # training pictures by side; each takes int8's converter 0.15 s at 224 px
@@ -38,6 +42,19 @@ class Exported:
         """Of the pictures it takes (pixels)."""
         return int(self.keras.input.shape[1])
 
+    @cached_property
+    def served(self) -> "Served":
+        """Its functions; tracing them is half of what writing takes, so all formats are made of one trace."""
+        from models.served import Served
+
+        return Served(self.keras, self.labels)
+
+    def answer(self, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What it answers to pictures, float (batch, side, side, 3): (batch, classes) or embeddings."""
+        (found,) = self.served.pixels(rgb).values()
+        answers: NDArray[np.float32] = found.numpy()
+        return answers
+
     def describe(self) -> Description:
         """What its TFLite files say."""
         does = "Labels a picture." if self.labels else "Turns a picture into a vector."
@@ -56,9 +73,7 @@ def write(model: Exported, artifacts: Storage) -> None:
     """
     import tensorflow as tf
 
-    from models.served import Served
-
-    served = Served(model.keras, model.labels)
+    served = model.served
     signatures = {
         "serving_default": served.serve.get_concrete_function(),
         "pixels": served.pixels.get_concrete_function(),
@@ -114,8 +129,7 @@ def _converter(model: Exported) -> Any:
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants
 
-    rgb = tf.TensorSpec((None, model.side, model.side, 3), tf.float32, name="rgb")
-    traced = tf.function(lambda rgb: model.keras(rgb, training=False)).get_concrete_function(rgb)
+    traced = model.served.pixels.get_concrete_function()
     frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
     return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
 

@@ -42,7 +42,7 @@ class Served(tf.Module):
     def _serve(self, images: Any) -> dict[str, Any]:
         shape = tf.TensorSpec((self._side, self._side, 3), tf.float32)
         rgb = tf.map_fn(lambda content: prepared(content, self._side), images, fn_output_signature=shape)
-        answered = self._pixels(rgb)
+        answered = self.pixels(rgb)
         if not self._labels:
             return answered
         order = tf.argsort(answered["probabilities"], direction="DESCENDING", stable=True)

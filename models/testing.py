@@ -75,8 +75,8 @@ def answered(model: Any, card: Card, snapshot: Snapshot, rows: Rows, number: int
     """What a model answers to rows of the test split."""
     pictures = share(snapshot, Split.TEST, rows, card.side, MEMORY)
     if card.objective == "triplet":
-        return messages.packed(number, Split.TEST, embeddings(model, pictures, card.side))
-    return answers(model, pictures, card.side, number)
+        return messages.packed(number, Split.TEST, embeddings(model.predict_on_batch, pictures, card.side))
+    return answers(model.predict_on_batch, pictures, card.side, number)
 
 
 def judged(card: Card, shares: list[Tested | Embedded]) -> Evaluation:

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from lake.snapshot import Split
-from models import failures, starts
+from models import export, failures, starts
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.epochs import Augmentation, Feed, Order, Waiting, deal
 from models.errors import Diverged
+from models.evaluation import answers, embeddings
+from models.export import Exported, Logs
 from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
 from models.messages import Done, EpochEnded, Started, Stepped, packed
 from models.plan import WorkerTask
@@ -228,23 +230,19 @@ class Worker:
         """TensorBoard's writer on the first worker."""
         if self._number:
             return nullcontext()
-        from models.export import Logs
-
         return Logs(self._task.artifacts.below("tensorboard"))
 
     def finish(self) -> None:
         """Measure on the test split; the first worker also writes the model, the last one as integers."""
-        from models import export
-
-        plan, model = self._task.plan, self._learner.plain_model()
+        plan = self._task.plan
         labels = self._task.snapshot.labels if plan.objective == "labels" else ()
-        exported = export.Exported(model, self._task.model_id, labels)
+        exported = Exported(self._learner.plain_model(), self._task.model_id, labels)
         self._reporter.work("testing")
         test = self._measured_share(Split.TEST)
         if plan.objective == "triplet":
-            self._embed(model, test)
+            self._embed(exported, test)
         else:
-            self._answer(model, test)
+            self._answer(exported, test)
         if self._number == 0:
             self._reporter.work("writing the model")
             export.write(exported, self._task.artifacts)
@@ -253,17 +251,13 @@ class Worker:
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
             export.write_int8(exported, self._task.artifacts, pictures)
 
-    def _embed(self, model: Any, test: Takeable) -> None:
-        from models.evaluation import embeddings
-
+    def _embed(self, model: Exported, test: Takeable) -> None:
         for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
-            found = embeddings(model, pictures, self._task.plan.side)
+            found = embeddings(model.answer, pictures, self._task.plan.side)
             self._reporter.send(packed(self._number, split, found))
 
-    def _answer(self, model: Any, test: Takeable) -> None:
-        from models.evaluation import answers
-
-        self._reporter.send(answers(model, test, self._task.plan.side, self._number))
+    def _answer(self, model: Exported, test: Takeable) -> None:
+        self._reporter.send(answers(model.answer, test, self._task.plan.side, self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -307,6 +307,9 @@ def test_answers_do_not_depend_on_the_batch(
     trained: TrainedModel, settings: Settings, snapshot: Snapshot
 ) -> None:
     model = prediction.load(settings, trained.model_id).keras
-    whole = answers(model, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
-    parts = [answers(model, read(snapshot, Split.TEST, Rows(a, b), 32), 32) for a, b in ((0, 20), (20, 41))]
+    whole = answers(model.predict_on_batch, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
+    parts = [
+        answers(model.predict_on_batch, read(snapshot, Split.TEST, Rows(a, b), 32), 32)
+        for a, b in ((0, 20), (20, 41))
+    ]
     assert whole.predicted == [label for part in parts for label in part.predicted]

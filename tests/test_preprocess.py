@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from conf import settings as configuration
+from lake.pixels import fit
 from streaming import verify
 from streaming.preprocess import prepare
 from streaming.rules import Rules
@@ -186,3 +187,18 @@ def test_scaled_decoding_agrees_with_full_decoding(rules: Rules) -> None:
     prepared = prepare(pictures.encoded(Image.fromarray(smooth), quality=95), rules)
     expected = cv2.resize(smooth, (256, 192), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(pixels(prepared.jpeg) - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    "size", [(500, 375), (289, 217), (260, 200), (577, 400), (900, 60), (3000, 40), (256, 9)]
+)
+def test_shrinking_is_the_mean_over_areas(size: tuple[int, int]) -> None:
+    """However it is worked out, it is a rounding away from OpenCV's plain one; no pixel is passed over."""
+    width, height = size
+    picture = cv2.GaussianBlur(
+        np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 1.5
+    )
+    found = fit(picture, 256)
+    expected = cv2.resize(picture, found.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert max(found.shape) == 256
+    assert np.abs(found.astype(int) - expected).mean() < 1
