@@ -28,6 +28,7 @@ from streaming.index import file_of
 from streaming.ingested import IngestReport
 from streaming.labels import Labels
 from streaming.ledger import BatchCounts, Ledger
+from streaming.properties import tuned
 from streaming.rules import Rules
 from streaming.samples import Samples
 from streaming.watch import Watch, watched
@@ -145,11 +146,9 @@ class Ingestion:
     @contextmanager
     def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
         loss = _Loss()
-        with lease.held(self.settings, "ingest", loss.tell):
+        ingest = self.settings.ingest
+        with lease.held(self.settings, "ingest", loss.tell), tuned(self.spark, ingest):
             tables.create(self.spark, self.settings.lake)
-            ingest = self.settings.ingest
-            self.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(ingest.arrow_records))
-            self.spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ingest.arrow_bytes))
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
             with UploadIndex(file_of(ingest.index_dir, name)) as uploads:
                 ledger.index_of(self.spark, self.settings.lake, uploads)
