@@ -13,7 +13,7 @@ def tuned(spark: SparkSession, ingest: Ingest) -> Iterator[None]:
     """Set the properties; what they were before comes back.
 
     Whole-stage code generation pays for queries over many rows. Here each commit runs small ones that differ
-    from the last commit's: generating, compiling and optimizing code for them took a third of a micro-batch of
+    from the last commit's: generating, compiling and optimizing code for them was a third of a micro-batch of
     8 pictures and a quarter of all processor time in the first minutes (docs/decisions/008).
     """
     properties = {
@@ -21,12 +21,14 @@ def tuned(spark: SparkSession, ingest: Ingest) -> Iterator[None]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ingest.arrow_records),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(ingest.arrow_bytes),
     }
-    before = {name: spark.conf.get(name) for name in properties}
+    before = spark.conf.getAll
     for name, value in properties.items():
         spark.conf.set(name, value)
     try:
         yield
     finally:
-        for name, old in before.items():
-            if old is not None:
-                spark.conf.set(name, old)
+        for name in properties:
+            if name in before:
+                spark.conf.set(name, before[name])
+            else:
+                spark.conf.unset(name)
