@@ -90,6 +90,7 @@ def defaults(settings: Settings) -> dict[str, str]:
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.local.dir": f"{work}/local",
         "spark.sql.warehouse.dir": f"{work}/warehouse",
+        **_checkpoint_properties(settings.lake.root),
         **_s3_properties(settings),
     }
 
@@ -97,6 +98,18 @@ def defaults(settings: Settings) -> dict[str, str]:
 def _jars(settings: Settings) -> list[str]:
     folders = ["spark", "s3"] if settings.lake.root.startswith("s3a://") else ["spark"]
     return sorted(str(jar) for folder in folders for jar in (home() / "jars" / folder).glob("*.jar"))
+
+
+def _checkpoint_properties(root: str) -> dict[str, str]:
+    """How streaming queries write their checkpoints: by Hadoop's older interface, except on HDFS.
+
+    The other one asks for atomic renames that S3A does not have. On this machine's disk, where both rename
+    alike, it starts eight processes (`readlink`) for each of the two files of a micro-batch.
+    """
+    if "://" in root and not root.startswith("s3a://"):
+        return {}
+    manager = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    return {"spark.sql.streaming.checkpointFileManagerClass": manager}
 
 
 def _s3_properties(settings: Settings) -> dict[str, str]:
@@ -107,10 +120,6 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
         "spark.hadoop.fs.s3a.path.style.access": str(s3.path_style).lower(),
         "spark.hadoop.fs.s3a.endpoint.region": s3.region,
         "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
-        # The default one asks for atomic renames through an interface that S3A does not have.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
     }
     if s3.endpoint:
         properties["spark.hadoop.fs.s3a.endpoint"] = s3.endpoint

@@ -76,7 +76,7 @@ def version(spark: SparkSession, lake: Lake, table: Table) -> int:
 
 
 def _snapshot(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    none = spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+    none = _java(spark, "scala.Option").empty()
     return log(spark, lake, table).update(False, none, none)
 
 
@@ -90,8 +90,12 @@ def log(spark: SparkSession, lake: Lake, table: Table) -> Any:
 
     `DeltaTable.detail()` and `history()` say the same by Spark jobs that take a second.
     """
-    assert spark._jvm is not None
-    return spark._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, lake.at(table))
+    return _java(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, lake.at(table))
+
+
+def _java(spark: SparkSession, name: str) -> Any:
+    """A class of the JVM, by one question; name by name each package is looked for among all jars first."""
+    return getattr(spark._jvm, name)
 
 
 @contextmanager
@@ -108,13 +112,12 @@ def ready(spark: SparkSession, lake: Lake, *names: Table) -> Iterator[None]:
 
 
 def _seen(spark: SparkSession, lake: Lake, table: Table) -> None:
-    assert spark._jvm is not None
     with suppress(Py4JError):  # the commit meets the same error, and tells it
         session = spark._jsparkSession.newSession()
         for name, value in _FOR_LITTLE.items():
             session.conf().set(name, value)
         # Of this thread, which ends with it.
-        spark._jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(session)
+        _java(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
         _snapshot(spark, lake, table).transactions()
 
 

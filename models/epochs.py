@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,11 @@ class Deal:
     flip: NDArray[np.int32]
     share: NDArray[np.float32]
     operations: NDArray[np.int32]
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """What each step is made of; the first axis counts the steps."""
+        return self.rows, self.top, self.left, self.flip, self.share, self.operations
 
 
 @dataclass(frozen=True)
@@ -138,19 +144,32 @@ class Feed:
         self._images: Any = tf.constant(pictures.images) if isinstance(pictures, Pictures) else None
         self._spool = pictures if isinstance(pictures, Spool) else None
 
-    def epoch(self, drawn: Deal) -> Any:
-        """An epoch's batches as a tf.data pipeline, prefetched.
+    def batches(self, deals: Iterable[Deal]) -> Iterator[Any]:
+        """The batches of all epochs, one after the other, from one tf.data pipeline that keeps two ahead.
+
+        So an epoch's first are made while the last one is saved and measured.
+
+        Args:
+            deals: of the epochs, of one shape; each is drawn when its first batch is made.
 
         Returns:
-            a dataset of `steps` triples: uint8 (batch, side, side, 3), int32 (batch,), float32 ().
+            `steps` triples for each: uint8 (batch, side, side, 3), int32 (batch,), float32 ().
         """
         import tensorflow as tf
 
-        arrays = (drawn.rows, drawn.top, drawn.left, drawn.flip, drawn.share, drawn.operations)
-        pipeline = tf.data.Dataset.from_tensor_slices(arrays).map(self._batch).prefetch(2)
+        deals = iter(deals)
+        first = next(deals)
+
+        def steps() -> Iterator[tuple[Any, ...]]:
+            for drawn in chain((first,), deals):
+                yield from zip(*drawn.columns, strict=True)
+
+        shapes = tuple(tf.TensorSpec(column.shape[1:], column.dtype) for column in first.columns)
+        made = tf.data.Dataset.from_generator(steps, output_signature=shapes)
         options = tf.data.Options()
         options.threading.private_threadpool_size = 1  # the core belongs to the training step
-        return pipeline.with_options(options)
+        batches: Iterator[Any] = iter(made.map(self._batch).prefetch(2).with_options(options))
+        return batches
 
     def _batch(self, rows: Any, top: Any, left: Any, flip: Any, share: Any, operations: Any) -> Any:
         import tensorflow as tf

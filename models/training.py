@@ -7,9 +7,10 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from lake.snapshot import Split
 from models import export, failures, starts
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
-from models.epochs import Augmentation, Feed, Order, Waiting, deal
+from models.epochs import Augmentation, Deal, Feed, Order, Waiting, deal
 from models.errors import Diverged
 from models.evaluation import answers, embeddings
 from models.export import Exported, Logs
@@ -144,8 +145,10 @@ class Worker:
             for ended in self._history if self._number == 0 else ():
                 _log(logs, ended)
                 self._reporter.send(ended)
-            for epoch in range(finished + 1, plan.epochs + 1):
-                ended = self._epoch(epoch)
+            epochs = range(finished + 1, plan.epochs + 1)
+            batches = self._feed.batches(map(self._deal, epochs)) if epochs else iter(())
+            for epoch in epochs:
+                ended = self._epoch(epoch, batches)
                 if self._number == 0:
                     self._save(ended)
                     _log(logs, ended)
@@ -175,21 +178,24 @@ class Worker:
             self._history = list(chosen.history)
         return finished
 
-    def _epoch(self, epoch: int) -> EpochEnded:
-        plan, pace = self._task.plan, self._pace
-        drawn = deal(
+    def _deal(self, epoch: int) -> Deal:
+        plan = self._task.plan
+        return deal(
             len(self._feed.labels),
-            pace,
+            self._pace,
             kept_side(plan.side) - plan.side,
             Augmentation.of(plan, self._task.snapshot.flip),
             (plan.seed, epoch, self._number),
             self._order(),
         )
+
+    def _epoch(self, epoch: int, batches: Iterator[Any]) -> EpochEnded:
+        plan, pace = self._task.plan, self._pace
         self._reporter.work(f"starting epoch {epoch}")
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
-        waiting = Waiting(self._feed.epoch(drawn))
+        waiting = Waiting(islice(batches, pace.steps))
         for step, batch in enumerate(waiting, start=1):
             total[:2] += self._learner.step(*batch).numpy()
             total[2] += pace.batch

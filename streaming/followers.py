@@ -44,7 +44,8 @@ class Followers:
         """
         for name, follower in self._running.items():
             if follower.query.isActive:
-                follower.failures = 0 if follower.query.lastProgress else follower.failures
+                if follower.failures and follower.query.lastProgress:
+                    follower.failures = 0
             elif follower.due is None:
                 error = follower.query.exception()
                 if differs(str(error)):

@@ -12,12 +12,13 @@ from conf.sections import Ingest
 def tuned(spark: SparkSession, ingest: Ingest) -> Iterator[None]:
     """Set the properties; what they were before comes back.
 
-    Whole-stage code generation pays for queries over many rows. Here each commit runs small ones that differ
+    Generated code pays for queries over many rows. Here each commit runs small ones that differ
     from the last commit's: generating, compiling and optimizing code for them was a third of a micro-batch of
     8 pictures and a quarter of all processor time in the first minutes (docs/decisions/008).
     """
     properties = {
         "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(ingest.arrow_records),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(ingest.arrow_bytes),
     }

@@ -1,6 +1,8 @@
 """Shares, epochs and augmentation: worked out on paper, without a cluster."""
 
+from collections.abc import Iterator
 from dataclasses import astuple
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, measured
 from models.plan import TrainingPlan
 from models.spool import Spool, share, spooled
 from tests import tiny
+from tests.conftest import comes_true
 
 CROPS = Augmentation(flip=True)
 
@@ -39,7 +42,7 @@ def pictures(count: int = 6) -> Pictures:
 def test_batches_are_the_crops_that_were_dealt() -> None:
     made = pictures()
     drawn = deal(6, Pace(3, 2), 4, CROPS, seed=(0, 0, 0))
-    for step, (crops, labels, weight) in enumerate(Feed(made, 32).epoch(drawn)):
+    for step, (crops, labels, weight) in enumerate(Feed(made, 32).batches([drawn])):
         assert weight == 1
         for at in range(3):
             row, top, left = drawn.rows[step, at], drawn.top[step, at], drawn.left[step, at]
@@ -47,6 +50,23 @@ def test_batches_are_the_crops_that_were_dealt() -> None:
             expected = expected[:, ::-1] if drawn.flip[step, at] else expected
             assert labels[at] == row
             assert np.array_equal(crops[at], expected)
+
+
+def test_the_next_epoch_is_begun_while_the_last_one_is_measured() -> None:
+    made, begun = pictures(), []
+
+    def deals() -> Iterator[Deal]:
+        for epoch in (1, 2, 3):
+            begun.append(epoch)
+            yield deal(6, Pace(3, 2), 4, CROPS, seed=(0, epoch, 0))
+
+    batches = Feed(made, 32).batches(deals())
+    found = [list(islice(batches, 2)) for _ in range(2)]
+    assert comes_true(lambda: begun == [1, 2, 3], 10), "nobody has asked for the third yet"
+    for epoch, ours in enumerate(found, start=1):
+        alone = Feed(made, 32).batches([deal(6, Pace(3, 2), 4, CROPS, seed=(0, epoch, 0))])
+        for one, other in zip(ours, alone, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +86,7 @@ def test_three_workers_over_shards_of_other_sizes_take_equal_steps_on_rows_of_th
         mine = share(snapshot, Split.TRAIN, equal_share(rows, worker, 3), 32, memory)
         assert isinstance(mine, Pictures if memory else Spool) and len(mine.labels) == 33
         drawn = deal(33, pace, 4, CROPS, (1, 1, worker))
-        batches = list(Feed(mine, 32).epoch(drawn))
+        batches = list(Feed(mine, 32).batches([drawn]))
         assert [(images.shape, labels.shape) for images, labels, _ in batches] == [((8, 32, 32, 3), (8,))] * 4
         seen += mine.image_ids
     assert len(seen) == len(set(seen)) == 99
@@ -79,7 +99,9 @@ def test_what_does_not_fit_into_memory_gives_the_very_same_batches(snapshot: Sna
     kept, spool = read(snapshot, Split.TRAIN, rows, 32), spooled(snapshot, Split.TRAIN, rows, 32)
     assert kept.image_ids == spool.image_ids and np.array_equal(kept.labels, spool.labels)
     drawn = deal(40, Pace(8, 5), 4, Augmentation(flip=True, operations=2), (1, 2, 3))
-    for one, other in zip(Feed(kept, 32, 5).epoch(drawn), Feed(spool, 32, 5).epoch(drawn), strict=True):
+    for one, other in zip(
+        Feed(kept, 32, 5).batches([drawn]), Feed(spool, 32, 5).batches([drawn]), strict=True
+    ):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     for one, other in zip(measured(kept, 32, 16), measured(spool, 32, 16), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -226,8 +248,8 @@ def test_randaugment_changes_the_crops_as_drawn_and_keeps_labels() -> None:
     made = pictures(4)
     drawn = deal(4, Pace(4, 1), 4, Augmentation(operations=2), (1, 2, 3))
     bare = Deal(**{**vars(drawn), "operations": np.zeros((1, 4, 0), np.int32)})
-    ((images, labels, _),) = list(Feed(made, 32, 7).epoch(drawn))
-    ((crops, same, _),) = list(Feed(made, 32, 7).epoch(bare))
+    ((images, labels, _),) = list(Feed(made, 32, 7).batches([drawn]))
+    ((crops, same, _),) = list(Feed(made, 32, 7).batches([bare]))
     assert np.array_equal(labels, same)
     assert np.array_equal(images, augment.augmented(crops.numpy(), drawn.operations[0], 7))
     assert not np.array_equal(images, crops)

@@ -260,14 +260,14 @@ def starved(task: WorkerTask, context: Any, always: bool) -> None:
     def train(worker: Any) -> None:
         original = worker._epoch
 
-        def epoch(number: int) -> Any:
+        def epoch(number: int, batches: Any) -> Any:
             if number == 2 and (always or not marker.exists("once")):
                 marker.write("once", b"")
                 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
                 resource.setrlimit(resource.RLIMIT_AS, (used, used))
                 # What decoding another share would take.
                 np.ones((2**28,), np.float32)
-            return original(number)
+            return original(number, batches)
 
         if context.executor_id == 1:
             worker._epoch = epoch
