@@ -239,14 +239,14 @@ def test_a_disk_that_fills_while_saving_ends_the_run_and_with_room_it_goes_on(
     runs: Runs, undisturbed: Values
 ) -> None:
     # A checkpoint takes 2.2 MB: there is room for one.
-    with small_disk(Path(cards.artifacts(runs.settings, "full").root), "3m") as enlarge:
+    with small_disk(Path(cards.artifacts(runs.settings, "disk-full").root), "3m") as enlarge:
         cause = r"^worker 0: cannot write .*/epoch-00002/variables.npz: .*No space left on device"
         with pytest.raises(TrainingFailed, match=cause):
-            runs.run("full", only_train)
+            runs.run("disk-full", only_train)
         enlarge("64m")
-        record = runs.run("full", only_train)
+        record = runs.run("disk-full", only_train)
         assert record.resumed_from == 1 and record.restarts == 0
-        assert_same(runs.weights("full"), undisturbed)
+        assert_same(runs.weights("disk-full"), undisturbed)
 
 
 def starved(task: WorkerTask, context: Any, always: bool) -> None:
