@@ -1,6 +1,7 @@
 """A model as a TensorFlow module that servers load: encoded pictures in, labels with probabilities out."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -25,19 +26,21 @@ class Served(tf.Module):
 
     def __init__(self, model: Any, labels: Sequence[str]) -> None:
         super().__init__()
-        self._model, self._labels, self._side = model, tuple(labels), int(model.input.shape[1])
-        self.values = [variable.value for variable in model.variables]  # what the SavedModel keeps
-        self.serve = tf.function(
-            self._serve, input_signature=[tf.TensorSpec((None,), tf.string, name="images")]
-        )
-        self.pixels = tf.function(
+        self._labels, self._side = tuple(labels), int(model.input.shape[1])
+        # The SavedModel keeps the variables. Of the model itself, were it an attribute, every layer would be
+        # looked at, which takes longer than to write it; and nothing here is for AutoGraph to rewrite.
+        self._answer = partial(model, training=False)
+        self.values = [variable.value for variable in model.variables]
+        traced = partial(tf.function, autograph=False)
+        self.serve = traced(self._serve, input_signature=[tf.TensorSpec((None,), tf.string, name="images")])
+        self.pixels = traced(
             self._pixels,
             input_signature=[tf.TensorSpec((None, self._side, self._side, 3), tf.float32, name="rgb")],
         )
 
     def _pixels(self, rgb: Any) -> dict[str, Any]:
         name = "probabilities" if self._labels else "embeddings"
-        return {name: self._model(rgb, training=False)}
+        return {name: self._answer(rgb)}
 
     def _serve(self, images: Any) -> dict[str, Any]:
         shape = tf.TensorSpec((self._side, self._side, 3), tf.float32)
