@@ -4,6 +4,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -14,9 +15,9 @@ from conf.settings import Settings
 from lake.errors import StorageError
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import cards, cluster, registry, resumption, starts
+from models import artifacts, cards, cluster, registry, resumption, starts
 from models.errors import Diverged
-from models.messages import Gone, Message, Stepped
+from models.messages import EpochEnded, Gone, Message, Stepped
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
 from models.resumption import Claim
@@ -98,12 +99,27 @@ class Course:
             ).start()  # the process waits for it
 
     def followed(self, session: SparkSession) -> Record:
-        """Run the workers to their end; why they failed is told in the registry."""
+        """Run the workers to their end and write the epochs' figures; the registry is told why they failed.
+
+        Raises:
+            ClusterTooSmall, TrainingFailed: as `cluster.run`.
+            StorageError: the figures cannot be written.
+        """
         loading: list[threading.Thread] = []
+        epochs: dict[int, EpochEnded] = {}
+        drawn: list[Future[None]] = []
+
+        def draw() -> None:
+            history = [epochs[epoch] for epoch in sorted(epochs)]
+            artifacts.write_run(self.storage, self.snapshot.labels, history)
 
         def listener(message: Message | Gone) -> None:
             if isinstance(message, Stepped) and not loading:
                 loading.append(_loaded("models.plots"))  # while the workers train
+            if isinstance(message, EpochEnded):
+                epochs[message.epoch] = message
+                if message.epoch == self.plan.epochs:
+                    drawn.append(pool.submit(draw))  # while the workers test and write the model
 
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
             run, keep = self.claim.entry.run, self.settings.train.keep_checkpoints
@@ -112,8 +128,11 @@ class Course:
             )
 
         limits = self.settings.train
-        with self.told():
-            return cluster.run(session, main, task, self.plan.workers, limits, self.bar, listener)
+        with self.told(), ThreadPoolExecutor(1) as pool:
+            record = cluster.run(session, main, task, self.plan.workers, limits, self.bar, listener)
+            for done in drawn:
+                done.result()
+            return record
 
     @contextmanager
     def told(self) -> Iterator[None]:

@@ -186,7 +186,6 @@ def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Eva
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
     plan = trained.plan
-    artifacts.write_run(storage, snapshot.labels, trained.history)
     artifacts.write_evaluation(storage, trained.evaluation, snapshot, trained.model_id)
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
