@@ -24,6 +24,7 @@ from models.resumption import Claim
 from models.training import main
 
 PLAN = "plan.json"  # beside the artifacts
+_stopping: list[threading.Thread] = []  # sessions that end; Spark would give the next run one of them
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Course:
         """A session with executors enough; one that is made here ends in the background after the block."""
         with self._without_a_row():
             _loaded("deltalake")  # while the JVM starts
+            while _stopping:  # of a run before this one, in the same process
+                _stopping.pop().join()
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._without_a_row():
@@ -94,9 +97,8 @@ class Course:
                 _stop(session)
             raise
         if given is None:
-            threading.Thread(
-                target=_stop, args=(session,), name="hub-stop"
-            ).start()  # the process waits for it
+            _stopping.append(threading.Thread(target=_stop, args=(session,), name="hub-stop"))
+            _stopping[-1].start()  # the process waits for it
 
     def followed(self, session: SparkSession) -> Record:
         """Run the workers to their end and write the epochs' figures; the registry is told why they failed.
