@@ -9,12 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.places import CONF, home
 from conf.settings import Settings
 from lake.errors import SparkUnavailable
+
+_ending: list[threading.Thread] = []  # sessions; Spark has one in a process, and would hand out one that ends
 
 
 def start(settings: Settings, app: str, master: str = "", **overrides: str) -> SparkSession:
@@ -31,6 +34,8 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
     Raises:
         SparkUnavailable: the JVM parts are missing or the master does not answer.
     """
+    while _ending:
+        _ending.pop().join()
     _refuse_missing_jars()
     _set_environment(settings.spark.work_dir)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
@@ -53,6 +58,18 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return spark
+
+
+def stop(spark: SparkSession) -> None:
+    """End a session; one whose JVM has gone has ended."""
+    with suppress(Py4JError, OSError):
+        spark.stop()
+
+
+def stop_aside(spark: SparkSession) -> None:
+    """End a session in the background; the next `start` of this process waits for it, and so does its end."""
+    _ending.append(threading.Thread(target=stop, args=(spark,), name="hub-stop"))
+    _ending[-1].start()
 
 
 def _set_environment(work: Path) -> None:

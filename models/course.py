@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
-from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake.errors import StorageError
+from lake.session import stop, stop_aside
 from lake.snapshot import Snapshot
 from lake.storage import Storage
 from models import artifacts, cards, cluster, registry, resumption, starts
@@ -24,7 +24,6 @@ from models.resumption import Claim
 from models.training import main
 
 PLAN = "plan.json"  # beside the artifacts
-_stopping: list[threading.Thread] = []  # sessions that end; Spark would give the next run one of them
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,6 @@ class Course:
         """A session with executors enough; one that is made here ends in the background after the block."""
         with self._without_a_row():
             _loaded("deltalake")  # while the JVM starts
-            while _stopping:  # of a run before this one, in the same process
-                _stopping.pop().join()
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._without_a_row():
@@ -94,11 +91,10 @@ class Course:
             yield session
         except BaseException:
             if given is None:
-                _stop(session)
+                stop(session)
             raise
         if given is None:
-            _stopping.append(threading.Thread(target=_stop, args=(session,), name="hub-stop"))
-            _stopping[-1].start()  # the process waits for it
+            stop_aside(session)
 
     def followed(self, session: SparkSession) -> Record:
         """Run the workers to their end and write the epochs' figures; the registry is told why they failed.
@@ -149,12 +145,6 @@ class Course:
                 if isinstance(error, Diverged):
                     self.claim.close()
             raise
-
-
-def _stop(session: SparkSession) -> None:
-    """End a session; one whose JVM has gone has ended."""
-    with suppress(Py4JError, OSError):
-        session.stop()
 
 
 def _loaded(module: str) -> threading.Thread:

@@ -18,37 +18,29 @@ from lake.schemas import Table
 from streaming.errors import IngestFailed
 from streaming.query import Ingestion, IngestReport
 from tests.conftest import comes_true, hub_command
+from tests.disks import small_disk
 from tests.uploads import send, upload
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system takes root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "8m"):
+        yield tmp_path / "disk"
 
 
 def test_a_full_disk_stops_ingestion_and_loses_nothing(
-    spark: SparkSession, settings: Settings, kafka: Kafka, small_disk: Path, tmp_path: Path
+    spark: SparkSession, settings: Settings, kafka: Kafka, disk: Path, tmp_path: Path
 ) -> None:
     ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
-    lake = Lake(root=str(small_disk / "lake"))
+    lake = Lake(root=str(disk / "lake"))
     own = settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest})
     send(kafka, [upload(number) for number in range(20)])
     Ingestion(spark, own, kafka.bootstrap).once(IngestReport())
-    filler = small_disk / "filler"
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
+    filler = disk / "filler"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
     filler.write_bytes(bytes(free - 100_000))
     send(kafka, [upload(number) for number in range(20, 320)])
 

@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 
 from conf import version
-from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
-from lake.errors import UnknownDataset
 from lake.schemas import Table
 from lake.snapshot import Snapshot, Split
 from models import artifacts, cards, cluster, prediction, registry
 from models.cards import State
 from models.checkpoints import Checkpoints
-from models.checks import check
-from models.errors import ClusterTooSmall, NotTrainable, TrainingFailed, UnknownModel
+from models.errors import ClusterTooSmall, TrainingFailed, UnknownModel
 from models.evaluation import answers
 from models.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inputs import Rows, measured, read
@@ -271,21 +268,6 @@ def test_more_workers_than_executors_are_refused(
         train(settings, plan(settings, workers=3), spark, bar=False)
 
 
-def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
-    settings: Settings, snapshot: Snapshot
-) -> None:
-    for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, {"architecture": "vgg"}):
-        with pytest.raises(UsageError):
-            check(plan(settings, **wrong), snapshot)
-    with pytest.raises(NotTrainable, match="--workers 300 is more than the 256 training pictures"):
-        check(plan(settings, workers=300), snapshot)
-    lonely = tiny.snapshot(settings, "lonely", (8, 0, 0), labels=("across",))
-    with pytest.raises(NotTrainable, match=r"has 1 label \(across\)"):
-        check(plan(settings), lonely)
-    with pytest.raises(UnknownDataset, match=r"no dataset 'nowhere': there are .*tiny"):
-        train(settings, plan(settings, dataset_id="nowhere"))
-
-
 def test_an_unknown_model_is_answered_with_those_there_are(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:
@@ -294,13 +276,6 @@ def test_an_unknown_model_is_answered_with_those_there_are(
         prediction.load(settings, "resnet1")
     with pytest.raises(UnknownModel, match=r"resnet20-\d{8}-"):
         registry.find(spark, settings.lake, "resnet1")
-
-
-def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
-        prediction.pictures([str(tmp_path / "gone.jpg")])
-    with pytest.raises(UsageError, match="has no picture"):
-        prediction.pictures([str(tmp_path)])
 
 
 def test_answers_do_not_depend_on_the_batch(

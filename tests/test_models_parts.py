@@ -4,22 +4,28 @@ import os
 import threading
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
+from typing import Any
 
 import numpy as np
 import pytest
 
+from conf.errors import UsageError
 from conf.settings import Settings
+from lake.errors import UnknownDataset
 from lake.snapshot import Split
 from lake.storage import Storage
 from models import artifacts, inputs, messages, plots, schedule
 from models.checkpoints import Checkpoint, Checkpoints
+from models.checks import check
+from models.errors import NotTrainable
 from models.evaluation import evaluate
 from models.failures import Kind
 from models.inputs import Pace, Rows, equal_share, whole_share
 from models.messages import Done, EpochEnded, Failed, Here, Started, Stepped
-from models.plan import SIDES
+from models.plan import SIDES, TrainingPlan
 from models.progress import Desk, Reporter
 from models.record import Record
+from models.run import train
 from tests import tiny
 
 
@@ -149,3 +155,23 @@ def test_checkpoints_keep_the_newest_two_and_pass_over_a_damaged_one(settings: S
     storage.write("epoch-00003/variables.npz", storage.read("epoch-00003/variables.npz")[:200])
     older = checkpoints.newest()
     assert older and older.epochs == 2
+
+
+def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
+    settings: Settings,
+) -> None:
+    snapshot = tiny.snapshot(settings, "unfit")
+
+    def plan(dataset_id: str = "unfit", workers: int = 2, **given: Any) -> TrainingPlan:
+        return TrainingPlan.of(settings, dataset_id, workers, **given)
+
+    for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, {"architecture": "vgg"}):
+        with pytest.raises(UsageError):
+            check(plan(**wrong), snapshot)
+    with pytest.raises(NotTrainable, match="--workers 300 is more than the 256 training pictures"):
+        check(plan(workers=300), snapshot)
+    lonely = tiny.snapshot(settings, "lonely", (8, 0, 0), labels=("across",))
+    with pytest.raises(NotTrainable, match=r"has 1 label \(across\)"):
+        check(plan(), lonely)
+    with pytest.raises(UnknownDataset, match=r"no dataset 'nowhere': there are .*unfit"):
+        train(settings, plan(dataset_id="nowhere"))

@@ -1,7 +1,6 @@
 """Which run a command goes on with, and the rows of those whose driver has gone; no Spark, no workers."""
 
 import os
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,10 +17,10 @@ from lake.lease import Holder
 from lake.schemas import Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import cards, catalogue, cluster, course, registry, resumption
+from models import cards, catalogue, registry, resumption
 from models.cards import State
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
-from models.course import Course, bury
+from models.course import bury
 from models.errors import ForeignCheckpoint
 from models.plan import TrainingPlan
 from models.starts import Start
@@ -182,28 +181,3 @@ def test_a_run_is_held_on_s3_as_well(bucket: Bucket) -> None:
         pass
     with lease.held(uri, bucket.s3, 60, Holder.this("train")):
         pass
-
-
-def test_a_run_waits_for_the_session_of_the_one_before_it_in_the_same_process(
-    own: Settings, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Spark has one session in a process, and would hand out the one that is ending."""
-    stopped, started = threading.Event(), threading.Event()
-    monkeypatch.setattr(cluster, "start_session", lambda settings, workers: object())
-    monkeypatch.setattr(cluster, "require", lambda session, workers: None)
-    monkeypatch.setattr(course, "_stop", lambda session: stopped.wait(20))
-
-    def run() -> None:
-        with resumption.claimed(own, plan(own), snapshot, None) as claim:
-            with Course(own, plan(own), snapshot, claim, bar=False).session(None):
-                started.set()
-            claim.close()
-
-    run()
-    started.clear()
-    second = threading.Thread(target=run)
-    second.start()
-    assert not started.wait(0.5)
-    stopped.set()
-    assert started.wait(20)
-    second.join()

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from conf.errors import UsageError
 from conf.settings import Settings
+from models import prediction
 from models.prediction import ON_SPARK
 from tests import colours
 from tests.colours import COLOURS
@@ -84,3 +86,10 @@ def test_few_pictures_start_no_spark(hub: Hub, model: str, tmp_path: Path) -> No
     assert len(rows) == ON_SPARK
     assert right(rows)
     assert not list(events.iterdir())
+
+
+def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        prediction.pictures([str(tmp_path / "gone.jpg")])
+    with pytest.raises(UsageError, match="has no picture"):
+        prediction.pictures([str(tmp_path)])

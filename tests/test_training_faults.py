@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
 from tests import processes, tiny
 from tests.conftest import comes_true
+from tests.disks import small_disk
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -213,25 +212,6 @@ def test_a_worker_that_hangs_ends_a_run_without_retries_within_a_minute(runs: Ru
     with pytest.raises(TrainingFailed, match=r"^worker 0: its process .* was silent while training for 40 s"):
         runs.run("hanging-once", only_train, once_in_epoch_2(stop), retries=0)
     assert time.monotonic() - at[0] < 60
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A file system of its own at a folder; gives what makes it larger."""
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-
-    def enlarge(to: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={to}", str(folder)], check=True)
-
-    try:
-        yield enlarge
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.usefixtures("clean")

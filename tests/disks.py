@@ -1,0 +1,30 @@
+"""Small file systems, for tests that fill one."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A file system of its own at a folder, made here; gives what makes it larger."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+
+    def enlarge(to: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={to}", str(folder)], check=True)
+
+    try:
+        yield enlarge
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
