@@ -3,13 +3,17 @@
     make bench-train                           pictures built in code
     make bench-train ARCHIVE=pictures.zip      your own, labelled by their folders
 
-Every run has a core for each worker and the same batch for each worker. They take turns, so the ratios hold
-on any machine; the rates do not.
+Every run has a core for each worker, its driver and Spark among them, and the same batch for each worker.
+They take turns, so the ratios hold on any machine; the rates do not. Scripts side by side, one to a core, say
+what the machine itself loses when all its cores work.
 """
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,40 +100,58 @@ def _own(settings: Settings, number: int) -> Settings:
 
 
 def _measured(settings: Settings, dataset: str, load: Load, rounds: int) -> dict[str, object]:
-    script, one, two = 0.0, 0.0, 0.0
-    waits = {1: 1.0, 2: 1.0}
+    script, beside, rates, waits = 0.0, 0.0, {1: 0.0, 2: 0.0}, {1: 1.0, 2: 1.0}
     for _ in range(rounds):
-        script = max(script, _script(settings, load, dataset))
-        for workers in (1, 2):
-            plan = planned(
-                settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
-                epochs=load.epochs, precision="float32",
-            )  # fmt: skip
-            trained = train(settings, plan, bar=False)
-            waits[workers] = min(waits[workers], trained.input_wait_share)
-            if workers == 1:
-                one = max(one, trained.images_per_second)
-            else:
-                two = max(two, trained.images_per_second)
+        script = max(script, sum(_scripts(settings, load, dataset, 1)))
+        beside = max(beside, sum(_scripts(settings, load, dataset, 2)))
+        for workers in rates:
+            rate, wait = _hub(settings, load, dataset, workers)
+            rates[workers], waits[workers] = max(rates[workers], rate), min(waits[workers], wait)
     return {
         "load": f"{load.architecture}, batch {load.batch}",
         "plain_script": round(script, 1),
-        "one_worker": round(one, 1),
-        "two_workers": round(two, 1),
-        "one_worker_to_script": round(one / script, 3),
-        "two_workers_to_one": round(two / one, 3),
+        "two_plain_scripts": round(beside, 1),
+        "one_worker": round(rates[1], 1),
+        "two_workers": round(rates[2], 1),
+        "one_worker_to_script": round(rates[1] / script, 3),
+        "two_workers_to_one": round(rates[2] / rates[1], 3),
+        "two_scripts_to_one": round(beside / script, 3),
         "share_of_step_time_waiting_for_input_one_worker": round(waits[1], 4),
         "share_of_step_time_waiting_for_input_two_workers": round(waits[2], 4),
     }
 
 
-def _script(settings: Settings, load: Load, dataset: str) -> float:
+def _hub(settings: Settings, load: Load, dataset: str, workers: int) -> tuple[float, float]:
+    """Images a second and share of step time that waits for input, in a process of its own."""
+    cores = sorted(os.sched_getaffinity(0))[:workers]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, os.sched_setaffinity, (0, cores)) as process:
+        return process.submit(_trained, settings, load, dataset, workers).result()
+
+
+def _trained(settings: Settings, load: Load, dataset: str, workers: int) -> tuple[float, float]:
+    plan = planned(
+        settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
+        epochs=load.epochs, precision="float32",
+    )  # fmt: skip
+    trained = train(settings, plan, bar=False)
+    return trained.images_per_second, trained.input_wait_share
+
+
+def _scripts(settings: Settings, load: Load, dataset: str, count: int) -> list[float]:
+    """Images a second of so many scripts at once, each on a core of its own."""
     snapshot = settings.lake.at("snapshots", dataset)
     command = [sys.executable, "-m", "benchmarks.script", snapshot, load.architecture]
-    done = subprocess.run(
-        [*command, str(load.batch), str(load.epochs)], capture_output=True, text=True, check=True
-    )
-    return float(json.loads(done.stdout)["images_per_second"])
+
+    def rate(core: int) -> float:
+        done = subprocess.run(
+            ["taskset", "-c", str(core), *command, str(load.batch), str(load.epochs)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return float(json.loads(done.stdout)["images_per_second"])
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(rate, sorted(os.sched_getaffinity(0))[:count]))
 
 
 if __name__ == "__main__":

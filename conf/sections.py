@@ -215,6 +215,7 @@ class Train(_Section):
     mixup: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+    normalization: Literal["synchronized", "local"]
     pixels: Literal["auto", "unit", "caffe"]
     timeout_seconds: Positive
     start_seconds: Positive

@@ -12,7 +12,7 @@ from models import schedule, triplet
 from models.errors import UnfitStart
 from models.inputs import Pace, Takeable, measured
 from models.losses import cross_entropy, mixed
-from models.normalization import shared
+from models.normalization import SharedNormalization, Sharing
 from models.plan import TrainingPlan
 from models.precision import ScaledSGD, gains_from_half
 from models.resnet import HEADS
@@ -63,7 +63,7 @@ class Learner:
         scaled = self.precision == "mixed_float16"
         with self.strategy.scope():
             self.model = keras.models.clone_model(
-                self._plain, clone_function=partial(shared, precision=self.precision)
+                self._plain, clone_function=Sharing(plan.normalization == "synchronized", self.precision)
             )
             kind = ScaledSGD if scaled else keras.optimizers.SGD
             self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
@@ -187,6 +187,23 @@ class Learner:
 
     def _local(self, result: Any) -> Any:
         return self.strategy.experimental_local_results(result)[0]
+
+    def settle(self) -> None:
+        """Give all workers the mean of their running moments where each keeps its own; all must call it."""
+        own = [
+            moment
+            for layer in self.model.layers
+            if isinstance(layer, SharedNormalization) and not layer.together
+            for moment in (layer.moving_mean, layer.moving_variance)
+        ]
+        workers = self.strategy.num_replicas_in_sync
+        if not own or workers == 1 or self._frozen:
+            return
+        values = [self._local(moment.value).numpy() for moment in own]
+        means = self.summed(np.concatenate(values).astype(np.float64)) / workers
+        ends = np.cumsum([len(value) for value in values])
+        for moment, mean in zip(own, np.split(means, ends[:-1]), strict=True):
+            moment.value.assign(mean.astype(moment.dtype))
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self._optimizer.variables]

@@ -66,6 +66,7 @@ class TrainingPlan:
         triplet_margin: in squared distance.
         images_per_label: of a label in a batch of triplets.
         freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
+        normalization: synchronized, by the batches of all workers, or local, by each worker's own.
         pixels: a value of `Pixels`; empty takes what the start was trained on.
     """
 
@@ -95,6 +96,7 @@ class TrainingPlan:
     mixup: float = 0.0
     label_smoothing: float = 0.0
     precision: str = "float32"
+    normalization: str = "synchronized"
     pixels: str = ""
 
     @classmethod
@@ -121,6 +123,7 @@ class TrainingPlan:
             "mixup": train.mixup,
             "label_smoothing": train.label_smoothing,
             "precision": train.precision,
+            "normalization": train.normalization,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))

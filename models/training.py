@@ -209,6 +209,7 @@ class Worker:
         seconds = time.monotonic() - began
         loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
         self._reporter.work(f"measuring epoch {epoch}")
+        self._learner.settle()
         validation = self._learner.measure(self._validation, plan.side, pace.batch)
         return EpochEnded(
             worker=self._number,

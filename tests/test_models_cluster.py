@@ -191,54 +191,6 @@ def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession",
     assert cards.card(settings, found.model_id).objective == "triplet"
 
 
-def only_train(task: WorkerTask, context: Any) -> None:
-    """Train without evaluation and export: TFLite knows no float64."""
-    from models.training import attended
-
-    attended(task, context, lambda worker: worker.train())
-
-
-def weights_after(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
-) -> list[Any]:
-    storage = cards.artifacts(settings, name)
-
-    def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
-        return WorkerTask(chosen, name, snapshot, storage, address, authkey)
-
-    cluster.run(spark, only_train, task, chosen.workers, settings.train, bar=False)
-    newest = Checkpoints(storage.below("checkpoints")).newest()
-    assert newest and newest.epochs == chosen.epochs
-    return list(newest.values)
-
-
-@pytest.mark.faults
-def test_two_workers_scale_their_loss_alike_in_half_precision(
-    settings: Settings, spark: "SparkSession"
-) -> None:
-    snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
-    half = plan(settings, dataset_id="exact", epochs=4, augment=False, precision="mixed_float16")
-    values = weights_after(settings, spark, snapshot, half, "half")
-    assert all(np.isfinite(value).all() for value in values)
-    *_, scale, good = values
-    assert float(scale) == 2**15 and float(good) == 4  # four steps, none of them skipped
-    full = weights_after(settings, spark, snapshot, replace(half, precision="float32"), "full")
-    assert len(values) == len(full) + 2
-    for ours, theirs in zip(values, full, strict=False):
-        assert np.abs(ours - theirs).max() <= 0.05 * max(1.0, float(np.abs(theirs).max()))
-
-
-def test_two_workers_do_what_one_does_with_the_combined_batch(
-    settings: Settings, spark: "SparkSession"
-) -> None:
-    snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
-    exact = plan(settings, dataset_id="exact", epochs=4, augment=False, floatx="float64")
-    two = weights_after(settings, spark, snapshot, exact, "exact-2")
-    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32), "exact-1")
-    assert len(one) == len(two) and all(value.dtype == np.float64 for value in one if value.ndim)
-    assert max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True)) <= 1e-12
-
-
 def fails(task: WorkerTask, context: Any) -> None:
     """Worker 1 breaks; worker 0 would wait for it for ever."""
     from models.training import main

@@ -70,9 +70,9 @@ def test_a_scaled_step_is_the_unscaled_one(settings: Settings) -> None:
     with scaled.strategy.scope():
         import keras
 
-        from models.normalization import shared
+        from models.normalization import Sharing
 
-        scaled.model = keras.models.clone_model(scaled._plain, clone_function=shared)
+        scaled.model = keras.models.clone_model(scaled._plain, clone_function=Sharing())
         scaled._optimizer = precision.ScaledSGD(plain._optimizer._learning_rate, momentum=0.9)
         scaled._optimizer.build(scaled.model.trainable_variables)
     start = plain.values()[: len(plain.model.variables)]
