@@ -17,6 +17,7 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
+from lake.properties import NO_CODEGEN, arrow, properties
 from lake.schemas import Table
 from models import cards
 from models.prediction import BATCH, label, load_in_task
@@ -84,9 +85,6 @@ def predict_table(
     target = _uri(target or settings.lake.at("predictions", model_id))
     rows = _spread(spark, pictures_of(spark, settings, source))
     _refuse_existing(spark, target, replace)
-    # A batch must not hold more pictures than a worker has memory for.
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH))
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(ARROW_BYTES))
     loads, counts, began = spark.sparkContext.accumulator(0), Observation(), time.monotonic()
 
     def labelled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -102,10 +100,12 @@ def predict_table(
     answers = rows.mapInArrow(labelled, RESULT)
     counted = answers.observe(counts, f.count(f.lit(1)).alias("pictures"), f.count("error").alias("errors"))
     shape = "parquet" if target.endswith(".parquet") else "delta"
-    try:
-        counted.write.format(shape).mode("overwrite" if replace else "errorifexists").save(target)
-    except (PySparkException, Py4JJavaError) as error:
-        raise StorageError(f"cannot label {source} into {target}: {tables.first_line(error)}") from None
+    # A batch must not hold more pictures than a worker has memory for.
+    with properties(spark, NO_CODEGEN | arrow(BATCH, ARROW_BYTES)):
+        try:
+            counted.write.format(shape).mode("overwrite" if replace else "errorifexists").save(target)
+        except (PySparkException, Py4JJavaError) as error:
+            raise StorageError(f"cannot label {source} into {target}: {tables.first_line(error)}") from None
     found = counts.get
     return Bulk(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
 

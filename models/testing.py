@@ -1,7 +1,6 @@
 """Measuring a finished model again, spread over Spark's executors where the test split is large."""
 
 import math
-from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -13,6 +12,7 @@ from models import artifacts, cards, messages, registry
 from models.cards import Card
 from models.errors import NotTrainable
 from models.evaluation import (
+    Answer,
     Evaluation,
     answers,
     embeddings,
@@ -61,7 +61,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
         else:
             with stderr_to(settings.logs.dir / "tensorflow.out"):
                 model = load(settings, model_id)
-                evaluation = judged(card, [answered(model.keras, card, snapshot, Rows(0, rows))])
+                evaluation = judged(card, [answered(model.answer, card, snapshot, Rows(0, rows))])
         storage = cards.artifacts(settings, model_id)
         artifacts.write_evaluation(storage, evaluation, snapshot, model_id)
         _renew(settings, card, storage, evaluation)
@@ -71,12 +71,14 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
     return evaluation
 
 
-def answered(model: Any, card: Card, snapshot: Snapshot, rows: Rows, number: int = 0) -> Tested | Embedded:
+def answered(
+    answer: Answer, card: Card, snapshot: Snapshot, rows: Rows, number: int = 0
+) -> Tested | Embedded:
     """What a model answers to rows of the test split."""
     pictures = share(snapshot, Split.TEST, rows, card.side, MEMORY)
     if card.objective == "triplet":
-        return messages.packed(number, Split.TEST, embeddings(model.predict_on_batch, pictures, card.side))
-    return answers(model.predict_on_batch, pictures, card.side, number)
+        return messages.packed(number, Split.TEST, embeddings(answer, pictures, card.side))
+    return answers(answer, pictures, card.side, number)
 
 
 def judged(card: Card, shares: list[Tested | Embedded]) -> Evaluation:
@@ -98,7 +100,7 @@ def on_spark(
     def answer(number: int) -> bytes:
         model = load_in_task(card, files)
         return messages.encode(
-            answered(model.keras, card, snapshot, whole_share(rows, number, tasks), number)
+            answered(model.answer, card, snapshot, whole_share(rows, number, tasks), number)
         )
 
     encoded = spark.sparkContext.parallelize(range(tasks), tasks).map(answer).collect()

@@ -13,6 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from lake import tables
 from lake.labels import Hierarchy
+from lake.properties import NO_CODEGEN, arrow, properties
 from lake.schemas import Table
 from streaming import continuation, deadletters, follow, lease, ledger, samples
 from streaming.connection import connection
@@ -28,7 +29,6 @@ from streaming.index import file_of
 from streaming.ingested import IngestReport
 from streaming.labels import Labels
 from streaming.ledger import BatchCounts, Ledger
-from streaming.properties import tuned
 from streaming.rules import Rules
 from streaming.samples import Samples
 from streaming.watch import Watch, watched
@@ -147,7 +147,8 @@ class Ingestion:
     def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
         loss = _Loss()
         ingest = self.settings.ingest
-        with lease.held(self.settings, "ingest", loss.tell), tuned(self.spark, ingest):
+        tuned = NO_CODEGEN | arrow(ingest.arrow_records, ingest.arrow_bytes)
+        with lease.held(self.settings, "ingest", loss.tell), properties(self.spark, tuned):
             tables.create(self.spark, self.settings.lake)
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
             with UploadIndex(file_of(ingest.index_dir, name)) as uploads:
