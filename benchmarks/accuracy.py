@@ -5,7 +5,8 @@
 
 Each recipe is trained once, for as many epochs as fit into the time. The one with the best validation
 accuracy at its end is trained with further seeds, by the hub and by the script; only then is the test split
-looked at.
+looked at. That takes hours: every run is written down when it ends, and the same command goes on behind the
+last one. Without build/bench/accuracy it begins anew.
 """
 
 import json
@@ -13,17 +14,20 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks.ground import fresh, settings_in
+from benchmarks.ground import fresh, ground, settings_in
 from benchmarks.training import datasets
+from conf.sections import Lake
 from conf.settings import Settings
 from jobs.terminal import table
-from models.run import TrainedModel, planned, train
+from models.run import planned, train
 
 WORKERS = 2
 PROBED = 3  # epochs from which the time of one is taken
@@ -32,26 +36,104 @@ RECIPES: dict[str, dict[str, Any]] = {
     "weight decay 0.0005": {"weight_decay": 5e-4},
     "weight decay 0.0005, twice the rate": {"weight_decay": 5e-4, "learning_rate": 0.2},
     "weight decay 0.0005, smoothing 0.1": {"weight_decay": 5e-4, "label_smoothing": 0.1},
+    "weight decay 0.001, local normalization": {"weight_decay": 1e-3, "normalization": "local"},
 }
 
 
+Run = dict[str, Any]  # what is kept of a training: settings and figures
+
+
+class Runs:
+    """What has been run, in a file, so that nothing of it is lost or run twice.
+
+    Args:
+        path: of the file.
+        asked: what all of them are for; a file of something else is refused.
+    """
+
+    def __init__(self, path: Path, asked: dict[str, Any]) -> None:
+        self._path = path
+        self._found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"asked": asked}
+        if self._found["asked"] != asked:
+            raise click.UsageError(f"{path} is of {self._found['asked']}: remove {path.parent} to begin anew")
+
+    def once(self, name: str, run: Callable[[], Any]) -> Any:
+        """What came of a run, now or before."""
+        if name not in self._found:
+            self._found[name] = run()
+            written = self._path.with_suffix(".tmp")
+            written.write_text(json.dumps(self._found, indent=1) + "\n")
+            written.replace(self._path)
+        return self._found[name]
+
+
 @dataclass(frozen=True)
-class Pace:
-    """Seconds of a run: before the first step, of an epoch with its validation, after the last step."""
+class Bench:
+    """The hub and the script on one dataset."""
 
-    start: float
-    epoch: float
-    end: float
+    settings: Settings
+    dataset: str
+    runs: Runs
 
-    @classmethod
-    def of(cls, trained: TrainedModel) -> "Pace":
-        """As a run had it."""
+    def hub(self, name: str, epochs: int, seed: int | None = None) -> Run:
+        """A training by the hub."""
+        given = RECIPES[name] | ({} if seed is None else {"seed": seed})
+        return self.runs.once(f"hub, {name}, {epochs} epochs, {given}", lambda: self._hub(epochs, given))
+
+    def _hub(self, epochs: int, given: dict[str, Any]) -> Run:
+        plan = planned(self.settings, self.dataset, WORKERS, epochs=epochs, **given)
+        trained = train(self.settings, plan, bar=sys.stderr.isatty())
         start, end = trained.seconds_to_first_step or 0.0, trained.seconds_after_last_step or 0.0
-        return cls(start, (trained.seconds - start - end) / len(trained.history), end)
+        epoch = (trained.seconds - start - end) / epochs
+        last = trained.history[-1].validation_accuracy or 0.0
+        click.echo(f"seed {plan.seed}, {given}: validation {last:.4f}, {trained.seconds / 60:.1f} minutes")
+        return {
+            "plan": asdict(plan) | {"batch_size": trained.batch},
+            "seconds": {"all": trained.seconds, "start": start, "epoch": epoch, "end": end},
+            "validation_accuracy": last,
+            "test_accuracy": trained.evaluation.accuracy,
+            "curve": [
+                (round((start + row.epoch * epoch) / 60, 3), row.validation_accuracy)
+                for row in trained.history
+            ],
+        }
 
-    def epochs(self, seconds: float) -> int:
-        """That fit into so many seconds."""
-        return max(PROBED, int((seconds - self.start - self.end) / self.epoch))
+    def scripts(self, ours: list[Run]) -> list[Run]:
+        """The plain script with plan and seed of each of our runs, a core each."""
+        cores = sorted(os.sched_getaffinity(0))
+        parts = [ours[start : start + len(cores)] for start in range(0, len(ours), len(cores))]
+        names = [f"script, {[run['plan'] for run in part]}" for part in parts]
+        found = [
+            self.runs.once(name, partial(self._scripts, part, cores))
+            for name, part in zip(names, parts, strict=True)
+        ]
+        return [run for part in found for run in part]
+
+    def _scripts(self, ours: list[Run], cores: list[int]) -> list[Run]:
+        running = [
+            subprocess.Popen(
+                ["taskset", "-c", str(core), *self._command(run["plan"])],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            for core, run in zip(cores, ours, strict=False)
+        ]
+        found = []
+        for process in running:
+            output, _ = process.communicate()
+            assert process.returncode == 0, process.args
+            found.append(json.loads(output))
+        return found
+
+    def _command(self, plan: dict[str, Any]) -> list[str]:
+        snapshot = self.settings.lake.at("snapshots", self.dataset)
+        place = [snapshot, plan["architecture"], plan["batch_size"] * plan["workers"], plan["epochs"]]
+        return [
+            sys.executable, "-m", "benchmarks.script", *map(str, place), "--measured",
+            "--seed", str(plan["seed"]), "--learning-rate", str(plan["learning_rate"]),
+            "--weight-decay", str(plan["weight_decay"]), "--warmup-epochs", str(plan["warmup_epochs"]),
+            "--label-smoothing", str(plan["label_smoothing"]),
+        ]  # fmt: skip
 
 
 @click.command()
@@ -60,89 +142,45 @@ class Pace:
 @click.option("--seeds", default=3, show_default=True, help="Runs of the best recipe.")
 @click.option("--recipe", "names", multiple=True, type=click.Choice(list(RECIPES)), help="Only these.")
 def main(archive: Path, minutes: float, seeds: int, names: tuple[str, ...]) -> None:
-    """Measure, print tables, write build/bench/accuracy.json and accuracy.png."""
-    work = fresh("accuracy")
-    folder = work.parent
-    settings, dataset = datasets(settings_in(work), {archive})[archive]
-    pace = Pace.of(_trained(settings, dataset, epochs=PROBED))
-    epochs = pace.epochs(60 * minutes)
-    click.echo(f"{epochs} epochs of {pace.epoch:.1f} s fit into {minutes:g} minutes")
-    tried = {name: _trained(settings, dataset, epochs=epochs, **RECIPES[name]) for name in names or RECIPES}
-    best = max(tried, key=lambda name: tried[name].history[-1].validation_accuracy or 0.0)
-    ours = [tried[best]]
-    for _ in range(1, seeds):
-        ours.append(_trained(settings, dataset, epochs=epochs, seed=ours[-1].plan.seed + 1, **RECIPES[best]))
-    theirs = _scripts(settings, dataset, ours)
+    """Measure, print tables, write build/bench/accuracy/results.json and accuracy.png."""
+    folder = ground("accuracy")
+    runs = Runs(folder / "runs.json", {"archive": archive.name, "minutes": minutes})
+
+    def made() -> list[str]:
+        own, dataset = datasets(settings_in(fresh("accuracy/data")), {archive})[archive]
+        return [own.lake.root, dataset]
+
+    root, dataset = runs.once("dataset", made)
+    settings = settings_in(folder / "data").model_copy(update={"lake": Lake(root=root)})
+    bench = Bench(settings, dataset, runs)
+    names = names or tuple(RECIPES)
+    took = bench.hub(names[0], PROBED)["seconds"]
+    epochs = max(PROBED, int((60 * minutes - took["start"] - took["end"]) / took["epoch"]))
+    click.echo(f"{epochs} epochs of {took['epoch']:.1f} s fit into {minutes:g} minutes")
+    tried = {name: bench.hub(name, epochs) for name in names}
+    best = max(tried, key=lambda name: tried[name]["validation_accuracy"])
+    first = tried[best]["plan"]["seed"]
+    ours = [tried[best], *(bench.hub(best, epochs, first + number) for number in range(1, seeds))]
+    theirs = bench.scripts(ours)
     results = {
         "minutes": minutes,
         "epochs": epochs,
         "recipe": best,
         "given": RECIPES[best],
-        "hub": _accuracies([trained.evaluation.accuracy or 0.0 for trained in ours]),
-        "script": _accuracies([found["test_accuracy"] for found in theirs]),
-        "minutes_of_the_hub": [round(trained.seconds / 60, 2) for trained in ours],
-        "minutes_of_the_script_on_one_core": [round(found["seconds"] / 60, 2) for found in theirs],
-        "curves": {name: _curve(trained) for name, trained in tried.items()},
+        "hub": _accuracies([run["test_accuracy"] for run in ours]),
+        "script": _accuracies([run["test_accuracy"] for run in theirs]),
+        "minutes_of_the_hub": [round(run["seconds"]["all"] / 60, 2) for run in ours],
+        "minutes_of_the_script_on_one_core": [round(run["seconds"] / 60, 2) for run in theirs],
+        "curves": {name: run["curve"] for name, run in tried.items()},
     }
-    (folder / "accuracy.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     _draw(results, folder / "accuracy.png")
     _print(results, folder)
-
-
-def _trained(settings: Settings, dataset: str, **given: Any) -> TrainedModel:
-    trained = train(settings, planned(settings, dataset, WORKERS, **given), bar=sys.stderr.isatty())
-    last = trained.history[-1]
-    click.echo(
-        f"seed {trained.plan.seed}, {given}: validation {last.validation_accuracy:.4f}, "
-        f"{trained.seconds / 60:.1f} minutes"
-    )
-    return trained
-
-
-def _scripts(settings: Settings, dataset: str, ours: list[TrainedModel]) -> list[dict[str, Any]]:
-    """The plain script with plan and seed of each of our runs, a core each."""
-    cores = sorted(os.sched_getaffinity(0))
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(ours), len(cores)):
-        running = [
-            subprocess.Popen(
-                ["taskset", "-c", str(core), *_command(settings, dataset, trained)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            for core, trained in zip(cores, ours[start : start + len(cores)], strict=False)
-        ]
-        for process in running:
-            output, _ = process.communicate()
-            assert process.returncode == 0, process.args
-            found.append(json.loads(output))
-    return found
-
-
-def _command(settings: Settings, dataset: str, trained: TrainedModel) -> list[str]:
-    plan = trained.plan
-    snapshot = settings.lake.at("snapshots", dataset)
-    place = [snapshot, plan.architecture, trained.batch * plan.workers, plan.epochs]
-    return [
-        sys.executable, "-m", "benchmarks.script", *map(str, place), "--measured",
-        "--seed", str(plan.seed), "--learning-rate", str(plan.learning_rate),
-        "--weight-decay", str(plan.weight_decay), "--warmup-epochs", str(plan.warmup_epochs),
-        "--label-smoothing", str(plan.label_smoothing),
-    ]  # fmt: skip
 
 
 def _accuracies(found: list[float]) -> dict[str, Any]:
     spread = statistics.stdev(found) if len(found) > 1 else None
     return {"test_accuracies": found, "mean": statistics.fmean(found), "standard_deviation": spread}
-
-
-def _curve(trained: TrainedModel) -> list[tuple[float, float | None]]:
-    """Minutes since the start and validation accuracy at the end of each epoch."""
-    pace = Pace.of(trained)
-    return [
-        (round((pace.start + row.epoch * pace.epoch) / 60, 3), row.validation_accuracy)
-        for row in trained.history
-    ]
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
@@ -174,7 +212,7 @@ def _print(results: dict[str, Any], folder: Path) -> None:
     seeds = [f"run {number + 1}" for number in range(len(lines[0]) - 3)]
     title = f"Test accuracy: {results['recipe']}"
     click.echo(table(["", "mean", "standard deviation", *seeds], lines, title=title))
-    click.echo(f"Written to {folder / 'accuracy.json'} and accuracy.png.")
+    click.echo(f"Written to {folder / 'results.json'} and accuracy.png.")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,17 @@ from conf.sections import Lake
 from conf.settings import Settings
 
 
+def ground(name: str) -> Path:
+    """A folder for runs, below build/bench, as it was left."""
+    folder = home() / "build" / "bench" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def fresh(name: str) -> Path:
     """An empty folder for a run, below build/bench, where its results go."""
-    folder = home() / "build" / "bench" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+    shutil.rmtree(ground(name))
+    return ground(name)
 
 
 def settings_in(folder: Path) -> Settings:

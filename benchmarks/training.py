@@ -48,9 +48,10 @@ class Load:
     epochs: int
 
 
+RUNS = (1, "synchronized"), (2, "synchronized"), (2, "local")  # workers and train.normalization
 LOADS = (
     Load("resnet20", Kind("48 px", 48, 48, "jpg", 6_400), 256, 4),
-    Load("resnet50", Kind("288 px", 288, 288, "jpg", 160), 16, 3),
+    Load("resnet50", Kind("288 px", 288, 288, "jpg", 160), 32, 3),
 )
 
 
@@ -100,39 +101,47 @@ def _own(settings: Settings, number: int) -> Settings:
 
 
 def _measured(settings: Settings, dataset: str, load: Load, rounds: int) -> dict[str, object]:
-    script, beside, rates, waits = 0.0, 0.0, {1: 0.0, 2: 0.0}, {1: 1.0, 2: 1.0}
+    script, beside = 0.0, 0.0
+    rates, waits = dict.fromkeys(RUNS, 0.0), dict.fromkeys(RUNS, 1.0)
     for _ in range(rounds):
         script = max(script, sum(_scripts(settings, load, dataset, 1)))
         beside = max(beside, sum(_scripts(settings, load, dataset, 2)))
-        for workers in rates:
-            rate, wait = _hub(settings, load, dataset, workers)
-            rates[workers], waits[workers] = max(rates[workers], rate), min(waits[workers], wait)
+        for run in RUNS:
+            rate, wait = _hub(settings, load, dataset, *run)
+            rates[run], waits[run] = max(rates[run], rate), min(waits[run], wait)
+    alone, together, apart = (rates[run] for run in RUNS)
     return {
         "load": f"{load.architecture}, batch {load.batch}",
         "plain_script": round(script, 1),
         "two_plain_scripts": round(beside, 1),
-        "one_worker": round(rates[1], 1),
-        "two_workers": round(rates[2], 1),
-        "one_worker_to_script": round(rates[1] / script, 3),
-        "two_workers_to_one": round(rates[2] / rates[1], 3),
+        "one_worker": round(alone, 1),
+        "two_workers_synchronized": round(together, 1),
+        "two_workers_local": round(apart, 1),
+        "one_worker_to_script": round(alone / script, 3),
+        "two_workers_synchronized_to_one": round(together / alone, 3),
+        "two_workers_local_to_one": round(apart / alone, 3),
         "two_scripts_to_one": round(beside / script, 3),
-        "share_of_step_time_waiting_for_input_one_worker": round(waits[1], 4),
-        "share_of_step_time_waiting_for_input_two_workers": round(waits[2], 4),
+        "waiting_for_input_one_worker": round(waits[RUNS[0]], 4),
+        "waiting_for_input_two_workers": round(max(waits[RUNS[1]], waits[RUNS[2]]), 4),
     }
 
 
-def _hub(settings: Settings, load: Load, dataset: str, workers: int) -> tuple[float, float]:
+def _hub(
+    settings: Settings, load: Load, dataset: str, workers: int, normalization: str
+) -> tuple[float, float]:
     """Images a second and share of step time that waits for input, in a process of its own."""
     cores = sorted(os.sched_getaffinity(0))[:workers]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, os.sched_setaffinity, (0, cores)) as process:
-        return process.submit(_trained, settings, load, dataset, workers).result()
+        return process.submit(_trained, settings, load, dataset, workers, normalization).result()
 
 
-def _trained(settings: Settings, load: Load, dataset: str, workers: int) -> tuple[float, float]:
+def _trained(
+    settings: Settings, load: Load, dataset: str, workers: int, normalization: str
+) -> tuple[float, float]:
     plan = planned(
         settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
-        epochs=load.epochs, precision="float32",
+        epochs=load.epochs, precision="float32", normalization=normalization,
     )  # fmt: skip
     trained = train(settings, plan, bar=False)
     return trained.images_per_second, trained.input_wait_share
