@@ -98,11 +98,13 @@ def defaults(settings: Settings) -> dict[str, str]:
             name, value = line.split(None, 1)
             properties[name] = value.strip()
     properties["spark.jars"] = ",".join(_jars(settings))
-    properties["spark.driver.extraJavaOptions"] = (
-        f"-Dlog4j2.configurationFile={CONF}/log4j2.properties -Dhub.logs={settings.logs.dir} "
-        f"-Dderby.system.home={settings.spark.work_dir} -XX:+UseParallelGC"
-    )
     work = settings.spark.work_dir
+    properties["spark.driver.extraJavaOptions"] = (
+        properties["spark.driver.extraJavaOptions"]
+        .replace("=conf/", f"={CONF}/")
+        .replace("=build/logs", f"={settings.logs.dir}")
+        + f" -Dderby.system.home={work}"
+    )
     return properties | {
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.local.dir": f"{work}/local",
