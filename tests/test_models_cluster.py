@@ -53,7 +53,13 @@ def snapshot(settings: Settings) -> Snapshot:
 
 
 def plan(settings: Settings, **given: Any) -> TrainingPlan:
-    chosen = {"workers": 2, "epochs": 5, "batch_size": 16, "warmup_epochs": 1.0} | given
+    chosen = {
+        "workers": 2,
+        "epochs": 5,
+        "batch_size": 16,
+        "warmup_epochs": 1.0,
+        "learning_rate": 0.05,
+    } | given
     return TrainingPlan.of(settings, chosen.pop("dataset_id", "tiny"), chosen.pop("workers"), **chosen)
 
 
