@@ -127,11 +127,16 @@ def calibration_pictures(snapshot: Snapshot, side: int) -> NDArray[np.uint8]:
 def _converter(model: Exported) -> Any:
     """From a frozen graph: a SavedModel would be written and read again, at twice the time."""
     import tensorflow as tf
-    from tensorflow.python.framework import convert_to_constants
 
     traced = model.served.pixels.get_concrete_function()
-    frozen = convert_to_constants.convert_variables_to_constants_v2(traced)
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen(traced)])
+
+
+def frozen(traced: Any) -> Any:
+    """A concrete function whose variables have become constants, which TensorFlow folds into one another."""
+    from tensorflow.python.framework import convert_to_constants
+
+    return convert_to_constants.convert_variables_to_constants_v2(traced)
 
 
 class Logs:

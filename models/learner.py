@@ -12,7 +12,7 @@ from models import schedule, triplet
 from models.errors import UnfitStart
 from models.inputs import Pace, Takeable, measured
 from models.losses import cross_entropy, mixed
-from models.normalization import SharedNormalization, Sharing
+from models.normalization import Sharing, own_moments
 from models.plan import TrainingPlan
 from models.precision import ScaledSGD, gains_from_half
 from models.resnet import HEADS
@@ -190,12 +190,7 @@ class Learner:
 
     def settle(self) -> None:
         """Give all workers the mean of their running moments where each keeps its own; all must call it."""
-        own = [
-            moment
-            for layer in self.model.layers
-            if isinstance(layer, SharedNormalization) and not layer.together
-            for moment in (layer.moving_mean, layer.moving_variance)
-        ]
+        own = own_moments(self.model)
         workers = self.strategy.num_replicas_in_sync
         if not own or workers == 1 or self._frozen:
             return

@@ -120,6 +120,16 @@ class SharedNormalization(keras.layers.BatchNormalization):
         )  # fmt: skip
 
 
+def own_moments(model: Any) -> list[Any]:
+    """The running moments that each worker keeps for itself: variables, (channels,)."""
+    return [
+        moment
+        for layer in model.layers
+        if isinstance(layer, SharedNormalization) and not layer.together
+        for moment in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
 def _values(x: Any) -> Any:
     """Numbers of each channel, float32 ()."""
     return tf.cast(tf.size(x) / x.shape[-1], tf.float32)

@@ -92,6 +92,14 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
     spark.stop()
 
 
+@pytest.fixture(scope="module")
+def by_value(request: pytest.FixtureRequest) -> None:
+    """Executors cannot import the test module that asks for this: its functions travel whole."""
+    from pyspark import cloudpickle
+
+    cloudpickle.register_pickle_by_value(request.module)  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture(scope="session")
 def digits_model(settings: Settings, cluster: "SparkSession") -> "TrainedModel":
     """A model that two workers trained on scanned digits (dataset `digits`), for all who need a real one."""

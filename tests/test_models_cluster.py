@@ -2,7 +2,6 @@
 
 import csv
 import io
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +29,7 @@ from tests import tiny
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.services
-
-
-@pytest.fixture(scope="module", autouse=True)
-def by_value() -> None:
-    """Executors cannot import this file: its functions travel whole."""
-    from pyspark import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("by_value")]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Two workers beside one on a real cluster: the same weights, as far as the arithmetic allows."""
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +8,9 @@ import pytest
 
 from conf.settings import Settings
 from lake.snapshot import Snapshot
-from models import cards, cluster
+from models import cards
 from models.checkpoints import Checkpoints
+from models.cluster import run
 from models.plan import TrainingPlan, WorkerTask
 from tests import tiny
 from tests.test_models_cluster import plan
@@ -18,21 +18,7 @@ from tests.test_models_cluster import plan
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.services
-
-
-@pytest.fixture(scope="module", autouse=True)
-def by_value() -> None:
-    """Executors cannot import this file: its functions travel whole."""
-    from pyspark import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture(scope="module")
-def spark(cluster: "SparkSession") -> "SparkSession":
-    """Training takes executors that are processes of their own."""
-    return cluster
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("by_value")]
 
 
 def only_train(task: WorkerTask, context: Any) -> None:
@@ -43,14 +29,14 @@ def only_train(task: WorkerTask, context: Any) -> None:
 
 
 def weights_after(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
+    settings: Settings, cluster: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
 ) -> list[Any]:
     storage = cards.artifacts(settings, name)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(chosen, name, snapshot, storage, address, authkey)
 
-    cluster.run(spark, only_train, task, chosen.workers, settings.train, bar=False)
+    run(cluster, only_train, task, chosen.workers, settings.train, bar=False)
     newest = Checkpoints(storage.below("checkpoints")).newest()
     assert newest and newest.epochs == chosen.epochs
     return list(newest.values)
@@ -58,15 +44,15 @@ def weights_after(
 
 @pytest.mark.faults
 def test_two_workers_scale_their_loss_alike_in_half_precision(
-    settings: Settings, spark: "SparkSession"
+    settings: Settings, cluster: "SparkSession"
 ) -> None:
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     half = plan(settings, dataset_id="exact", epochs=4, augment=False, precision="mixed_float16")
-    values = weights_after(settings, spark, snapshot, half, "half")
+    values = weights_after(settings, cluster, snapshot, half, "half")
     assert all(np.isfinite(value).all() for value in values)
     *_, scale, good = values
     assert float(scale) == 2**15 and float(good) == 4  # four steps, none of them skipped
-    full = weights_after(settings, spark, snapshot, replace(half, precision="float32"), "full")
+    full = weights_after(settings, cluster, snapshot, replace(half, precision="float32"), "full")
     assert len(values) == len(full) + 2
     for ours, theirs in zip(values, full, strict=False):
         assert np.abs(ours - theirs).max() <= 0.05 * max(1.0, float(np.abs(theirs).max()))
@@ -75,12 +61,12 @@ def test_two_workers_scale_their_loss_alike_in_half_precision(
 # Each step makes differences several times larger.
 @pytest.mark.parametrize(("floatx", "steps", "difference"), [("float64", 4, 1e-12), ("float32", 1, 5e-4)])
 def test_two_workers_do_what_one_does_with_the_combined_batch(
-    floatx: str, steps: int, difference: float, settings: Settings, spark: "SparkSession"
+    floatx: str, steps: int, difference: float, settings: Settings, cluster: "SparkSession"
 ) -> None:
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     exact = plan(settings, dataset_id="exact", epochs=steps, augment=False, floatx=floatx)
-    two = weights_after(settings, spark, snapshot, exact, f"{floatx}-2")
-    one = weights_after(settings, spark, snapshot, replace(exact, workers=1, batch_size=32), f"{floatx}-1")
+    two = weights_after(settings, cluster, snapshot, exact, f"{floatx}-2")
+    one = weights_after(settings, cluster, snapshot, replace(exact, workers=1, batch_size=32), f"{floatx}-1")
     assert len(one) == len(two) and all(value.dtype == floatx for value in one if value.ndim)
 
     def apart(ours: Any, theirs: Any) -> float:
@@ -90,17 +76,19 @@ def test_two_workers_do_what_one_does_with_the_combined_batch(
 
 
 def test_workers_that_normalize_by_themselves_resume_as_if_undisturbed(
-    settings: Settings, spark: "SparkSession"
+    settings: Settings, cluster: "SparkSession"
 ) -> None:
     """What they keep apart within an epoch is the same at its end, or the second run would end elsewhere."""
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     local = plan(settings, dataset_id="exact", epochs=2, normalization="local")
-    whole = weights_after(settings, spark, snapshot, local, "local-whole")
+    whole = weights_after(settings, cluster, snapshot, local, "local-whole")
     first = cards.artifacts(settings, "local-whole").below("checkpoints")
     second = cards.artifacts(settings, "local-resumed").below("checkpoints")
     early = "epoch-00001/variables.npz"
     second.write(early, first.read(early))
-    resumed = weights_after(settings, spark, snapshot, local, "local-resumed")
+    resumed = weights_after(settings, cluster, snapshot, local, "local-resumed")
     assert all(map(np.array_equal, whole, resumed))
     together = replace(local, normalization="synchronized")
-    assert not all(map(np.array_equal, whole, weights_after(settings, spark, snapshot, together, "together")))
+    assert not all(
+        map(np.array_equal, whole, weights_after(settings, cluster, snapshot, together, "together"))
+    )

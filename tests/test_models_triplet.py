@@ -175,7 +175,7 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 @pytest.fixture(scope="module")
 def record(settings: Settings, snapshot: Snapshot) -> Record:
     """What one worker tells of a run, without a cluster."""
-    from models.training import Worker
+    from models.worker import Worker
 
     desk = Desk("127.0.0.1")
     task = WorkerTask(

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,18 +27,10 @@ from tests.disks import small_disk
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.services, pytest.mark.faults]
+pytestmark = [pytest.mark.services, pytest.mark.faults, pytest.mark.usefixtures("by_value")]
 
 EPOCHS = 3
 Values = list[NDArray[Any]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def by_value() -> None:
-    """Executors cannot import this file: its functions travel whole."""
-    from pyspark import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
 class Runs:
