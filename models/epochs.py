@@ -168,6 +168,8 @@ class Feed:
         made = tf.data.Dataset.from_generator(steps, output_signature=shapes)
         options = tf.data.Options()
         options.threading.private_threadpool_size = 1  # the core belongs to the training step
+        # Nothing here is tuned, and the tuner's thread sleeps up to a minute before an iterator may go.
+        options.autotune.enabled = False
         batches: Iterator[Any] = iter(made.map(self._batch).prefetch(2).with_options(options))
         return batches
 

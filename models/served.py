@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -31,12 +32,13 @@ class Served(tf.Module):
         # looked at, which takes longer than to write it; and nothing here is for AutoGraph to rewrite.
         self._answer = partial(model, training=False)
         self.values = [variable.value for variable in model.variables]
-        traced = partial(tf.function, autograph=False)
-        self.serve = traced(self._serve, input_signature=[tf.TensorSpec((None,), tf.string, name="images")])
-        self.pixels = traced(
-            self._pixels,
-            input_signature=[tf.TensorSpec((None, self._side, self._side, 3), tf.float32, name="rgb")],
-        )
+        shape = (None, self._side, self._side, 3)
+        self.pixels = _traced(self._pixels, tf.TensorSpec(shape, tf.float32, name="rgb"))
+
+    def save(self, folder: Path) -> None:
+        """Write the SavedModel. Only here `serve` is traced: who does not write it need not pay for it."""
+        self.serve = _traced(self._serve, tf.TensorSpec((None,), tf.string, name="images"))
+        tf.saved_model.save(self, str(folder), {"serving_default": self.serve, "pixels": self.pixels})
 
     def _pixels(self, rgb: Any) -> dict[str, Any]:
         name = "probabilities" if self._labels else "embeddings"
@@ -53,6 +55,11 @@ class Served(tf.Module):
             "labels": tf.gather(tf.constant(self._labels), order),
             "probabilities": tf.gather(answered["probabilities"], order, batch_dims=1),
         }
+
+
+def _traced(function: Any, argument: Any) -> Any:
+    """A concrete function: `tf.saved_model.save` would trace what is not concrete once more."""
+    return tf.function(function, autograph=False, input_signature=[argument]).get_concrete_function()
 
 
 def prepared(content: Any, side: int) -> Any:

@@ -173,7 +173,7 @@ class Worker:
         return Logs(self._task.artifacts.below("tensorboard"))
 
     def finish(self) -> None:
-        """Measure on the test split; the first worker also writes the model, the last one as integers."""
+        """Measure on the test split; the first worker also writes the model, the last one for phones."""
         plan = self._task.plan
         labels = self._task.snapshot.labels if plan.objective == "labels" else ()
         exported = Exported(self._learner.plain_model(), self._task.model_id, labels)
@@ -187,9 +187,9 @@ class Worker:
             self._reporter.work("writing the model")
             export.write(exported, self._task.artifacts)
         if self._number == plan.workers - 1:  # at the same time, where there are several
-            self._reporter.work("writing the model as integers")
+            self._reporter.work("writing the model for phones")
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
-            export.write_int8(exported, self._task.artifacts, pictures)
+            export.write_tflite(exported, self._task.artifacts, pictures)
 
     def _embed(self, model: Exported, test: Takeable) -> None:
         for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
