@@ -30,7 +30,7 @@ from jobs.terminal import table
 from models.run import planned, train
 
 WORKERS = 2
-PROBED = 3  # epochs from which the time of one is taken
+PROBED = 4  # epochs from which the time of one is taken
 RECIPES: dict[str, dict[str, Any]] = {
     "settings as they come": {},
     "weight decay 0.0005": {"weight_decay": 5e-4},
@@ -74,6 +74,13 @@ class Bench:
     settings: Settings
     dataset: str
     runs: Runs
+
+    def fitting(self, name: str, minutes: float) -> int:
+        """Epochs of a recipe that fit into the time, by a short run."""
+        took = self.hub(name, PROBED)["seconds"]
+        epochs = max(PROBED, int((60 * minutes - took["start"] - took["end"]) / took["epoch"]))
+        click.echo(f"{name}: {epochs} epochs of {took['epoch']:.1f} s fit into {minutes:g} minutes")
+        return epochs
 
     def hub(self, name: str, epochs: int, seed: int | None = None) -> Run:
         """A training by the hub."""
@@ -154,12 +161,9 @@ def main(archive: Path, minutes: float, seeds: int, names: tuple[str, ...]) -> N
     settings = settings_in(folder / "data").model_copy(update={"lake": Lake(root=root)})
     bench = Bench(settings, dataset, runs)
     names = names or tuple(RECIPES)
-    took = bench.hub(names[0], PROBED)["seconds"]
-    epochs = max(PROBED, int((60 * minutes - took["start"] - took["end"]) / took["epoch"]))
-    click.echo(f"{epochs} epochs of {took['epoch']:.1f} s fit into {minutes:g} minutes")
-    tried = {name: bench.hub(name, epochs) for name in names}
+    tried = {name: bench.hub(name, bench.fitting(name, minutes)) for name in names}
     best = max(tried, key=lambda name: tried[name]["validation_accuracy"])
-    first = tried[best]["plan"]["seed"]
+    first, epochs = tried[best]["plan"]["seed"], tried[best]["plan"]["epochs"]
     ours = [tried[best], *(bench.hub(best, epochs, first + number) for number in range(1, seeds))]
     theirs = bench.scripts(ours)
     results = {
