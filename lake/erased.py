@@ -4,15 +4,16 @@ import re
 from hashlib import blake2b
 
 _BYTES = 16
-_MARK = re.compile("erased:([0-9a-f]{32})")
+_ERASED = "erased:"
+_MARK = re.compile(_ERASED + "([0-9a-f]{32})")
 
 
 def mark(upload_id: str) -> str:
     """What stands in the ledger in place of an id."""
-    return f"erased:{digest(upload_id).hex()}"
+    return f"{_ERASED}{digest(upload_id).hex()}"
 
 
 def digest(upload_id: str) -> bytes:
     """16 bytes, the same for an id and for the mark that stands in its place."""
-    erased = _MARK.fullmatch(upload_id)
+    erased = upload_id.startswith(_ERASED) and _MARK.fullmatch(upload_id)
     return bytes.fromhex(erased[1]) if erased else blake2b(upload_id.encode(), digest_size=_BYTES).digest()

@@ -9,6 +9,10 @@ from pyspark.sql import SparkSession
 # or are small and differ from the last commit's (docs/decisions/008).
 NO_CODEGEN = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
+# Rows that are cached until a commit are pictures mostly, and gone in seconds: looking for what could be
+# compressed about the rest takes longer than reading it again.
+PLAIN_CACHE = {"spark.sql.inMemoryColumnarStorage.compressed": "false"}
+
 
 def arrow(records: int, size: int) -> dict[str, str]:
     """Of batches that Python workers are handed: records and bytes at most."""

@@ -28,6 +28,8 @@ _REJECTED = struct.Struct("<BB")  # 0, reason
 # 1, format, width, height, phash, flags, metrics, taken_at, lengths of JPEG and thumbnail
 _ACCEPTED = struct.Struct("<BBIIqI5fdII")
 _FORMATS, _REASONS, _FLAGS = tuple(Format), tuple(Reason), tuple(Flag)
+_FORMAT_NUMBERS = {kind: number for number, kind in enumerate(_FORMATS)}
+_FLAG_BITS: dict[str, int] = {flag: 1 << number for number, flag in enumerate(_FLAGS)}
 _DETAIL_BYTES = 1024
 
 
@@ -109,14 +111,13 @@ class Exchange:
             its end.
         """
         end = end or _HEAD.size
-        parts = _packed(outcome)
+        packed = _packed(outcome)
         start = end + _LENGTH.size
-        for part in parts:
-            self._output[start : start + len(part)] = part
-            start += len(part)
-        _LENGTH.pack_into(self._output, end, start - end - _LENGTH.size)
+        stop = start + len(packed)
+        self._output[start:stop] = packed
+        _LENGTH.pack_into(self._output, end, len(packed))
         _COUNT.pack_into(self._output, _WRITTEN, results + 1)  # last: what is counted is whole
-        return start
+        return stop
 
     def has_room(self, end: int) -> bool:
         """Whether the largest result there can be fits behind this end."""
@@ -144,42 +145,51 @@ class Exchange:
         for _ in range(count):
             try:
                 (length,) = _LENGTH.unpack_from(self._output, position)
-                position += _LENGTH.size
-                found.append(_unpacked(self._output[position : position + length]))
+                start, position = position + _LENGTH.size, position + _LENGTH.size + length
+                found.append(_unpacked(self._output, start, position))
             except (struct.error, IndexError, ValueError, OverflowError, OSError) as error:
                 raise ValueError(f"result {len(found)} is none: {error}") from None
-            position += length
         return found, begun - 1 if begun else None
 
 
-def _packed(outcome: Outcome) -> Sequence[bytes]:
+def _packed(outcome: Outcome) -> bytes:
     if isinstance(outcome, Rejected):
         detail = outcome.detail.encode("utf-8", "replace")[:_DETAIL_BYTES]
-        return _REJECTED.pack(0, _REASONS.index(outcome.reason)), detail
-    metrics = outcome.metrics
-    flags = sum(1 << position for position, flag in enumerate(_FLAGS) if flag in outcome.flags)
+        return _REJECTED.pack(0, _REASONS.index(outcome.reason)) + detail
     fields = _ACCEPTED.pack(
-        1, _FORMATS.index(outcome.format), outcome.width, outcome.height, outcome.phash, flags,
-        metrics.brightness, metrics.sharpness, metrics.entropy, metrics.chroma, metrics.aspect,
+        1, _FORMAT_NUMBERS[outcome.format], outcome.width, outcome.height, outcome.phash,
+        sum(map(_FLAG_BITS.__getitem__, outcome.flags)), *outcome.metrics,
         outcome.taken_at.timestamp() if outcome.taken_at else float("nan"),
         len(outcome.jpeg), len(outcome.thumbnail),
     )  # fmt: skip
-    return fields, outcome.jpeg, outcome.thumbnail
+    return b"".join((fields, outcome.jpeg, outcome.thumbnail))
 
 
-def _unpacked(data: bytes) -> Outcome:
-    if data[0] == 0:
-        return Rejected(_REASONS[data[1]], data[_REJECTED.size :].decode("utf-8", "replace"))
-    _, kind, width, height, phash, flags, *floats, taken_at, jpeg, thumbnail = _ACCEPTED.unpack_from(data)
-    start = _ACCEPTED.size
+def _unpacked(memory: mmap.mmap, start: int, stop: int) -> Outcome:
+    """The result that lies between two places.
+
+    Raises:
+        ValueError: its parts do not end where it does; other errors likewise mean that it is none.
+    """
+    if memory[start] == 0:
+        if not start + _REJECTED.size <= stop <= len(memory):
+            raise ValueError(f"it ends at {stop}")
+        reason, detail = memory[start + 1], memory[start + _REJECTED.size : stop]
+        return Rejected(_REASONS[reason], detail.decode("utf-8", "replace"))
+    fields = _ACCEPTED.unpack_from(memory, start)
+    _, kind, width, height, phash, flags, *metrics, taken_at, jpeg, thumbnail = fields
+    pictures = start + _ACCEPTED.size
+    small = pictures + jpeg
+    if small + thumbnail != stop or stop > len(memory):
+        raise ValueError(f"pictures of {jpeg} and {thumbnail} bytes do not end at {stop}")
     return Prepared(
-        format=_FORMATS[kind],
-        width=width,
-        height=height,
-        phash=phash,
-        flags=tuple(flag for position, flag in enumerate(_FLAGS) if flags >> position & 1) if flags else (),
-        metrics=Metrics(*floats),
-        taken_at=None if taken_at != taken_at else datetime.fromtimestamp(taken_at, UTC),
-        jpeg=data[start : start + jpeg],
-        thumbnail=data[start + jpeg : start + jpeg + thumbnail],
+        _FORMATS[kind],
+        width,
+        height,
+        phash,
+        tuple(flag for flag, bit in _FLAG_BITS.items() if flags & bit) if flags else (),
+        Metrics(*metrics),
+        None if taken_at != taken_at else datetime.fromtimestamp(taken_at, UTC),
+        memory[pictures:small],
+        memory[small:stop],
     )

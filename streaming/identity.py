@@ -1,10 +1,11 @@
 """Which upload ids have been accepted before, and where: a local index of what the ledger says."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
-from lake.erased import digest
 from streaming.index import LocalIndex
 
 
@@ -16,7 +17,19 @@ class Position(NamedTuple):
     offset: int
 
 
-Claim = tuple[str, Position]
+class Claim(NamedTuple):
+    """An accepted upload.
+
+    Args:
+        key: `lake.erased.digest` of its id.
+        place: where it lies.
+    """
+
+    key: bytes
+    place: Position
+
+
+_AT_ONCE = 4096  # keys that one query asks for
 
 
 class UploadIndex(LocalIndex):
@@ -36,9 +49,21 @@ class UploadIndex(LocalIndex):
                 topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
             """,
         )
+        self._beside = ThreadPoolExecutor(1, "index")
+        self._adding: Future[None] | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._settle()
+        finally:
+            self._beside.shutdown()
+            super().__exit__(kind, error, trace)
 
     def taken(self) -> dict[tuple[str, int], int]:
         """Topic and partition to the offset after the last that the index has heard of."""
+        self._settle()
         rows = self._database.execute("SELECT topic, partition, next FROM taken")
         return {(topic, partition): offset for topic, partition, offset in rows}
 
@@ -53,12 +78,22 @@ class UploadIndex(LocalIndex):
         with self._now_at(version):
             self._database.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
-                ((digest(upload), at.topic, at.partition, at.offset) for upload, at in claims),
+                [(key, *place) for key, place in sorted(claims)],  # neighbours lie on one page
             )
             self._database.executemany(
                 "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)",
                 ((topic, partition, offset) for (topic, partition), offset in taken.items()),
             )
+
+    def add_beside(self, version: int, taken: Mapping[tuple[str, int], int], claims: Sequence[Claim]) -> None:
+        """`add`, while the caller goes on; who asks the index next waits for it, and meets its error."""
+        self._settle()
+        self._adding = self._beside.submit(self.add, version, taken, claims)
+
+    def _settle(self) -> None:
+        adding, self._adding = self._adding, None
+        if adding:
+            adding.result()
 
     def duplicates(self, claims: Sequence[Claim]) -> dict[Position, Position]:
         """Which claims repeat an accepted upload, and whose.
@@ -71,18 +106,25 @@ class UploadIndex(LocalIndex):
         Returns:
             position of each repeat, to the position of the upload it repeats.
         """
+        self._settle()
+        firsts = self._firsts([claim.key for claim in claims])
+        if not firsts and len({claim.key for claim in claims}) == len(claims):
+            return {}
         repeats: dict[Position, Position] = {}
-        firsts: dict[bytes, Position] = {}
-        for upload, at in sorted(claims, key=lambda claim: claim[1]):
-            key = digest(upload)
-            first = firsts.get(key) or self._first(key) or at
-            firsts[key] = first
-            if first != at:
-                repeats[at] = first
+        for key, place in sorted(claims, key=lambda claim: claim.place):
+            first = firsts.setdefault(key, place)
+            if first != place:
+                repeats[place] = first
         return repeats
 
-    def _first(self, key: bytes) -> Position | None:
-        row = self._database.execute(
-            "SELECT topic, partition, offset FROM accepted WHERE id = ?", (key,)
-        ).fetchone()
-        return Position(*row) if row else None
+    def _firsts(self, keys: Sequence[bytes]) -> dict[bytes, Position]:
+        """Of those that are known, where they were first."""
+        found: dict[bytes, Position] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            asked = keys[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(asked))
+            rows = self._database.execute(
+                f"SELECT id, topic, partition, offset FROM accepted WHERE id IN ({marks})", asked
+            )
+            found |= {key: Position(*place) for key, *place in rows}
+        return found

@@ -1,21 +1,23 @@
 """The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
 
 from conf.sections import Lake
 from lake import tables
+from lake.erased import digest
 from lake.schemas import UPLOADS, Table
-from streaming.identity import Position, UploadIndex
+from streaming.identity import Claim, Position, UploadIndex
 from streaming.rows import ROWS, inspected
 from streaming.rules import Rules
 from streaming.verdict import Reason, Verdict
@@ -59,19 +61,19 @@ class Ledger:
         try:
             with tables.ready(rows.sparkSession, self.lake, Table.UPLOADS):
                 judged = _judged(rows)
-            claims = [(each.upload_id, each.place) for each in judged if each.verdict == Verdict.ACCEPTED]
+            claims = _claims(judged)
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
             self._append(complete, batch)
         finally:
             rows.unpersist()
-        places = (each.place for each in judged)
         version = tables.version(rows.sparkSession, self.lake, Table.UPLOADS)
-        self.index.add(version, _taken(places), [claim for claim in claims if claim[1] not in repeats])
-        reasons = Counter(each.reason for each in judged if each.reason is not None)
+        new = [claim for claim in claims if claim.place not in repeats] if repeats else claims
+        self.index.add_beside(version, _taken(judged), new)
+        reasons = Counter(judged["reason"].drop_null().to_pylist())
         if repeats:
             reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
-        self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
+        self.on_batch(BatchCounts(len(judged), len(new), dict(reasons)))
 
     def _append(self, rows: DataFrame, batch: int) -> None:
         stamped = (
@@ -83,18 +85,21 @@ class Ledger:
         tables.write_once(stamped, self.lake, Table.UPLOADS, query, batch)
 
 
-class _Judged(NamedTuple):
-    place: Position
-    upload_id: str
-    verdict: str
-    reason: str | None
+def _judged(rows: DataFrame) -> pa.Table:
+    """What the driver needs of the rows, in columns: while it works on them the executors wait."""
+    return rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow()
 
 
-def _judged(rows: DataFrame) -> list[_Judged]:
-    """What the driver needs of the rows; as Arrow, since thousands of rows take Python long to unpickle."""
-    found = rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow().to_pydict()
-    places = map(Position, *(found[name] for name in _PLACE))
-    return list(map(_Judged, places, found["upload_id"], found["verdict"], found["reason"]))
+def _claims(judged: pa.Table) -> list[Claim]:
+    accepted = judged.filter(pc.equal(judged["verdict"], Verdict.ACCEPTED.value))
+    places = map(Position, *(accepted[name].to_pylist() for name in _PLACE))
+    return list(map(Claim, map(digest, accepted["upload_id"].to_pylist()), places))
+
+
+def _taken(judged: pa.Table) -> dict[tuple[str, int], int]:
+    """Topic and partition to the offset after the last of the rows."""
+    last = judged.group_by(["topic", "partition"]).aggregate([("offset", "max")]).to_pylist()
+    return {(row["topic"], row["partition"]): row["offset_max"] + 1 for row in last}
 
 
 def query_id(spark: SparkSession) -> str:
@@ -141,24 +146,17 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
     known = index.taken()
     newer = ~reduce(or_, (_before(*place, offset) for place, offset in known.items()), f.lit(False))
     rows = tables.read(spark, lake, Table.UPLOADS, version).where(newer)
-    newest = rows.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).collect()
+    newest = rows.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).toArrow()
     # Of an erased upload's id a hash is left, which the index knows to be one.
     known_ids = f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value)
     accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_PLACE)
     claims = (
-        (row.upload_id, Position(row.topic, row.partition, row.offset)) for row in accepted.toLocalIterator()
+        Claim(digest(row.upload_id), Position(row.topic, row.partition, row.offset))
+        for row in accepted.toLocalIterator()
     )
-    index.add(version, _taken(Position(row.topic, row.partition, row.offset) for row in newest), claims)
+    index.add(version, _taken(newest), claims)
     return index
 
 
 def _before(topic: str, partition: int, offset: int) -> Column:
     return (f.col("topic") == topic) & (f.col("partition") == partition) & (f.col("offset") < offset)
-
-
-def _taken(places: Iterable[Position]) -> dict[tuple[str, int], int]:
-    """Topic and partition to the offset after the last of the places."""
-    taken: dict[tuple[str, int], int] = {}
-    for topic, partition, offset in places:
-        taken[topic, partition] = max(taken.get((topic, partition), 0), offset + 1)
-    return taken

@@ -1,15 +1,14 @@
 """What an accepted picture comes to."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from streaming.quality import Metrics
 from streaming.verdict import Rejected
 from streaming.verify import Format
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An accepted picture.
 
     Args:

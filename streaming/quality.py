@@ -4,7 +4,7 @@ The metrics are those of cleanvision (https://github.com/cleanlab/cleanvision) w
 taken on the stored picture (longest side 256 pixels by default) so that they do not depend on the camera.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,8 +17,7 @@ from streaming.verdict import Flag
 Gray = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Metrics:
+class Metrics(NamedTuple):
     """Measures of one picture; the fields are described at the functions of the same names."""
 
     brightness: float

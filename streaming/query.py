@@ -13,7 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from lake import tables
 from lake.labels import Hierarchy
-from lake.properties import NO_CODEGEN, arrow, properties
+from lake.properties import NO_CODEGEN, PLAIN_CACHE, arrow, properties
 from lake.schemas import Table
 from streaming import continuation, deadletters, follow, lease, ledger, samples
 from streaming.connection import connection
@@ -147,7 +147,7 @@ class Ingestion:
     def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
         loss = _Loss()
         ingest = self.settings.ingest
-        tuned = NO_CODEGEN | arrow(ingest.arrow_records, ingest.arrow_bytes)
+        tuned = NO_CODEGEN | PLAIN_CACHE | arrow(ingest.arrow_records, ingest.arrow_bytes)
         with lease.held(self.settings, "ingest", loss.tell), properties(self.spark, tuned):
             tables.create(self.spark, self.settings.lake)
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)

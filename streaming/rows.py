@@ -1,8 +1,6 @@
 """Kafka records in, ledger rows out, as Arrow batches: the body of the one `mapInArrow` pass."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -42,14 +40,17 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     return inspect
 
 
-@dataclass(frozen=True)
-class KafkaRecord:
-    """A record as Kafka gave it; the value is a view into the Arrow batch."""
+class KafkaRecord(NamedTuple):
+    """A record as Kafka gave it; the value is a view into the Arrow batch.
+
+    Args:
+        time: microseconds since 1970, as Arrow has it: a `datetime` would be made only to be taken apart.
+    """
 
     topic: str
     partition: int
     offset: int
-    time: datetime | None
+    time: int | None
     key: bytes | None
     value: Buffer | None
     headers: Sequence[Header]
@@ -57,9 +58,12 @@ class KafkaRecord:
 
 def records(batch: pa.RecordBatch) -> list[KafkaRecord]:
     """The records of a batch of Spark's Kafka source."""
-    names = "topic", "partition", "offset", "timestamp", "key"
-    columns = [batch.column(name).to_pylist() for name in names]
-    return list(map(KafkaRecord, *columns, _values(batch.column("value")), _headers(batch.column("headers"))))
+    topic, partition, offset, key = (
+        batch.column(name).to_pylist() for name in ("topic", "partition", "offset", "key")
+    )
+    time = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    values, headers = _values(batch.column("value")), _headers(batch.column("headers"))
+    return list(map(KafkaRecord, topic, partition, offset, time, key, values, headers))
 
 
 def _values(column: pa.Array) -> list[Buffer | None]:
@@ -146,7 +150,7 @@ def _row(record: KafkaRecord, found: Envelope) -> Row:
 
 
 def _accepted(prepared: Prepared) -> Row:
-    return vars(prepared) | {"verdict": Verdict.ACCEPTED, "metrics": vars(prepared.metrics)}
+    return prepared._asdict() | {"verdict": Verdict.ACCEPTED, "metrics": prepared.metrics._asdict()}
 
 
 def _rejected(problem: Rejected, record: KafkaRecord) -> Row:

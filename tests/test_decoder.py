@@ -79,7 +79,7 @@ def test_the_process_gives_what_the_function_gives(settings: Settings) -> None:
                 assert (there.format, there.width, there.height, there.flags, there.taken_at) == (
                     here.format, here.width, here.height, here.flags, here.taken_at,
                 )  # fmt: skip
-                assert vars(there.metrics) == pytest.approx(vars(here.metrics), rel=1e-6)
+                assert there.metrics == pytest.approx(here.metrics, rel=1e-6)
             else:
                 assert isinstance(there, Rejected)
                 assert (there.reason, there.detail) == (here.reason, here.detail)

@@ -34,6 +34,13 @@ def test_nothing_but_the_packages_is_installed() -> None:
     assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
 
 
+@pytest.mark.parametrize("name", ["models", "streaming"])
+def test_each_module_of_a_large_package_is_on_its_map(name: str) -> None:
+    groups = re.findall(r"^\w[\w ]*?  +([\w, ]+):", importlib.import_module(name).__doc__ or "", re.MULTILINE)
+    listed = [module for group in groups for module in group.split(", ")]
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / name).glob("[!_]*.py"))
+
+
 def test_make_help_lists_every_target() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None

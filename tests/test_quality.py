@@ -55,7 +55,7 @@ PLAIN = Metrics(brightness=120, sharpness=500, entropy=6, chroma=40, aspect=1.5)
 def test_each_threshold_sets_its_flag_alone(metric: str, value: float, flag: Flag) -> None:
     limits = configuration.load().quality
     assert quality.flags(PLAIN, 640, 480, limits) == []
-    assert quality.flags(Metrics(**{**vars(PLAIN), metric: value}), 640, 480, limits) == [flag]
+    assert quality.flags(PLAIN._replace(**{metric: value}), 640, 480, limits) == [flag]
 
 
 @pytest.mark.parametrize(("width", "height", "odd"), [(32, 32, False), (32, 31, True), (8000, 6000, True)])

@@ -152,7 +152,7 @@ def test_headers_that_the_contract_does_not_know_are_ignored() -> None:
 
 
 def row(key: bytes | None, value: bytes | None, found: list[Header]) -> dict[str, Any]:
-    record = KafkaRecord("images", 0, 0, datetime.now(UTC), key, value, found or [])
+    record = KafkaRecord("images", 0, 0, 0, key, value, found or [])
     return rows_of([record], rules())[0]
 
 
