@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _BATCHES = 3  # micro-batches of each run; the first warms up and is not counted
 _WARM_UP_BATCHES = 30
+_WARM_UP_ROWS = 100_000
 _FIXED_BATCHES = 12
 _FIXED_RECORDS = 8
 _CORES = os.cpu_count() or 1
@@ -55,10 +56,10 @@ class Load:
 # A producer that is faster than the ingestion fills every micro-batch to ingest.batch_records (16,000). With
 # photographs that takes up to seven minutes: here a micro-batch is what takes 15 to 25 s.
 LOADS = (
-    Load(Kind("32 px", 32, 32, "jpg", 2000), 80_000, 24_000, 12_000),
-    Load(Kind("500 px", 500, 375, "jpg", 200), 12_000, 1_200, 1_600),
-    Load(Kind("1 MP", 1154, 866, "jpg", 40), 6_000, 400, 1_000),
-    Load(Kind("12 MP", 4000, 3000, "jpg", 8), 1_000, 40, 200),
+    Load(Kind("32 px", 32, 32, "jpg", 2000), 120_000, 24_000, 12_000),
+    Load(Kind("500 px", 500, 375, "jpg", 200), 16_000, 1_200, 1_600),
+    Load(Kind("1 MP", 1154, 866, "jpg", 40), 8_000, 400, 1_000),
+    Load(Kind("12 MP", 4000, 3000, "jpg", 8), 2_000, 40, 200),
     Load(Kind("1 MP PNG", 1154, 866, "png", 20), 800, 120, 120),
 )
 
@@ -80,8 +81,10 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
         spark = session.start(settings, "bench ingest")
         try:
             bench = _Bench(settings, bootstrap, spark, work)
-            # Until the JVM has compiled what it runs, everything takes several times as long.
+            # Until the JVM has compiled what it runs, everything takes several times as long; with what it
+            # does for each row it is not done before some hundred thousand of them.
             bench.steady(loads[0], folders[loads[0].kind.name], True, batch=400, batches=_WARM_UP_BATCHES)
+            bench.steady(loads[0], folders[loads[0].kind.name], True, _WARM_UP_ROWS, batches=2)
             rows = [bench.measured(load, folders[load.kind.name]) for load in loads]
             fixed = bench.fixed(loads[0], folders[loads[0].kind.name])
             grown = (

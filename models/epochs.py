@@ -170,7 +170,8 @@ class Feed:
         options.threading.private_threadpool_size = 1  # the core belongs to the training step
         # Nothing here is tuned, and the tuner's thread sleeps up to a minute before an iterator may go.
         options.autotune.enabled = False
-        batches: Iterator[Any] = iter(made.map(self._batch).prefetch(2).with_options(options))
+        batch = tf.autograph.experimental.do_not_convert(self._batch)
+        batches: Iterator[Any] = iter(made.map(batch).prefetch(2).with_options(options))
         return batches
 
     def _batch(self, rows: Any, top: Any, left: Any, flip: Any, share: Any, operations: Any) -> Any:

@@ -19,6 +19,9 @@ from models.resnet import HEADS
 from models.starts import Start, built
 from models.verification import Embeddings, retrieved
 
+# Nothing here is for AutoGraph to rewrite, which takes time and leaves files behind where a worker ends.
+_traced = partial(tf.function, autograph=False)
+
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate for every step, looked up."""
@@ -69,7 +72,7 @@ class Learner:
             self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
         self._frozen = False
-        self._step = tf.function(self._everywhere)
+        self._step = _traced(self._everywhere)
         if start:
             for variable, value in zip(self.model.variables, start.values, strict=True):
                 variable.value.assign(value)
@@ -98,7 +101,7 @@ class Learner:
         for layer in self.model.layers:
             layer.trainable = not frozen or layer.name in HEADS
         # Which variables learn is part of the traced graph. The optimizer knows all of them from the start.
-        self._step = tf.function(self._everywhere)
+        self._step = _traced(self._everywhere)
 
     def step(self, images: Any, labels: Any, share: Any = 1.0) -> Any:
         """Learn from one batch; `share` is the weight of a picture against its partner's in mixup.
@@ -135,7 +138,7 @@ class Learner:
             return triplet.losses(answers, labels, self._margin)
         return cross_entropy(answers, labels, self._smoothing, share if self._mixup else None)
 
-    @tf.function
+    @_traced
     def _measure(self, images: Any, labels: Any, weights: Any) -> Any:
         return self._local(self.strategy.run(self._answer, (images, labels, weights)))
 
@@ -170,7 +173,7 @@ class Learner:
         vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
         return Embeddings(pictures.image_ids, pictures.labels, vectors)
 
-    @tf.function
+    @_traced
     def _embed(self, images: Any) -> Any:
         return self._local(self.strategy.run(partial(self.model, training=False), (images,)))
 
@@ -179,7 +182,7 @@ class Learner:
         result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy()
         return result
 
-    @tf.function
+    @_traced
     def _sum(self, values: Any) -> Any:
         return self.strategy.reduce(
             tf.distribute.ReduceOp.SUM, self.strategy.run(tf.identity, (values,)), None

@@ -124,7 +124,7 @@ def test_what_breaks_a_decoder_costs_one_upload_each_and_the_rest_goes_on(
     spark: SparkSession, own: Settings
 ) -> None:
     """The decoder of this test really segfaults, aborts, loops, hangs, leaves, and asks for 10 GiB."""
-    decoding = own.decoding.model_copy(update={"function": "tests.evil:prepare", "timeout_seconds": 1.0})
+    decoding = own.decoding.model_copy(update={"function": "tests.evil:prepare", "timeout_seconds": 2.0})
     own = own.model_copy(update={"decoding": decoding})
     deeds = {
         evil.SEGFAULT: "decoder_crashed", evil.ABORT: "decoder_crashed", evil.LEAVE: "decoder_crashed",
