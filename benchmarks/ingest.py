@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import growth, plain, processes
+from benchmarks import growth, plain, processes, transport
 from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
@@ -118,6 +118,9 @@ class _Bench:
         decoding = plain.decoding(folder, self.settings, min(load.plain, 2_000)) * _CORES
         daft = self._daft(load, folder)
         rate = isolated["images_per_second"]
+        own = self._own(f"{load.kind.name}-transport", load.batch, isolated=True)
+        moved = transport.microseconds(own, self.bootstrap, self.spark, folder, _BATCHES)
+        bound = _CORES * 1e6 / (_CORES * 1e6 / loop + moved)
         click.echo(f"{load.kind.name}: {rate:,.0f} images/s, loop {loop:,.0f}, Daft {daft or 0:,.0f}")
         return {
             "load": load.kind.name,
@@ -125,6 +128,9 @@ class _Bench:
             "to_loop": rate / loop,
             "to_daft": rate / daft if daft else None,
             "loop": loop,
+            "transport_cpu_us": moved,
+            "loop_and_transport": bound,
+            "to_loop_and_transport": rate / bound,
             "bare_decoding": decoding,
             "daft": daft,
             "isolation_cost_in_spark": inside["images_per_second"] / rate - 1,
@@ -228,6 +234,7 @@ def _print(results: dict[str, object], path: Path) -> None:
     if isinstance(grown, dict) and grown:
         click.echo(table(["growth", ""], [[name.replace("_", " "), value] for name, value in grown.items()]))
     click.echo(f"loop: {_CORES} processes that do the same per-image work without Kafka, Spark, Delta.")
+    click.echo("transport: from Kafka through Spark to a Python function that only counts; without Delta.")
     click.echo(f"Written to {path}.")
 
 

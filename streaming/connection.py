@@ -1,6 +1,9 @@
-"""How Spark reaches a Kafka cluster."""
+"""How Spark reaches a Kafka cluster, and reads uploads from it."""
+
+from pyspark.sql import DataFrame, SparkSession
 
 from conf.sections import Kafka
+from conf.settings import Settings
 
 
 def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
@@ -14,3 +17,29 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
             f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
         )
     return options | {"kafka.max.request.size": "12582912"}
+
+
+def uploads(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
+    """The stream of a topic's records, with the columns of Spark's Kafka source.
+
+    Args:
+        offsets: where a query without a checkpoint starts, as Spark takes it.
+    """
+    kafka = settings.kafka
+    return (
+        spark.readStream.format("kafka")
+        .options(**connection(kafka, bootstrap))
+        .option("subscribe", kafka.topic)
+        .option("includeHeaders", True)
+        .option("startingOffsets", offsets)
+        .option("maxOffsetsPerTrigger", settings.ingest.batch_records)
+        # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
+        .option("minPartitions", 2 * spark.sparkContext.defaultParallelism)
+        # At the end of the topic a fetch waits for more; the next task's would queue behind it for 0.5 s.
+        .option("kafka.fetch.max.wait.ms", 10)
+        # A fetch of 1 MB, Kafka's default, is nine photographs, and the next waits for a round trip.
+        .option("kafka.max.partition.fetch.bytes", 16 << 20)
+        .option("kafka.receive.buffer.bytes", 4 << 20)
+        .option("failOnDataLoss", True)
+        .load()
+    )

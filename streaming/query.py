@@ -10,13 +10,13 @@ from functools import partial
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from conf.sections import Ingest
 from conf.settings import Settings
 from lake import tables
 from lake.labels import Hierarchy
 from lake.properties import NO_CODEGEN, PLAIN_CACHE, arrow, properties
 from lake.schemas import Table
-from streaming import continuation, deadletters, follow, lease, ledger, samples
-from streaming.connection import connection
+from streaming import connection, continuation, deadletters, follow, lease, ledger, samples
 from streaming.continuation import Continuation
 from streaming.deadletters import DeadLetterFollower
 from streaming.derived import DerivedFollower
@@ -147,8 +147,7 @@ class Ingestion:
     def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
         loss = _Loss()
         ingest = self.settings.ingest
-        tuned = NO_CODEGEN | PLAIN_CACHE | arrow(ingest.arrow_records, ingest.arrow_bytes)
-        with lease.held(self.settings, "ingest", loss.tell), properties(self.spark, tuned):
+        with lease.held(self.settings, "ingest", loss.tell), properties(self.spark, tuned(ingest)):
             tables.create(self.spark, self.settings.lake)
             name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
             with UploadIndex(file_of(ingest.index_dir, name)) as uploads:
@@ -199,7 +198,9 @@ class Ingestion:
     def _ledger_query(self, parts: _Prepared, watch: Watch, once: bool) -> StreamingQuery:
         writer = Ledger(self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed)
         name = continuation.query_of(self.settings.kafka.topic)
-        return self._start(name, self._records(parts.start), writer.write, once)
+        offsets = parts.start.starting_offsets(self.settings.kafka.topic)
+        stream = connection.uploads(self.spark, self.settings, self.bootstrap, offsets)
+        return self._start(name, stream, writer.write, once)
 
     def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
         lake = self.settings.lake
@@ -228,25 +229,10 @@ class Ingestion:
             return writer.trigger(availableNow=True).start()
         return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
 
-    def _records(self, start: Continuation) -> DataFrame:
-        kafka = self.settings.kafka
-        return (
-            self.spark.readStream.format("kafka")
-            .options(**connection(kafka, self.bootstrap))
-            .option("subscribe", kafka.topic)
-            .option("includeHeaders", True)
-            .option("startingOffsets", start.starting_offsets(kafka.topic))
-            .option("maxOffsetsPerTrigger", self.settings.ingest.batch_records)
-            # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
-            .option("minPartitions", 2 * self.spark.sparkContext.defaultParallelism)
-            # At the end of the topic a fetch waits for more; the next task's would queue behind it for 0.5 s.
-            .option("kafka.fetch.max.wait.ms", 10)
-            # A fetch of 1 MB, Kafka's default, is nine photographs, and the next waits for a round trip.
-            .option("kafka.max.partition.fetch.bytes", 16 << 20)
-            .option("kafka.receive.buffer.bytes", 4 << 20)
-            .option("failOnDataLoss", True)
-            .load()
-        )
+
+def tuned(ingest: Ingest) -> dict[str, str]:
+    """What of a session's properties differs for the time of an ingestion."""
+    return NO_CODEGEN | PLAIN_CACHE | arrow(ingest.arrow_records, ingest.arrow_bytes)
 
 
 def _refuse_failed(followers: Mapping[str, str]) -> None:

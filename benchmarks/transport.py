@@ -1,0 +1,61 @@
+"""What Spark itself takes to bring records from Kafka to a Python function that does nothing with them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from benchmarks import processes
+from conf.settings import Settings
+from lake.properties import properties
+from streaming import connection, orders, producer, topics
+from streaming.orders import Order
+from streaming.query import tuned
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The number of records, and no more: the least that a Python function can do."""
+    for batch in batches:
+        yield pa.record_batch([pa.array([batch.num_rows], pa.int64())], ["records"])
+
+
+def microseconds(
+    settings: Settings, bootstrap: str, spark: "SparkSession", folder: Path, batches: int
+) -> float:
+    """CPU time for each record, by the same stream with the same settings as an ingestion's.
+
+    Args:
+        settings: with a topic of its own and the records of a micro-batch.
+        folder: of pictures.
+        batches: micro-batches; the first is not counted.
+    """
+    batch = settings.ingest.batch_records
+    topics.create(settings.kafka, bootstrap)
+    order = Order(str(folder), "bench", repeat=batch * batches, limit=batch * batches)
+    producer.push(settings.kafka, settings.push, bootstrap, orders.records(order, settings))
+    used: list[float] = []
+
+    def passed(rows: "DataFrame", _: int) -> None:
+        found = rows.mapInArrow(counted, "records long").toArrow()
+        assert sum(found["records"].to_pylist()) == batch
+        kinds = processes.cpu_seconds()
+        used.append(sum(kinds.values()) - kinds["jvm compiler"])  # which is a part of the JVM's
+
+    checkpoint = settings.lake.at("transport", str(time.time_ns()))
+    with properties(spark, tuned(settings.ingest)):
+        query = (
+            connection.uploads(spark, settings, bootstrap, "earliest")
+            .writeStream.foreachBatch(passed)
+            .option("checkpointLocation", checkpoint)
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination()
+    with topics.admin(settings.kafka, bootstrap) as client:
+        client.delete_topics([settings.kafka.topic])
+    return (used[-1] - used[0]) / (batch * (len(used) - 1)) * 1e6
