@@ -1,4 +1,4 @@
-"""Where a benchmark runs: a lake, an index and a broker of its own."""
+"""Where a benchmark runs: a lake, an index and a broker of its own, and topics with pictures."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,8 @@ from conf import settings as configuration
 from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
+from streaming import orders, producer, topics
+from streaming.orders import Order
 
 
 def ground(name: str) -> Path:
@@ -33,3 +35,17 @@ def settings_in(folder: Path) -> Settings:
             "kafka": settings.kafka.model_copy(update={"bootstrap": ""}),
         }
     )
+
+
+def filled(settings: Settings, bootstrap: str, folder: Path, images: int, batch: str = "bench") -> None:
+    """Make the topics where they are missing, and push so many pictures of a folder, over and over."""
+    topics.create(settings.kafka, bootstrap)
+    order = Order(str(folder), batch, repeat=images, limit=images)
+    pushed = producer.push(settings.kafka, settings.push, bootstrap, orders.records(order, settings))
+    assert pushed.acknowledged == images, pushed
+
+
+def emptied(settings: Settings, bootstrap: str) -> None:
+    """Delete the topic, whose room the next load needs."""
+    with topics.admin(settings.kafka, bootstrap) as client:
+        client.delete_topics([settings.kafka.topic])

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column
 from pyspark.sql import functions as f
 
+from benchmarks.ground import filled
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.schemas import SAMPLES, UPLOADS, Table
-from streaming import orders, producer, topics
-from streaming.orders import Order
 from streaming.query import Ingestion, IngestReport
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ def measured(settings: Settings, bootstrap: str, spark: "SparkSession", folder: 
     whole: dict[int, list[float]] = {SMALL: [], LARGE: []}
     for turn in range(_ROUNDS):
         for rows, own in lakes.items():
-            topics.create(own.kafka, bootstrap)
-            order = Order(str(folder), f"growth-{turn}", repeat=_IMAGES, limit=_IMAGES)
-            producer.push(own.kafka, own.push, bootstrap, orders.records(order, own))
+            filled(own, bootstrap, folder, _IMAGES, f"growth-{turn}")
             report = IngestReport()
             begun = time.monotonic()
             Ingestion(spark, own, bootstrap).once(report)

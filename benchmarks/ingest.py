@@ -20,16 +20,14 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import growth, plain, processes, transport
-from benchmarks.ground import fresh, settings_in
+from benchmarks.ground import emptied, filled, fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
 from jobs.terminal import table
 from lake import session
 from local import broker
-from streaming import orders, producer, topics
 from streaming.ledger import BatchCounts
-from streaming.orders import Order
 from streaming.query import Ingestion, IngestReport
 
 if TYPE_CHECKING:
@@ -76,22 +74,20 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
     folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.kind.name in only]
-    folders = {load.kind.name: folder_of(load.kind, folder / "pictures", photos) for load in loads}
+    small = LOADS[0]
+    folders = {load.kind.name: folder_of(load.kind, folder / "pictures", photos) for load in {small, *loads}}
+    tiny = folders[small.kind.name]
     with broker.running(settings) as bootstrap:
         spark = session.start(settings, "bench ingest")
         try:
             bench = _Bench(settings, bootstrap, spark, work)
             # Until the JVM has compiled what it runs, everything takes several times as long; with what it
             # does for each row it is not done before some hundred thousand of them.
-            bench.steady(loads[0], folders[loads[0].kind.name], True, batch=400, batches=_WARM_UP_BATCHES)
-            bench.steady(loads[0], folders[loads[0].kind.name], True, _WARM_UP_ROWS, batches=2)
+            bench.steady(small, tiny, True, batch=400, batches=_WARM_UP_BATCHES)
+            bench.steady(small, tiny, True, _WARM_UP_ROWS, batches=2)
             rows = [bench.measured(load, folders[load.kind.name]) for load in loads]
-            fixed = bench.fixed(loads[0], folders[loads[0].kind.name])
-            grown = (
-                growth.measured(settings, bootstrap, spark, folders[loads[0].kind.name])
-                if with_growth
-                else {}
-            )
+            fixed = bench.fixed(small, tiny)
+            grown = growth.measured(settings, bootstrap, spark, tiny) if with_growth else {}
         finally:
             spark.stop()
     stages = {
@@ -144,8 +140,7 @@ class _Bench:
         images = batch * batches
         settings = self._own(f"{load.kind.name}-{isolated}-{batch}", batch, isolated)
         times, used = self._ingested(settings, folder, images)
-        with topics.admin(settings.kafka, self.bootstrap) as client:  # the next load needs the room
-            client.delete_topics([settings.kafka.topic])
+        emptied(settings, self.bootstrap)
         seconds = times[-1] - times[0]
         counted = images - batch
         sizes = [path.stat().st_size for path in folder.rglob("*.*") if path.is_file()]
@@ -171,10 +166,7 @@ class _Bench:
     def _ingested(
         self, settings: Settings, folder: Path, images: int
     ) -> tuple[list[float], dict[str, float]]:
-        topics.create(settings.kafka, self.bootstrap)
-        order = Order(str(folder), "bench", repeat=images, limit=images)
-        pushed = producer.push(settings.kafka, settings.push, self.bootstrap, orders.records(order, settings))
-        assert pushed.acknowledged == images, pushed
+        filled(settings, self.bootstrap, folder, images)
         times: list[float] = []
         used: list[dict[str, float]] = []
 

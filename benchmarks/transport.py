@@ -1,6 +1,5 @@
 """What Spark itself takes to bring records from Kafka to a Python function that does nothing with them."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from benchmarks import processes
+from benchmarks.ground import emptied, filled
 from conf.settings import Settings
 from lake.properties import properties
-from streaming import connection, orders, producer, topics
-from streaming.orders import Order
+from streaming import connection
 from streaming.query import tuned
 
 if TYPE_CHECKING:
@@ -30,14 +29,12 @@ def microseconds(
     """CPU time for each record, by the same stream with the same settings as an ingestion's.
 
     Args:
-        settings: with a topic of its own and the records of a micro-batch.
+        settings: with a topic and a lake of its own and the records of a micro-batch.
         folder: of pictures.
         batches: micro-batches; the first is not counted.
     """
     batch = settings.ingest.batch_records
-    topics.create(settings.kafka, bootstrap)
-    order = Order(str(folder), "bench", repeat=batch * batches, limit=batch * batches)
-    producer.push(settings.kafka, settings.push, bootstrap, orders.records(order, settings))
+    filled(settings, bootstrap, folder, batch * batches)
     used: list[float] = []
 
     def passed(rows: "DataFrame", _: int) -> None:
@@ -46,16 +43,14 @@ def microseconds(
         kinds = processes.cpu_seconds()
         used.append(sum(kinds.values()) - kinds["jvm compiler"])  # which is a part of the JVM's
 
-    checkpoint = settings.lake.at("transport", str(time.time_ns()))
     with properties(spark, tuned(settings.ingest)):
         query = (
             connection.uploads(spark, settings, bootstrap, "earliest")
             .writeStream.foreachBatch(passed)
-            .option("checkpointLocation", checkpoint)
+            .option("checkpointLocation", settings.lake.at("transport"))
             .trigger(availableNow=True)
             .start()
         )
         query.awaitTermination()
-    with topics.admin(settings.kafka, bootstrap) as client:
-        client.delete_topics([settings.kafka.topic])
+    emptied(settings, bootstrap)
     return (used[-1] - used[0]) / (batch * (len(used) - 1)) * 1e6

@@ -91,11 +91,11 @@ def _frozen(artifacts: Storage) -> Answer:
     import tensorflow as tf
 
     from models.export import frozen
+    from models.served import traced
 
     model = _keras(artifacts)
     spec = tf.TensorSpec((None, *model.input.shape[1:]), tf.float32)
-    traced = tf.function(partial(model, training=False), autograph=False).get_concrete_function(spec)
-    graph = frozen(traced)
+    graph = frozen(traced(partial(model, training=False), spec))
 
     def answer(images: Any) -> Any:
         return graph(tf.constant(images))[0].numpy()

@@ -33,11 +33,11 @@ class Served(tf.Module):
         self._answer = partial(model, training=False)
         self.values = [variable.value for variable in model.variables]
         shape = (None, self._side, self._side, 3)
-        self.pixels = _traced(self._pixels, tf.TensorSpec(shape, tf.float32, name="rgb"))
+        self.pixels = traced(self._pixels, tf.TensorSpec(shape, tf.float32, name="rgb"))
 
     def save(self, folder: Path) -> None:
         """Write the SavedModel. Only here `serve` is traced: who does not write it need not pay for it."""
-        self.serve = _traced(self._serve, tf.TensorSpec((None,), tf.string, name="images"))
+        self.serve = traced(self._serve, tf.TensorSpec((None,), tf.string, name="images"))
         tf.saved_model.save(self, str(folder), {"serving_default": self.serve, "pixels": self.pixels})
 
     def _pixels(self, rgb: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Served(tf.Module):
         }
 
 
-def _traced(function: Any, argument: Any) -> Any:
+def traced(function: Any, argument: Any) -> Any:
     """A concrete function: `tf.saved_model.save` would trace what is not concrete once more."""
     return tf.function(function, autograph=False, input_signature=[argument]).get_concrete_function()
 

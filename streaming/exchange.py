@@ -183,13 +183,13 @@ def _unpacked(memory: mmap.mmap, start: int, stop: int) -> Outcome:
     if small + thumbnail != stop or stop > len(memory):
         raise ValueError(f"pictures of {jpeg} and {thumbnail} bytes do not end at {stop}")
     return Prepared(
-        _FORMATS[kind],
-        width,
-        height,
-        phash,
-        tuple(flag for flag, bit in _FLAG_BITS.items() if flags & bit) if flags else (),
-        Metrics(*metrics),
-        None if taken_at != taken_at else datetime.fromtimestamp(taken_at, UTC),
-        memory[pictures:small],
-        memory[small:stop],
+        format=_FORMATS[kind],
+        width=width,
+        height=height,
+        phash=phash,
+        flags=tuple(flag for flag, bit in _FLAG_BITS.items() if flags & bit) if flags else (),
+        metrics=Metrics(*metrics),
+        taken_at=None if taken_at != taken_at else datetime.fromtimestamp(taken_at, UTC),
+        jpeg=memory[pictures:small],
+        thumbnail=memory[small:stop],
     )

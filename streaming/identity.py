@@ -56,7 +56,8 @@ class UploadIndex(LocalIndex):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._settle()
+            if kind is None:  # else that error is the first cause
+                self._settle()
         finally:
             self._beside.shutdown()
             super().__exit__(kind, error, trace)
@@ -78,7 +79,7 @@ class UploadIndex(LocalIndex):
         with self._now_at(version):
             self._database.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
-                [(key, *place) for key, place in sorted(claims)],  # neighbours lie on one page
+                ((key, *place) for key, place in claims),  # of a whole ledger: never all at once
             )
             self._database.executemany(
                 "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)",
@@ -88,7 +89,8 @@ class UploadIndex(LocalIndex):
     def add_beside(self, version: int, taken: Mapping[tuple[str, int], int], claims: Sequence[Claim]) -> None:
         """`add`, while the caller goes on; who asks the index next waits for it, and meets its error."""
         self._settle()
-        self._adding = self._beside.submit(self.add, version, taken, claims)
+        # Sorted, since neighbours lie on one page.
+        self._adding = self._beside.submit(lambda: self.add(version, taken, sorted(claims)))
 
     def _settle(self) -> None:
         adding, self._adding = self._adding, None
