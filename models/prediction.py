@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from conf.errors import UsageError
 from conf.settings import Settings
-from lake import session
+from lake import session, workers
 from lake.storage import Storage
 from models import cards, inputs
 from models.cards import Card
@@ -119,7 +119,9 @@ def load_in_task(
     model = _keras(artifacts)
     if loads is not None:
         loads += _keras.cache_info().misses - before
-    return LoadedModel(card, model, _frozen(artifacts) if many else model.predict_on_batch)
+    loaded = LoadedModel(card, model, _frozen(artifacts) if many else model.predict_on_batch)
+    workers.settle()
+    return loaded
 
 
 @lru_cache(maxsize=1)

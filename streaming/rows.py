@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import types as t
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from lake import workers
 from lake.schemas import UPLOADS
 from streaming import decoder, envelope, payloads, verify
 from streaming.envelope import Envelope
@@ -33,6 +34,7 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     schema = to_arrow_schema(ROWS, timezone="UTC")
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        workers.settle()
         for batch in batches:
             rows = rows_of(records(batch), rules)
             yield pa.RecordBatch.from_pylist(rows, schema=schema)
