@@ -56,7 +56,7 @@ class Load:
 # A producer that is faster than the ingestion fills every micro-batch to ingest.batch_records (16,000). With
 # photographs that takes up to seven minutes: here a micro-batch takes 15 to 25 s, and a loop 6 s.
 LOADS = (
-    Load(Kind("32 px", 32, 32, "jpg", 2000), 120_000, 80_000, 80_000),
+    Load(Kind("32 px", 32, 32, "jpg", 2000), 120_000, 80_000, 40_000),
     Load(Kind("500 px", 500, 375, "jpg", 200), 16_000, 1_400, 6_000),
     Load(Kind("1 MP", 1154, 866, "jpg", 40), 8_000, 500, 3_600),
     Load(Kind("12 MP", 4000, 3000, "jpg", 8), 2_000, 30, 800),

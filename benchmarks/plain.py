@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
-from lake import pixels, turbo
+from lake import pixels, turbo, workers
 from streaming import decoder, envelope, orders, quality
 from streaming.decoder import Decoder
 from streaming.orders import Order
@@ -45,21 +45,22 @@ def loop(folder: Path, settings: Settings, images: int, processes: int) -> float
     """Images a second of so many processes that do nothing else."""
     context = multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(processes), context.SimpleQueue()
-    workers = [
+    loops = [
         context.Process(target=_loop, args=(folder, settings, images // processes, barrier, times))
         for _ in range(processes)
     ]
-    for worker in workers:
-        worker.start()
-    seconds = max(times.get() for _ in workers)
-    for worker in workers:
-        worker.join()
+    for each in loops:
+        each.start()
+    seconds = max(times.get() for _ in loops)
+    for each in loops:
+        each.join()
     return images // processes * processes / seconds
 
 
 def _loop(folder: Path, settings: Settings, images: int, barrier: Barrier, times: Any) -> None:
     rules, work = bare(settings), records(folder, settings, images)
     rows_of(work[:8], rules)
+    workers.settle()  # as in Spark; without it every collection looks through all the records
     barrier.wait(300)
     begun = time.perf_counter()
     accepted = 0
