@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def main(user: str, dry_run: bool) -> Outcome:
     """Remove a user's rows, pixels and samples from every table, old versions included.
 
-    It cannot be undone. No ingestion may run, and nothing else should write the tables meanwhile.
+    It cannot be undone. No ingestion and no organization may run meanwhile.
     Interrupted, run it again. It says which snapshots and models hold the user's images, and what is out of
     its reach.
     """
     from conf import settings as configuration
-    from lake import session
+    from lake import alone, session
     from local import broker
     from streaming import erasure, lease, topics
 
@@ -34,6 +34,7 @@ def main(user: str, dry_run: bool) -> Outcome:
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
     if not dry_run:
         lease.refuse_if_held(settings)
+        alone.refuse_if_held(settings)
     spark = session.start(settings, "erase")
     try:
         if dry_run:

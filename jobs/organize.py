@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 def main(labels: str, seed: int | None, phash_distance: int | None) -> Outcome:
     """Group near copies, split by group, and write a dataset snapshot."""
     from conf import settings as configuration
-    from lake import organize, session
+    from lake import alone, organize, session
 
     settings = configuration.load()
     changes = {"seed": seed, "phash_distance": phash_distance}
     plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
     settings = settings.model_copy(update={"organize": plan})
     wanted = [label.strip() for label in labels.split(",") if label.strip()]
+    alone.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:
         organized = organize.organize(spark, settings, wanted)

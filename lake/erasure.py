@@ -149,14 +149,18 @@ def _samples(spark: SparkSession, lake: Lake) -> DeltaTable:
 
 def _datasets(spark: SparkSession, settings: Settings, images: DataFrame) -> tuple[dict[str, int], list[str]]:
     found, unreadable = {}, []
-    for row in tables.read(spark, settings.lake, Table.DATASETS).select("dataset_id", "path").collect():
+    snapshots = Storage(settings.lake.at("snapshots"), settings.s3)
+    # Also what an organization left that was killed before it was done.
+    places = {name: settings.lake.at("snapshots", name) for name in snapshots.folders()}
+    rows = tables.read(spark, settings.lake, Table.DATASETS).select("dataset_id", "path").collect()
+    for name, place in (places | {row.dataset_id: row.path for row in rows}).items():
         try:
-            snapshot = Snapshot.load(Storage(row.path, settings.s3))
+            snapshot = Snapshot.load(Storage(place, settings.s3))
         except DamagedSnapshot:
-            unreadable.append(row.dataset_id)
+            unreadable.append(name)
             continue
-        paths = [f"{row.path}/{shard.path}" for shards in snapshot.shards.values() for shard in shards]
+        paths = [f"{place}/{shard.path}" for shards in snapshot.shards.values() for shard in shards]
         held = spark.read.parquet(*paths).select("image_id").join(images, "image_id", "left_semi").count()
         if held:
-            found[row.dataset_id] = held
+            found[name] = held
     return found, sorted(unreadable)

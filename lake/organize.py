@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from pyspark.sql import functions as f
 
 from conf.sections import Organize
 from conf.settings import Settings
-from lake import shards, tables
+from lake import alone, shards, tables
 from lake.duplicates import with_duplicate_group
 from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.labels import Hierarchy
@@ -60,14 +60,23 @@ def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()
 
     Raises:
         NothingToOrganize: a label is unknown or has too few images, or none is ready.
+        InUse: another organization or an erasure is at work.
         StorageError: the lake cannot be written.
     """
-    lake, plan = settings.lake, settings.organize
     _refuse_empty_lake(spark, settings)
+    with alone.held(settings, "organize") as refuse_if_lost:
+        return _organized(spark, settings, labels, refuse_if_lost)
+
+
+def _organized(
+    spark: SparkSession, settings: Settings, labels: Sequence[str], refuse_if_lost: Callable[[], None]
+) -> Organized:
+    lake, plan = settings.lake, settings.organize
     versions = {table.value: tables.version(spark, lake, table) for table in (Table.UPLOADS, Table.SAMPLES)}
     samples = with_split(tables.read(spark, lake, Table.SAMPLES, versions[Table.SAMPLES]), plan).persist()
     try:
         chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
+        refuse_if_lost()
         _remember_groups(samples, settings)
         usable = samples.where(~f.array_contains("flags", LABEL_CONFLICT))
         chosen = usable.where(f.col("label").isin(chosen_labels))
@@ -83,7 +92,7 @@ def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()
             manifest_sha256="",
             reused=False,
         )
-        organized = _written(spark, settings, organized, places, versions[Table.UPLOADS])
+        organized = _written(spark, settings, organized, places, versions[Table.UPLOADS], refuse_if_lost)
         places.unpersist()
     finally:
         samples.unpersist()
@@ -191,7 +200,12 @@ def _dataset_id(planned: Snapshot, places: str, plan: Organize) -> str:
 
 
 def _written(
-    spark: SparkSession, settings: Settings, organized: Organized, places: DataFrame, uploads_version: int
+    spark: SparkSession,
+    settings: Settings,
+    organized: Organized,
+    places: DataFrame,
+    uploads_version: int,
+    refuse_if_lost: Callable[[], None],
 ) -> Organized:
     storage = organized.snapshot.storage.below(organized.dataset_id)
     reused = storage.exists(MANIFEST)
@@ -210,6 +224,7 @@ def _written(
                 f"samples and uploads disagree: {sum(expected.values())} images chosen, "
                 f"{sum(map(snapshot.rows, Split))} found in uploads; run `hub ingest --once`"
             )
+        refuse_if_lost()
         # The manifest comes last: a folder without one is no snapshot, and a rerun writes it again.
         storage.write_json(MANIFEST, snapshot.manifest())
     snapshot = Snapshot.load(storage)

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from lake import counts, erasure, purge, tables
+from lake import alone, counts, erasure, purge, tables
 from lake.erasure import Traces
 from lake.errors import LakeError, StorageError
 from lake.schemas import Table
@@ -56,8 +56,8 @@ def erase(
 ) -> Erasure:
     """Remove a user's rows, pixels and samples from all tables and their old versions.
 
-    Nothing else may write the tables meanwhile. Interrupted, it is to be run again: a note below `erasures`
-    says that it was begun, and every step can be repeated.
+    Neither ingestion nor organization runs meanwhile. Interrupted, it is to be run again: a note below
+    `erasures` says that it was begun, and every step can be repeated.
 
     Args:
         on_step: called with what is done next.
@@ -65,9 +65,10 @@ def erase(
     Raises:
         UnknownUser: the ledger holds nothing of the user; nothing was touched.
         LakeInUse: another process ingests into the lake.
+        InUse: another process organizes it.
         StorageError: old files cannot be removed.
     """
-    with lease.held(settings, "erase"):
+    with lease.held(settings, "erase"), alone.held(settings, "erase"):
         found, resumed = _found(spark, settings, user)
         reach = out_of_reach(settings, bootstrap, found)
         on_step("bring samples, labels and dead letters up to the ledger")
@@ -103,7 +104,11 @@ def out_of_reach(settings: Settings, bootstrap: str, found: Traces) -> list[str]
     )
     told += [f"snapshot {name}: {n:,} of the images, immutable; delete {settings.lake.at('snapshots', name)} "
              "and its row in datasets to be rid of them" for name, n in found.datasets.items()]  # fmt: skip
-    told += [f"snapshot {name}: cannot be read, so nobody knows" for name in found.unreadable]
+    told += [
+        f"snapshot {name}: cannot be read or was never finished, so nobody knows; delete "
+        f"{settings.lake.at('snapshots', name)} to be sure"
+        for name in found.unreadable
+    ]
     told += [
         f"model {name}: trained on such a snapshot; its artifacts may name or show images"
         for name in found.models

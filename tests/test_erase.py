@@ -14,7 +14,8 @@ from pyspark.sql import functions as f
 
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
-from lake import tables, views
+from lake import alone, tables, views
+from lake.errors import InUse
 from lake.organize import organize
 from lake.schemas import Table
 from lake.storage import Storage
@@ -196,6 +197,28 @@ def test_erasing_waits_for_no_ingestion(spark: SparkSession, own: Settings) -> N
     ingested(spark, own)
     with lease.held(own, "ingest"), pytest.raises(LakeInUse, match=r"`hub ingest` on .* pid \d+, since 20"):
         erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+
+
+def test_erasing_and_organizing_exclude_each_other(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [mine(2), *(upload(number, label="cat") for number in range(10, 16))])
+    ingested(spark, own)
+    versions = [tables.version(spark, own.lake, table) for table in Table]
+    with alone.held(own, "organize"), pytest.raises(InUse, match=r"`hub organize` on .* pid \d+, since 20"):
+        erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    with alone.held(own, "erase"), pytest.raises(InUse, match=r"`hub erase` on .* pid \d+, since 20"):
+        organize(spark, own, ["cat"])
+    assert [tables.version(spark, own.lake, table) for table in Table] == versions
+    with lease.held(own, "ingest"):
+        assert sum(organize(spark, own, ["cat"]).totals().values()) == 6
+
+
+def test_a_snapshot_that_was_never_finished_is_told(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [mine(2)])
+    ingested(spark, own)
+    Storage(own.lake.at("snapshots"), own.s3).write("ds-half/train-00000.parquet", b"pictures")
+    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    assert told.traces.unreadable == ["ds-half"]
+    assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(told.out_of_reach)
 
 
 @pytest.mark.faults
