@@ -155,10 +155,18 @@ def _remember_groups(samples: DataFrame, settings: Settings) -> None:
     changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _GROUP_COLUMNS)).select(
         "image_id", *_GROUP_COLUMNS
     )
-    if not changed.isEmpty():
-        table = DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES)).alias("old")
-        merge = table.merge(changed.alias("new"), "old.image_id = new.image_id")
-        merge.whenMatchedUpdate(set={name: f"new.{name}" for name in _GROUP_COLUMNS}).execute()
+    if changed.isEmpty():
+        return
+    values = {name: f"new.{name}" for name in _GROUP_COLUMNS}
+    tables.insisted(  # whoever ingests writes samples, too
+        lambda: (
+            DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES))
+            .alias("old")
+            .merge(changed.alias("new"), "old.image_id = new.image_id")
+            .whenMatchedUpdate(set=values)
+            .execute()
+        )
+    )
 
 
 def _left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:

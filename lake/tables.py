@@ -1,10 +1,16 @@
 """Delta tables of the lake: made where missing, read, and changed by key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentWriteException,
+)
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
@@ -13,6 +19,15 @@ from pyspark.sql import DataFrame, SparkSession
 from conf.sections import Lake
 from lake.errors import StorageError
 from lake.schemas import SCHEMAS, Table
+
+# What Delta says where two writers of a table were at work; what else it says would be said again.
+_CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentWriteException,
+)
+_TRIES = 10
 
 # Statistics (for skipping files) on what queries filter by; never on pixels.
 _STATISTICS = {
@@ -144,6 +159,23 @@ def write_once(
     )
 
 
+def insisted(commit: Callable[[], None]) -> None:
+    """Commit, and do it again on the table as it is then wherever another writer was faster.
+
+    Args:
+        commit: reads the table anew each time, and can be repeated.
+
+    Raises:
+        StorageError: others were faster every time.
+    """
+    for _ in range(_TRIES):
+        try:
+            return commit()
+        except _CONFLICTS as error:
+            faster = first_line(error)
+    raise StorageError(f"others wrote the table first, {_TRIES} times in a row; run it again ({faster})")
+
+
 def upsert(
     spark: SparkSession, lake: Lake, table: Table, rows: DataFrame | Sequence[dict[str, Any]], *keys: str
 ) -> None:
@@ -158,13 +190,15 @@ def upsert(
         present = [field for field in schema if any(field.name in row for row in rows)]
         rows = spark.createDataFrame(list(rows), type(schema)(present))
     values = {name: f"new.`{name}`" for name in rows.columns}
-    (
-        DeltaTable.forPath(spark, lake.at(table))
-        .alias("old")
-        .merge(rows.alias("new"), " AND ".join(f"old.`{key}` = new.`{key}`" for key in keys))
-        .whenMatchedUpdate(set=values)
-        .whenNotMatchedInsert(values=values)
-        .execute()
+    insisted(
+        lambda: (
+            DeltaTable.forPath(spark, lake.at(table))
+            .alias("old")
+            .merge(rows.alias("new"), " AND ".join(f"old.`{key}` = new.`{key}`" for key in keys))
+            .whenMatchedUpdate(set=values)
+            .whenNotMatchedInsert(values=values)
+            .execute()
+        )
     )
 
 

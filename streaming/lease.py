@@ -4,7 +4,7 @@ Docs: docs/decisions/007-one-ingest.md says what is guaranteed.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from conf.settings import Settings
 from lake import lease
@@ -29,14 +29,13 @@ def held(
         LakeInUse: another process holds it; names it.
         StorageError: the lake's root cannot be written.
     """
-    try:
-        taken = lease.held(
-            settings.lake.at(NAME), settings.s3, settings.ingest.lease_seconds, Holder.this(command), on_loss
-        )
-        with taken:
-            yield
-    except InUse as error:
-        raise LakeInUse(str(error)) from None
+    place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lease.held(place, settings.s3, seconds, Holder.this(command), on_loss))
+        except InUse as error:
+            raise LakeInUse(str(error)) from None
+        yield
 
 
 def refuse_if_held(settings: Settings) -> None:

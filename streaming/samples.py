@@ -69,16 +69,18 @@ class Samples:
     def _dispute(self, spark: SparkSession, image_ids: list[str]) -> None:
         """Flag samples whose label is only claimed; what somebody has decided stays decided."""
         disputed = spark.createDataFrame([(image_id,) for image_id in image_ids], "image_id string")
-        (
-            DeltaTable.forPath(spark, self.lake.at(Table.SAMPLES))
-            .alias("old")
-            .merge(f.broadcast(disputed).alias("new"), "old.image_id = new.image_id")
-            .whenMatchedUpdate(
-                condition="old.label_source = 'claimed' "
-                f"AND NOT array_contains(old.flags, '{LABEL_CONFLICT}')",
-                set={"flags": f"array_union(old.flags, array('{LABEL_CONFLICT}'))"},
+        tables.insisted(  # organizing writes samples, too
+            lambda: (
+                DeltaTable.forPath(spark, self.lake.at(Table.SAMPLES))
+                .alias("old")
+                .merge(f.broadcast(disputed).alias("new"), "old.image_id = new.image_id")
+                .whenMatchedUpdate(
+                    condition="old.label_source = 'claimed' "
+                    f"AND NOT array_contains(old.flags, '{LABEL_CONFLICT}')",
+                    set={"flags": f"array_union(old.flags, array('{LABEL_CONFLICT}'))"},
+                )
+                .execute()
             )
-            .execute()
         )
 
 

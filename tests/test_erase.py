@@ -200,7 +200,7 @@ def test_erasing_waits_for_no_ingestion(spark: SparkSession, own: Settings) -> N
 
 
 def test_erasing_and_organizing_exclude_each_other(spark: SparkSession, own: Settings) -> None:
-    send(own.kafka, [mine(2), *(upload(number, label="cat") for number in range(10, 16))])
+    send(own.kafka, [mine(2, label="dog"), *(upload(number, label="cat") for number in range(10, 16))])
     ingested(spark, own)
     versions = [tables.version(spark, own.lake, table) for table in Table]
     with alone.held(own, "organize"), pytest.raises(InUse, match=r"`hub organize` on .* pid \d+, since 20"):
