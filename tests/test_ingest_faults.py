@@ -77,7 +77,9 @@ def test_ctrl_c_ends_a_continuous_ingestion_without_a_trace(
         output, errors = driver.communicate(timeout=60)
     finally:
         driver.kill()
-    assert (driver.returncode, errors) == (0, "")
+    # A slow machine gets to the line that is written every 30 s.
+    traces = [line for line in errors.splitlines() if not line.startswith("10 records, ")]
+    assert (driver.returncode, traces) == (0, [])
     assert "Stopped; the next ingest goes on where this one ended.\n10 records in 1 batches" in output
     assert tables.read(spark, lake, Table.UPLOADS).count() == 10
 
