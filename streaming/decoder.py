@@ -16,7 +16,7 @@ from streaming.errors import DecoderLost
 from streaming.exchange import Buffer, Exchange
 from streaming.prepared import Outcome
 from streaming.rules import Rules
-from streaming.sandbox import STATUS, TASK, function, judged
+from streaming.sandbox import ORDER, STATUS, TASK, function, judged
 from streaming.verdict import Reason, Rejected
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME")
@@ -108,7 +108,7 @@ class Decoder:
         self._task += 1
         offered = self._exchange.offer(self._task, contents)
         with suppress(ConnectionError):  # its end is told on the other socket
-            self._tasks.sendall(TASK.pack(self._task))
+            self._tasks.sendall(ORDER.pack(self._task, self._generation))
         fault = self._fault(offered)
         try:
             outcomes, begun = self._exchange.results(offered)

@@ -25,6 +25,7 @@ from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected
 
 TASK = struct.Struct("<Q")
+ORDER = struct.Struct("<QQ")  # a task, which of the forked processes is to do it
 STATUS = struct.Struct("<Qi")  # which of the forked processes, its wait status
 
 Prepare = Callable[[bytes, Rules], Prepared]
@@ -48,7 +49,7 @@ def main(control: int, guard: int, memory: tuple[int, int]) -> None:
         pid = os.fork()
         if pid == 0:
             orders.close()
-            _worker(tasks, exchange, prepare, rules)
+            _worker(tasks, exchange, prepare, rules, generation)
         status = _watched(pid, generation, orders)
         if status is None:
             return
@@ -84,12 +85,14 @@ def _watched(pid: int, generation: int, orders: socket.socket) -> int | None:
         os.close(ended)
 
 
-def _worker(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules) -> NoReturn:
+def _worker(
+    tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int
+) -> NoReturn:
     """Body of a forked process, which must not return into its parent's."""
     status = 1
     try:
         _limit(rules.decoding)
-        _work(tasks, exchange, prepare, rules)
+        _work(tasks, exchange, prepare, rules, generation)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -125,11 +128,12 @@ class _Clock:
             resource.setrlimit(resource.RLIMIT_CPU, (bounded, self._hard))
 
 
-def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules) -> None:
+def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int) -> None:
     clock = _Clock(rules.decoding.timeout_seconds)
-    while order := tasks.recv(TASK.size, socket.MSG_WAITALL):
-        # What a predecessor left unread was meant for it.
-        if TASK.unpack(order)[0] != exchange.task:
+    while order := tasks.recv(ORDER.size, socket.MSG_WAITALL):
+        task, meant_for = ORDER.unpack(order)
+        # What a predecessor left unread was meant for it: the pictures are being written anew.
+        if meant_for != generation:
             continue
         end = 0
         for position, content in enumerate(exchange.contents()):
@@ -138,7 +142,7 @@ def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rul
             end = exchange.answer(position, end, judged(content, prepare, rules))
             if not exchange.has_room(end):
                 break
-        tasks.sendall(order)
+        tasks.sendall(TASK.pack(task))
 
 
 def judged(content: bytes, prepare: Prepare, rules: Rules) -> Outcome:
