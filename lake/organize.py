@@ -158,7 +158,7 @@ def _remember_groups(samples: DataFrame, settings: Settings) -> None:
     if changed.isEmpty():
         return
     values = {name: f"new.{name}" for name in _GROUP_COLUMNS}
-    tables.insisted(  # whoever ingests writes samples, too
+    tables.retried(  # whoever ingests writes samples, too
         lambda: (
             DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES))
             .alias("old")

@@ -159,7 +159,7 @@ def write_once(
     )
 
 
-def insisted(commit: Callable[[], None]) -> None:
+def retried(commit: Callable[[], None]) -> None:
     """Commit, and do it again on the table as it is then wherever another writer was faster.
 
     Args:
@@ -190,7 +190,7 @@ def upsert(
         present = [field for field in schema if any(field.name in row for row in rows)]
         rows = spark.createDataFrame(list(rows), type(schema)(present))
     values = {name: f"new.`{name}`" for name in rows.columns}
-    insisted(
+    retried(
         lambda: (
             DeltaTable.forPath(spark, lake.at(table))
             .alias("old")

@@ -81,11 +81,6 @@ class Exchange:
         _HEAD.pack_into(self._output, 0, task, 0, 0)
         return taken
 
-    @property
-    def task(self) -> int:
-        """Number of the offer that lies there."""
-        return int(_HEAD.unpack_from(self._output)[0])
-
     def contents(self) -> Iterator[bytes]:
         """The pictures on offer."""
         (count,) = _LENGTH.unpack_from(self._input)

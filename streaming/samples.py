@@ -69,7 +69,7 @@ class Samples:
     def _dispute(self, spark: SparkSession, image_ids: list[str]) -> None:
         """Flag samples whose label is only claimed; what somebody has decided stays decided."""
         disputed = spark.createDataFrame([(image_id,) for image_id in image_ids], "image_id string")
-        tables.insisted(  # organizing writes samples, too
+        tables.retried(  # organizing writes samples, too
             lambda: (
                 DeltaTable.forPath(spark, self.lake.at(Table.SAMPLES))
                 .alias("old")
