@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,8 +77,24 @@ def write(model: Exported, artifacts: Storage) -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder)
         model.keras.save(local / KERAS)
-        model.served.save(local / SAVED_MODEL)
+        with _code_removed():
+            model.served.save(local / SAVED_MODEL)
         artifacts.upload(local)
+
+
+@contextmanager
+def _code_removed() -> Iterator[None]:
+    """Remove what AutoGraph leaves in the folder for temporary files.
+
+    It does so itself only where a process ends as Python does, and Spark's workers do not.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def write_tflite(model: Exported, artifacts: Storage, pictures: NDArray[np.uint8]) -> None:

@@ -1,6 +1,7 @@
 """`hub models export`: a model's files in a folder or an object store, whole or not at all."""
 
 import resource
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +20,20 @@ pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
-def model_id(settings: Settings) -> str:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where temporary files go while the model is written."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def model_id(settings: Settings, temporary: Path) -> str:
     """A model with all its formats, labels, and a checkpoint that nobody who uses it needs."""
     made = colours.model(settings, "by-hand-20261121-0800-0007")
     files = cards.artifacts(settings, made)
     model = Exported(prediction.load(settings, made).keras, made, tuple(colours.COLOURS))
-    export.write(model, files)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        export.write(model, files)
     pictures = np.random.default_rng(1).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
     export.write_tflite(model, files, pictures)
     files.write("labels.txt", b"blue\ngreen\nred\n")
@@ -57,6 +66,10 @@ def test_an_export_is_there_whole_or_not_at_all(model_id: str, settings: Setting
         delivery.export(settings, model_id, str(target))
     with pytest.raises(ExportRefused, match="holds something already"):
         delivery.export(settings, model_id, str(target / KERAS))
+
+
+def test_nothing_temporary_stays(model_id: str, temporary: Path) -> None:
+    assert model_id and list(temporary.iterdir()) == [], "AutoGraph leaves files"
 
 
 def test_one_format_comes_with_its_labels(model_id: str, settings: Settings, tmp_path: Path) -> None:
