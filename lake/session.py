@@ -102,6 +102,7 @@ def defaults(settings: Settings) -> dict[str, str]:
     properties["spark.driver.extraJavaOptions"] = (
         properties["spark.driver.extraJavaOptions"]
         .replace("=conf/", f"={CONF}/")
+        .replace("=jars/", f"={home()}/jars/")
         .replace("=build/logs", f"={settings.logs.dir}")
         + f" -Dderby.system.home={work}"
     )

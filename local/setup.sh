@@ -21,7 +21,7 @@ main() {
   local missing
   missing=$(missing_confs)
   find_java || install_java
-  if installed && [ -z "$missing" ]; then
+  if installed && [ -z "$missing" ] && recorded; then
     return
   fi
   echo "Setting up; details in $logs/setup-*.log. The first time takes a few minutes."
@@ -34,6 +34,7 @@ main() {
   installed || step hub "everything else" pip_install -e '.[dev]'
   [ -z "$missing" ] || keep_jars
   fingerprint_of_venv >.venv/.installed
+  recorded || step classes "Spark's classes, for quicker starts" record
   echo "Ready. Next: make demo"
 }
 
@@ -178,6 +179,24 @@ keep_jars() {
     mv "$conf" "jars/${conf##*/}"
   done
   rm -rf jars/.unfinished
+}
+
+# --- Spark's classes ----------------------------------------------------------------------------------
+
+# What the file that lake/classes.py makes depends on: Java, the jars and where they are.
+fingerprint_of_classes() {
+  { fingerprint_of_venv; fingerprint_of_jars; "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1; } | cksum
+}
+
+recorded() {
+  [ ! -f lake/classes.py ] || [ "$(cat jars/.recorded 2>/dev/null)" = "$(fingerprint_of_classes)" ]
+}
+
+# Everything works without it, so a machine that cannot make it is not asked again.
+record() {
+  rm -f jars/spark.jsa
+  .venv/bin/python -m lake.classes || echo "not made; JVMs start without it"
+  fingerprint_of_classes >jars/.recorded
 }
 
 # --- Progress -----------------------------------------------------------------------------------------

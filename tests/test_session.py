@@ -1,11 +1,15 @@
 """One session in a process, whoever starts and ends it."""
 
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
+from conf.places import home
 from conf.settings import Settings
-from lake import session
+from lake import classes, session
 from lake.errors import SparkUnavailable
 
 
@@ -36,3 +40,26 @@ def test_a_session_is_started_when_the_one_before_it_has_ended(
     ended.set()
     second.join(20)
     assert started.is_set()
+
+
+def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: SparkSession) -> None:
+    if not (home() / "jars/spark.jsa").exists():
+        pytest.skip("set-up could not make jars/spark.jsa on this machine")
+    jvm = spark.sparkContext._jvm
+    assert jvm
+    given = [*jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()]
+    assert set(classes.option().split()) <= set(given), "the session's JVM was not told of it"
+    path = jvm.java.lang.System.getProperty("java.class.path")
+    java = Path(jvm.java.lang.System.getProperty("java.home")) / "bin/java"
+    command = [
+        java,
+        *given,
+        "-Xlog:class+load:stdout",
+        "-cp",
+        path,
+        "org.apache.spark.deploy.SparkSubmit",
+        "--version",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = [line for line in done.stdout.splitlines() if "shared objects file (top)" in line]
+    assert any("org.apache.spark." in line for line in found)

@@ -1,0 +1,66 @@
+"""Spark's classes as the JVM keeps them in memory, in one file: with it a JVM starts in half the time.
+
+Set-up makes it (`python -m lake.classes`), on this machine: it holds for one Java and one set of jars.
+A JVM that it does not fit goes without it. Source: JEP 350, "Dynamic CDS Archives".
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from conf import settings as configuration
+from conf.places import home
+from conf.settings import Settings
+from lake import session
+
+_ARCHIVE = home() / "jars" / "spark.jsa"  # conf/spark-defaults.conf names it, too
+_END_SECONDS = 120.0  # for the JVM to write the file, when the session has ended
+
+
+def option() -> str:
+    """For a JVM on this machine; one that is to find the file elsewhere, or not at all, ignores it."""
+    return f"-XX:SharedArchiveFile={_ARCHIVE} -Xlog:cds*=off"
+
+
+def record(settings: Settings) -> None:
+    """Make the file of what a small cluster loads until it has run a Python task.
+
+    Queries load more, but with it, too, they are no faster (docs/decisions/012).
+
+    Raises:
+        SparkUnavailable: the session does not start.
+        subprocess.TimeoutExpired: its JVM does not end.
+    """
+    with tempfile.TemporaryDirectory(dir=_ARCHIVE.parent) as folder:
+        written = Path(folder) / _ARCHIVE.name
+        usual = session.defaults(settings)["spark.driver.extraJavaOptions"].replace(option(), "")
+        spark = session.start(
+            settings,
+            "classes",
+            "local-cluster[1,1,1024]",
+            spark__driver__extraJavaOptions=f"{usual} -XX:ArchiveClassesAtExit={written}",
+        )
+        try:
+            spark.sparkContext.parallelize(range(2), 1).map(str).collect()
+        finally:
+            process = _ended(spark)
+        process.wait(_END_SECONDS)
+        written.replace(_ARCHIVE)
+
+
+def _ended(spark: SparkSession) -> "subprocess.Popen[bytes]":
+    """End a session and its JVM, which pyspark else leaves to the end of this process."""
+    gateway = spark.sparkContext._gateway
+    assert gateway
+    spark.stop()
+    gateway.shutdown()
+    process: subprocess.Popen[bytes] = gateway.proc
+    assert process.stdin
+    process.stdin.close()
+    return process
+
+
+if __name__ == "__main__":
+    record(configuration.load())
