@@ -108,6 +108,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
     schema = to_arrow_schema(ROWS, timezone="UTC")
     chunks = [rows[start : start + 512] for start in range(0, len(rows), 512)]
     pa.RecordBatch.from_pylist(rows[:1], schema=schema)  # loads what it needs
+    workers.settle()
     timed = {
         "headers": _seconds(lambda record: envelope.parse(record.key, record.headers, rules), work),
         "sha256": _seconds(lambda content: hashlib.sha256(content).hexdigest(), contents),
