@@ -4,6 +4,7 @@ Set-up makes it (`python -m lake.classes`), on this machine: it holds for one Ja
 A JVM that it does not fit goes without it. Source: JEP 350, "Dynamic CDS Archives".
 """
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,17 +12,10 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from conf import settings as configuration
-from conf.places import home
 from conf.settings import Settings
 from lake import session
 
-_ARCHIVE = home() / "jars" / "spark.jsa"  # conf/spark-defaults.conf names it, too
 _END_SECONDS = 120.0  # for the JVM to write the file, when the session has ended
-
-
-def option() -> str:
-    """For a JVM on this machine; one that is to find the file elsewhere, or not at all, ignores it."""
-    return f"-XX:SharedArchiveFile={_ARCHIVE} -Xlog:cds*=off"
 
 
 def record(settings: Settings) -> None:
@@ -33,9 +27,9 @@ def record(settings: Settings) -> None:
         SparkUnavailable: the session does not start.
         subprocess.TimeoutExpired: its JVM does not end.
     """
-    with tempfile.TemporaryDirectory(dir=_ARCHIVE.parent) as folder:
-        written = Path(folder) / _ARCHIVE.name
-        usual = session.defaults(settings)["spark.driver.extraJavaOptions"].replace(option(), "")
+    with tempfile.TemporaryDirectory(dir=session.CLASSES.parent) as folder:
+        written = Path(folder) / session.CLASSES.name
+        usual = session.defaults(settings)["spark.driver.extraJavaOptions"].replace(session.QUICK_START, "")
         spark = session.start(
             settings,
             "classes",
@@ -47,7 +41,9 @@ def record(settings: Settings) -> None:
         finally:
             process = _ended(spark)
         process.wait(_END_SECONDS)
-        written.replace(_ARCHIVE)
+        with written.open("rb") as file:
+            os.fsync(file.fileno())  # a JVM does not survive a file that was cut short
+        written.replace(session.CLASSES)
 
 
 def _ended(spark: SparkSession) -> "subprocess.Popen[bytes]":

@@ -17,6 +17,11 @@ from conf.places import CONF, home
 from conf.settings import Settings
 from lake.errors import SparkUnavailable
 
+# Spark's classes as set-up has left them; a JVM that finds them elsewhere, or others, goes without. Not in
+# conf/spark-defaults.conf: a JVM with another Spark would say so on the standard output of `spark-submit`.
+CLASSES = home() / "jars" / "spark.jsa"
+QUICK_START = f"-XX:SharedArchiveFile={CLASSES}"
+
 _ending: list[threading.Thread] = []  # sessions; Spark has one in a process, and would hand out one that ends
 
 
@@ -102,9 +107,8 @@ def defaults(settings: Settings) -> dict[str, str]:
     properties["spark.driver.extraJavaOptions"] = (
         properties["spark.driver.extraJavaOptions"]
         .replace("=conf/", f"={CONF}/")
-        .replace("=jars/", f"={home()}/jars/")
         .replace("=build/logs", f"={settings.logs.dir}")
-        + f" -Dderby.system.home={work}"
+        + f" -Dderby.system.home={work} {QUICK_START}"
     )
     return properties | {
         "spark.driver.memory": settings.spark.driver_memory,

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from conf.sections import Train
 from conf.settings import Settings
-from lake import classes, session
+from lake import session
 from models.bar import Bar
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.failures import Attempts, Kind, told
@@ -60,7 +60,7 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         # What fails is started again by the driver, all workers together, on whatever executors there are.
         spark__task__maxFailures="1",
         spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
-        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC {classes.option()}",
+        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC {session.QUICK_START}",
         # On this machine executors are seen to end; one that is only starved is no lost one.
         spark__worker__timeout="600",
         **bare,

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.places import home
 from conf.settings import Settings
-from lake import classes, session
+from lake import session
 from lake.errors import SparkUnavailable
 
 
@@ -43,12 +42,12 @@ def test_a_session_is_started_when_the_one_before_it_has_ended(
 
 
 def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: SparkSession) -> None:
-    if not (home() / "jars/spark.jsa").exists():
-        pytest.skip("set-up could not make jars/spark.jsa on this machine")
+    if not session.CLASSES.exists():
+        pytest.skip(f"set-up could not make {session.CLASSES} on this machine")
     jvm = spark.sparkContext._jvm
     assert jvm
     given = [*jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()]
-    assert set(classes.option().split()) <= set(given), "the session's JVM was not told of it"
+    assert session.QUICK_START in given, "the session's JVM was not told of it"
     path = jvm.java.lang.System.getProperty("java.class.path")
     java = Path(jvm.java.lang.System.getProperty("java.home")) / "bin/java"
     command = [
