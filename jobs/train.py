@@ -12,6 +12,7 @@ from models.plan import OBJECTIVES, SIDES
 if TYPE_CHECKING:
     from conf.settings import Settings
     from models.cards import Card
+    from models.plan import TrainingPlan
     from models.run import TrainedModel
 
 
@@ -48,7 +49,6 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
     Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
     row in the table models.
     """
-    from models import demand
     from models.run import planned, train
 
     settings = hub.load()
@@ -57,7 +57,7 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
     if not dataset_id:
         raise UsageError("name a dataset with --dataset, or labels with --labels")
     plan = planned(settings, dataset_id, workers, **given)
-    if labels and not again and (found := demand.existing(settings, plan)):
+    if labels and not again and (found := _found(settings, plan)):
         return _reused(settings, found)
     trained = train(settings, plan, bar=not quiet())
     results = {
@@ -106,6 +106,12 @@ def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str
     if not quiet():
         say(summary(organized))
     return organized.dataset_id
+
+
+def _found(settings: "Settings", plan: "TrainingPlan") -> "Card | None":
+    from models import demand
+
+    return demand.existing(settings, plan)
 
 
 def _reused(settings: "Settings", card: "Card") -> Outcome:

@@ -3,8 +3,8 @@
 Where to look, from the command inwards:
 
 asked for     plan, checks, demand, resumption: what is asked, refused, or there already
-driver        run, course, record, cluster, launch, progress, messages, watch, bar: begun, watched, told
-worker        training, worker, checkpoints, starts, failures, processor, native: epochs, and what is kept
+driver        run, course, report, record, cluster, launch, progress, messages, watch, bar: begun and told
+worker        training, worker, checkpoints, starts, failures, processor, frameworks, native: epochs
 network       resnet, normalization, weights, losses, triplet, schedule, precision, learner: what learns
 input         inputs, spool, epochs, augment, sampling: from a snapshot's rows to batches
 measured      evaluation, testing, calibration, intervals, verification, plots, sheet: how good it is

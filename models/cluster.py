@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 # time until the workers run, which is what a small machine waits for.
 QUICK_JVM = "-XX:TieredStopAtLevel=1"
 ASLEEP_SECONDS = 5.0  # a driver that does not get to look for so long was stopped or starved itself
-Listener = Callable[[Message | Gone], None]
+Listener = Callable[[Message | Gone, Record], None]
 
 # Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
 # cause does, and Spark may say more of a process that has gone.
@@ -126,7 +126,7 @@ def run(
     workers: int,
     limits: Train,
     bar: bool = True,
-    listener: Listener = lambda message: None,
+    listener: Listener = lambda message, record: None,
 ) -> Record:
     """Run `main(task, context)` once on each of `workers` executors until all are done.
 
@@ -139,7 +139,7 @@ def run(
         workers: TensorFlow workers.
         limits: how long a run may take, how long it may be silent, how often it is started again.
         bar: show a progress bar.
-        listener: is told every word of the workers.
+        listener: is told every word of the workers, and the record that has it.
 
     Raises:
         ClusterTooSmall: there are fewer executors.
@@ -148,9 +148,9 @@ def run(
     record = Record(workers, began=time.monotonic())
     attempts, shown = Attempts(limits.retries), Bar(workers, bar)
 
-    def told_all(message: Message | Gone) -> None:
+    def told_all(message: Message | Gone, record: Record) -> None:
         shown.show(message)
-        listener(message)
+        listener(message, record)
 
     try:
         require(spark, workers)
@@ -209,7 +209,7 @@ def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Tr
         if heard:
             watch.add(heard.message, heard.at)
             record.add(heard.message, heard.at)
-            listener(heard.message)
+            listener(heard.message, record)
         before, now = now, time.monotonic()
         if now - before > ASLEEP_SECONDS:
             watch.pause(now - before)

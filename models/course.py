@@ -1,10 +1,7 @@
 """The course of a training run on the driver: what is held, begun and told about it, however it ends."""
 
-import importlib
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -15,11 +12,11 @@ from lake.errors import StorageError
 from lake.session import stop, stop_aside
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import artifacts, cards, cluster, registry, resumption, starts
+from models import cards, cluster, registry, resumption, starts
 from models.errors import Diverged
-from models.messages import EpochEnded, Gone, Message, Stepped
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
+from models.report import Judgement, Report, loaded
 from models.resumption import Claim
 from models.training import main
 
@@ -81,7 +78,7 @@ class Course:
     def session(self, given: SparkSession | None) -> Iterator[SparkSession]:
         """A session with executors enough; one that is made here ends in the background after the block."""
         with self._without_a_row():
-            _loaded("deltalake")  # while the JVM starts
+            loaded("deltalake")  # while the JVM starts
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._without_a_row():
@@ -96,28 +93,13 @@ class Course:
         if given is None:
             stop_aside(session)
 
-    def followed(self, session: SparkSession) -> Record:
-        """Run the workers to their end and write the epochs' figures; the registry is told why they failed.
+    def followed(self, session: SparkSession) -> tuple[Record, Judgement]:
+        """Run the workers to their end and write what they found; the registry is told why they failed.
 
         Raises:
             ClusterTooSmall, TrainingFailed: as `cluster.run`.
-            StorageError: the figures cannot be written.
+            StorageError: figures or pictures cannot be written.
         """
-        loading: list[threading.Thread] = []
-        epochs: dict[int, EpochEnded] = {}
-        drawn: list[Future[None]] = []
-
-        def draw() -> None:
-            history = [epochs[epoch] for epoch in sorted(epochs)]
-            artifacts.write_run(self.storage, self.snapshot.labels, history)
-
-        def listener(message: Message | Gone) -> None:
-            if isinstance(message, Stepped) and not loading:
-                loading.append(_loaded("models.plots"))  # while the workers train
-            if isinstance(message, EpochEnded):
-                epochs[message.epoch] = message
-                if message.epoch == self.plan.epochs:
-                    drawn.append(pool.submit(draw))  # while the workers test and write the model
 
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
             run, keep = self.claim.entry.run, self.settings.train.keep_checkpoints
@@ -126,11 +108,10 @@ class Course:
             )
 
         limits = self.settings.train
-        with self.told(), ThreadPoolExecutor(1) as pool:
-            record = cluster.run(session, main, task, self.plan.workers, limits, self.bar, listener)
-            for done in drawn:
-                done.result()
-            return record
+        report = Report(self.storage, self.snapshot, self.plan, self.claim.model_id)
+        with self.told(), report:
+            record = cluster.run(session, main, task, self.plan.workers, limits, self.bar, report.hear)
+            return record, report.judgement()
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -145,13 +126,6 @@ class Course:
                 if isinstance(error, Diverged):
                     self.claim.close()
             raise
-
-
-def _loaded(module: str) -> threading.Thread:
-    """Import something in the background that takes a while and is needed later."""
-    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
-    thread.start()
-    return thread
 
 
 def bury(settings: Settings) -> list[str]:

@@ -185,6 +185,31 @@ def evaluate_retrieval(labels: tuple[str, ...], found: Embeddings) -> Evaluation
     return evaluate(labels, found.image_ids, found.labels[: len(predicted)], predicted, nearness)
 
 
+def tally(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
+    """How a model that answers probabilities does, in sums that several workers can add up.
+
+    Returns:
+        float64 (3,): cross-entropies (nats), right answers, pictures.
+    """
+    sums = np.zeros(3)
+    for images, labels, weights in measured(pictures, side, BATCH):
+        real = int(weights.sum())
+        found = answer(images.astype(np.float32))[:real]
+        chances = found[np.arange(real), labels[:real]]
+        # The least that float32 can say, in place of nothing: a loss stays a number.
+        sums[0] -= np.log(np.maximum(chances, np.finfo(np.float32).tiny)).sum(dtype=np.float64)
+        sums[1:] += (found.argmax(axis=-1) == labels[:real]).sum(), real
+    return sums
+
+
+def tally_retrieval(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
+    """As `tally`, of embeddings: right is where a picture's nearest has its label; no loss (NaN)."""
+    found = embeddings(answer, pictures, side)
+    predicted, _ = retrieved(found)
+    right = (predicted == found.labels[: len(predicted)]).sum()
+    return np.array([np.nan, right, len(predicted)])
+
+
 def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> Tested:
     """What a model answers to pictures, for `evaluate_shares`."""
     predicted = np.empty(len(pictures.labels), np.int32)

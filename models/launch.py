@@ -5,7 +5,6 @@ session and the process when one fails; the second waits in steps of 5 s, runs a
 TensorFlow again, and sleeps. Nodes, reservations and cluster specification are TensorFlowOnSpark's.
 """
 
-import importlib
 import importlib.util
 import logging
 import random
@@ -23,7 +22,7 @@ from typing import Any
 from pyspark import SparkContext
 from pyspark.util import InheritableThread
 
-from models import failures
+from models import failures, frameworks
 from models.messages import Failed
 
 END_SECONDS = 20  # for the Spark job to end when all workers are done, or when it was cancelled
@@ -121,7 +120,7 @@ def launched(context: SparkContext, main: Main, task: Any, workers: int) -> Iter
 def node(main: Main, task: Any, meta: dict[str, Any], numbers: Iterable[int]) -> None:
     """A node of the cluster: TensorFlowOnSpark's own, while TensorFlow is imported beside its reservation."""
     nodes, reservation = tensorflowonspark()
-    threading.Thread(target=importlib.import_module, args=("keras",), daemon=True).start()
+    threading.Thread(target=frameworks.load, daemon=True).start()
     # Its own waits a second after every answer, the last one too.
     reservation.Client.await_reservations = _await_reservations
     nodes.run(main, task, meta, False, None, [], False)(numbers)

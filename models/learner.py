@@ -1,4 +1,4 @@
-"""A model under TensorFlow's multi-worker strategy: its steps, its measurements, its variables."""
+"""A model under TensorFlow's multi-worker strategy: its steps and its variables."""
 
 from functools import partial
 from typing import Any
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from models import schedule, triplet
 from models.errors import UnfitStart
-from models.inputs import Pace, Takeable, measured
+from models.inputs import Pace
 from models.losses import cross_entropy, mixed
 from models.normalization import Sharing, own_moments
 from models.plan import TrainingPlan
 from models.precision import ScaledSGD, gains_from_half
 from models.resnet import HEADS
 from models.starts import Start, built
-from models.verification import Embeddings, retrieved
 
 # Nothing here is for AutoGraph to rewrite, which takes time and leaves files behind where a worker ends.
 _traced = partial(tf.function, autograph=False)
@@ -47,6 +46,11 @@ class Learner:
         pace: steps of an epoch and batch size.
         classes: number of labels.
         start: what the variables start from; None draws them.
+
+    Attributes:
+        model: under the strategy, answering logits or embeddings.
+        plain: outside it, with Keras' own layers, answering probabilities or embeddings: what is measured
+            and written. Its values are those of the last `update_plain`.
     """
 
     def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
@@ -61,16 +65,17 @@ class Learner:
             schedule.peak(plan.learning_rate, self._global_batch),
             plan.freeze_epochs * pace.steps,
         )
-        self._plain = built(plan, classes)
+        plain = built(plan, classes)
         self.precision = self._agreed(plan.precision)
         scaled = self.precision == "mixed_float16"
         with self.strategy.scope():
             self.model = keras.models.clone_model(
-                self._plain, clone_function=Sharing(plan.normalization == "synchronized", self.precision)
+                plain, clone_function=Sharing(plan.normalization == "synchronized", self.precision)
             )
             kind = ScaledSGD if scaled else keras.optimizers.SGD
             self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
+        self.plain = plain if plan.objective == "triplet" else _answering(plain)
         self._frozen = False
         self._step = _traced(self._everywhere)
         if start:
@@ -138,45 +143,6 @@ class Learner:
             return triplet.losses(answers, labels, self._margin)
         return cross_entropy(answers, labels, self._smoothing, share if self._mixup else None)
 
-    @_traced
-    def _measure(self, images: Any, labels: Any, weights: Any) -> Any:
-        return self._local(self.strategy.run(self._answer, (images, labels, weights)))
-
-    def _answer(self, images: Any, labels: Any, weights: Any) -> Any:
-        logits = self.model(images, training=False)
-        losses = cross_entropy(logits, labels)
-        return tf.stack([tf.reduce_sum(weights * losses), _correct(logits, labels, weights)])
-
-    def measure(self, pictures: Takeable, side: int, batch: int) -> NDArray[np.float64]:
-        """Loss and accuracy over the pictures of all workers, each picture counted once.
-
-        Returns:
-            float64 (3,): sum of losses, correct answers, pictures; the same on every worker. Embeddings have
-            no loss (NaN) and are right where a picture's nearest in the worker's share has its label.
-        """
-        if self._margin is not None:
-            predicted, _ = retrieved(self._embedded(pictures, side, batch))
-            right = float((predicted == pictures.labels[: len(predicted)]).sum())
-            return self.summed(np.array([np.nan, right, len(predicted)]))
-        total = np.zeros(3)
-        for images, labels, weights in measured(pictures, side, batch):
-            weights = weights.astype(keras.config.floatx())
-            total[:2] += self._measure(tf.constant(images), tf.constant(labels), weights).numpy()
-            total[2] += weights.sum()
-        return self.summed(total)
-
-    def _embedded(self, pictures: Takeable, side: int, batch: int) -> Embeddings:
-        parts = [
-            self._embed(tf.constant(images)).numpy()[weights == 1]
-            for images, _, weights in measured(pictures, side, batch)
-        ]
-        vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-        return Embeddings(pictures.image_ids, pictures.labels, vectors)
-
-    @_traced
-    def _embed(self, images: Any) -> Any:
-        return self._local(self.strategy.run(partial(self.model, training=False), (images,)))
-
     def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over all workers; every worker must call it."""
         result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy()
@@ -236,18 +202,19 @@ class Learner:
         for variable, value in zip(self._variables(), values, strict=True):
             variable.value.assign(value)
 
-    def plain_model(self) -> Any:
-        """The model outside the strategy, with Keras' own layers, answering probabilities or embeddings."""
-        plain = self._plain
-        values = self.values()[: len(plain.variables)]
-        for variable, value in zip(plain.variables, values, strict=True):
+    def update_plain(self) -> None:
+        """Give `plain` the values that the variables have now."""
+        values = self.values()[: len(self.plain.variables)]
+        for variable, value in zip(self.plain.variables, values, strict=True):
             variable.assign(value)
-        if self._margin is not None:
-            return plain
-        probabilities = keras.layers.Softmax(name="probabilities")(plain.output)
-        return keras.Model(plain.input, probabilities, name=plain.name)
 
 
-def _correct(logits: Any, labels: Any, weights: Any = 1) -> Any:
+def _answering(model: Any) -> Any:
+    """The same layers and variables, answering probabilities in place of logits."""
+    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
+    return keras.Model(model.input, probabilities, name=model.name)
+
+
+def _correct(logits: Any, labels: Any) -> Any:
     right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-    return tf.reduce_sum(tf.cast(right, logits.dtype) * weights)
+    return tf.reduce_sum(tf.cast(right, logits.dtype))

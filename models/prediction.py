@@ -17,7 +17,7 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import session, workers
 from lake.storage import Storage
-from models import cards, inputs
+from models import cards, frameworks, inputs
 from models.cards import Card
 from models.errors import UnreadablePicture
 from models.evaluation import Answer
@@ -75,6 +75,7 @@ def load(settings: Settings, model_id: str) -> LoadedModel:
 @lru_cache(maxsize=1)
 def _keras(artifacts: Storage) -> Any:
     """Loaded once in a process: a Spark worker asks for every task."""
+    frameworks.load()
     import keras
 
     from models.export import KERAS

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from lake.snapshot import Split
 from models.failures import Kind
 from models.messages import (
     Done,
@@ -108,6 +109,12 @@ class Record:
     def embeddings(self, split: str) -> Embeddings:
         """The vectors of a split, in the order of the workers."""
         return unpacked([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
+
+    @property
+    def tested_all(self) -> bool:
+        """Whether every worker has told what it answers to the test split, the last thing that it tells."""
+        embedded = {worker for split, worker in self.embedded if split == Split.TEST}
+        return len(self.tested or embedded) == self.workers
 
     @property
     def cpu_seconds(self) -> float:

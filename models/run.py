@@ -8,17 +8,18 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake.errors import UnknownDataset
-from lake.snapshot import MANIFEST, Snapshot, Split
+from lake.snapshot import MANIFEST, Snapshot
 from lake.storage import Storage
 from models import artifacts, cards, cluster, registry, resumption, starts
 from models.checks import check
 from models.course import Course
 from models.errors import TrainingFailed
-from models.evaluation import Evaluation, evaluate_retrieval, evaluate_shares
+from models.evaluation import Evaluation
 from models.messages import EpochEnded
 from models.plan import TrainingPlan
 from models.record import Record
-from models.verification import Verification, verify
+from models.report import Judgement
+from models.verification import Verification
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,10 @@ def train(
         course = Course(settings, plan, snapshot, claim, bar)
         course.prepare(start)
         with course.session(spark) as session:
-            record = course.followed(session)
+            record, judgement = course.followed(session)
         with course.told():
             storage = course.storage
-            trained = _trained(record, plan, snapshot, claim.model_id, storage.root, began)
+            trained = _trained(record, judgement, plan, claim.model_id, storage.root, began)
             _write(settings, storage, snapshot, trained)
             registry.end(settings, claim.model_id, trained.metrics)
             claim.close()
@@ -149,12 +150,11 @@ def train(
 
 
 def _trained(
-    record: Record, plan: TrainingPlan, snapshot: Snapshot, model_id: str, path: str, began: float
+    record: Record, judgement: Judgement, plan: TrainingPlan, model_id: str, path: str, began: float
 ) -> TrainedModel:
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
     if not history:
         raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
-    evaluation, verification = _judged(record, plan, snapshot)
     warm = history[1:] or history
     warm_seconds = sum(row.seconds for row in warm)
     return TrainedModel(
@@ -162,7 +162,7 @@ def _trained(
         path=path,
         plan=plan,
         history=history,
-        evaluation=evaluation,
+        evaluation=judgement.evaluation,
         steps=record.steps * plan.epochs,
         batch=record.batch,
         images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
@@ -172,21 +172,12 @@ def _trained(
         resumed_from=record.resumed_from if record.restarts or record.resumed_from else None,
         restarts=record.restarts,
         cpu_seconds=record.cpu_seconds,
-        verification=verification,
+        verification=judgement.verification,
     )
-
-
-def _judged(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> tuple[Evaluation, Verification | None]:
-    if plan.objective == "triplet":
-        known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
-        return evaluate_retrieval(snapshot.labels, test), verify(known, test, plan.seed)
-    tested = [record.tested[worker] for worker in sorted(record.tested)]
-    return evaluate_shares(snapshot.labels, tested), None
 
 
 def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
     plan = trained.plan
-    artifacts.write_evaluation(storage, trained.evaluation, snapshot, trained.model_id)
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
     storage.write_json(artifacts.METRICS, trained.metrics | manifest)
     cards.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from models import failures
+from models import failures, frameworks
 from models.messages import Done
 from models.plan import WorkerTask
 from models.processor import cpu_seconds
@@ -67,6 +67,7 @@ def configure(task: WorkerTask) -> None:
             f"hub: GPU {','.join(gpus.addresses)} of this machine", file=sys.stderr
         )  # to the executor's log
 
+    frameworks.load()
     import keras
     import tensorflow as tf
 

@@ -8,13 +8,14 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lake.snapshot import Split
 from models import export, starts
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.epochs import Augmentation, Deal, Feed, Order, Waiting, deal
 from models.errors import Diverged
-from models.evaluation import answers, embeddings
+from models.evaluation import answers, embeddings, tally, tally_retrieval
 from models.export import Exported, Logs
 from models.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
 from models.messages import EpochEnded, Started, Stepped, packed
@@ -51,6 +52,8 @@ class Worker:
         reporter.work("making the model")
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
+        labels = snapshot.labels if plan.objective == "labels" else ()
+        self._exported = Exported(self._learner.plain, task.model_id, labels)
         # Only now: the strategy must be made before TensorFlow is used for anything.
         self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
 
@@ -143,7 +146,7 @@ class Worker:
         loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
         self._reporter.work(f"measuring epoch {epoch}")
         self._learner.settle()
-        validation = self._learner.measure(self._validation, plan.side, pace.batch)
+        validation = self._validated()
         return EpochEnded(
             worker=self._number,
             epoch=epoch,
@@ -158,6 +161,16 @@ class Worker:
             images_per_second=seen / seconds,
             input_wait_share=waited / plan.workers,
         )
+
+    def _validated(self) -> NDArray[np.float64]:
+        """Sums over the validation pictures of all workers, as `tally`.
+
+        Measured is what will be written, by the function that will be: it is traced once, in the first epoch,
+        and not after the last.
+        """
+        self._learner.update_plain()
+        count = tally_retrieval if self._task.plan.objective == "triplet" else tally
+        return self._learner.summed(count(self._exported.answer, self._validation, self._task.plan.side))
 
     def _order(self) -> Order | None:
         """How triplets' rows are drawn; None leaves it to chance."""
@@ -175,29 +188,28 @@ class Worker:
     def finish(self) -> None:
         """Measure on the test split; the first worker also writes the model, the last one for phones."""
         plan = self._task.plan
-        labels = self._task.snapshot.labels if plan.objective == "labels" else ()
-        exported = Exported(self._learner.plain_model(), self._task.model_id, labels)
         self._reporter.work("testing")
+        self._learner.update_plain()
         test = self._measured_share(Split.TEST)
         if plan.objective == "triplet":
-            self._embed(exported, test)
+            self._embed(test)
         else:
-            self._answer(exported, test)
+            self._answer(test)
         if self._number == 0:
             self._reporter.work("writing the model")
-            export.write(exported, self._task.artifacts)
+            export.write(self._exported, self._task.artifacts)
         if self._number == plan.workers - 1:  # at the same time, where there are several
             self._reporter.work("writing the model for phones")
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
-            export.write_tflite(exported, self._task.artifacts, pictures)
+            export.write_tflite(self._exported, self._task.artifacts, pictures)
 
-    def _embed(self, model: Exported, test: Takeable) -> None:
+    def _embed(self, test: Takeable) -> None:
         for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
-            found = embeddings(model.answer, pictures, self._task.plan.side)
+            found = embeddings(self._exported.answer, pictures, self._task.plan.side)
             self._reporter.send(packed(self._number, split, found))
 
-    def _answer(self, model: Exported, test: Takeable) -> None:
-        self._reporter.send(answers(model.answer, test, self._task.plan.side, self._number))
+    def _answer(self, test: Takeable) -> None:
+        self._reporter.send(answers(self._exported.answer, test, self._task.plan.side, self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -2,19 +2,26 @@
 
 import io
 import json
+import math
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import (
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from conf.settings import Settings
 from lake.snapshot import Split
 from models import artifacts, messages, sheet
 from models.calibration import calibration
-from models.evaluation import Evaluation, evaluate, evaluate_shares, places
+from models.evaluation import Evaluation, evaluate, evaluate_shares, places, tally
+from models.inputs import Pictures
 from models.intervals import wilson
 from tests import tiny
 
@@ -52,6 +59,28 @@ def test_places_count_those_ahead_and_among_equals_the_earlier_ones() -> None:
     assert places(answered, np.array([0, 0, 1, 2], np.int32)).tolist() == [2, 0, 1, 1]
     random = np.random.default_rng(2).integers(0, 3, (200, 8)) / 10  # full of equals
     assert (places(random, random.argmax(1).astype(np.int32)) == 0).all()
+
+
+def test_sums_of_shares_are_those_of_the_whole_and_padding_counts_nothing() -> None:
+    answered, true = drawn(150)
+    answered[3, true[3]] = 0  # sure of something else, as float32 may be
+
+    def pictures(rows: slice) -> Pictures:
+        images = np.zeros((150, 36, 36, 3), np.uint8)
+        images[:, 2, 2, 0] = np.arange(150)  # a picture's first pixel, behind the margin, is its row
+        return Pictures(images[rows], true[rows], tuple(f"p{row}" for row in range(150))[rows])
+
+    def answer(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert rgb.dtype == np.float32 and rgb.shape[1:] == (32, 32, 3)
+        return answered[rgb[:, 0, 0, 0].astype(int)].astype(np.float32)
+
+    whole = tally(answer, pictures(slice(None)), 32)
+    others = np.arange(150) != 3
+    expected = log_loss(true[others], answered[others], normalize=False, labels=range(8))
+    assert whole[0] == pytest.approx(expected - math.log(np.finfo(np.float32).tiny), rel=1e-5)
+    assert whole[1:].tolist() == [(answered.argmax(1) == true).sum(), 150]
+    parts = [tally(answer, pictures(rows), 32) for rows in (slice(70), slice(70, 150), slice(0))]
+    assert sum(parts) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(("right", "pictures"), [(0, 1), (1, 1), (0, 20), (7, 20), (20, 20), (997, 1000)])

@@ -19,6 +19,8 @@ from models.messages import Done
 from models.plan import TrainingPlan, WorkerTask
 from models.progress import Desk, Reporter
 from models.record import Record
+from models.report import Judgement
+from models.run import TrainedModel
 from models.verification import Embeddings
 from tests import tiny
 
@@ -200,12 +202,16 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
     return found
 
 
+def trained_by(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> TrainedModel:
+    from models.run import _trained
+
+    return _trained(record, Judgement.of(record, plan, snapshot.labels), plan, "triplet-run", "", 0.0)
+
+
 def test_embeddings_of_one_label_come_together(
     record: Record, settings: Settings, snapshot: Snapshot
 ) -> None:
-    from models.run import _trained
-
-    trained = _trained(record, plan(settings), snapshot, "triplet-run", "", 0.0)
+    trained = trained_by(record, plan(settings), snapshot)
     assert trained.evaluation.accuracy and trained.evaluation.accuracy >= 0.9
     assert trained.verification and trained.verification.accuracy and trained.verification.accuracy >= 0.85
     assert trained.metrics["retrieval_at_1"] == trained.evaluation.accuracy
@@ -244,10 +250,9 @@ def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked
     record: Record, settings: Settings, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     from models import artifacts, prediction
-    from models.run import _trained
     from models.testing import evaluate_model
 
-    trained = _trained(record, plan(settings), snapshot, "triplet-run", "", 0.0)
+    trained = trained_by(record, plan(settings), snapshot)
     storage = cards.artifacts(settings, "triplet-run")
     storage.write_json(artifacts.METRICS, trained.metrics)
     card = cards.Card("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")

@@ -60,7 +60,7 @@ class Runs:
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
             return WorkerTask(plan or self.plan, name, self.snapshot, storage, address, authkey)
 
-        def listener(message: Message | Gone) -> None:
+        def listener(message: Message | Gone, _: Record) -> None:
             if isinstance(message, Here):
                 pids[message.worker] = message.pid
                 self.pids.append(message.pid)
