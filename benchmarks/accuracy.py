@@ -52,7 +52,7 @@ class Runs:
     """
 
     def __init__(self, path: Path, asked: dict[str, Any]) -> None:
-        self._path = path
+        self.path = path
         self._found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"asked": asked}
         if self._found["asked"] != asked:
             raise click.UsageError(f"{path} is of {self._found['asked']}: remove {path.parent} to begin anew")
@@ -61,9 +61,9 @@ class Runs:
         """What came of a run, now or before."""
         if name not in self._found:
             self._found[name] = run()
-            written = self._path.with_suffix(".tmp")
+            written = self.path.with_suffix(".tmp")
             written.write_text(json.dumps(self._found, indent=1) + "\n")
-            written.replace(self._path)
+            written.replace(self.path)
         return self._found[name]
 
 
@@ -134,12 +134,14 @@ class Bench:
 
     def _command(self, plan: dict[str, Any]) -> list[str]:
         snapshot = self.settings.lake.at("snapshots", self.dataset)
+        names = "epochs", "learning_rate", "weight_decay", "label_smoothing", "seed"
+        backup = self.runs.path.parent / "scripts" / "-".join(str(plan[name]) for name in names)
         place = [snapshot, plan["architecture"], plan["batch_size"] * plan["workers"], plan["epochs"]]
         return [
             sys.executable, "-m", "benchmarks.script", *map(str, place), "--measured",
             "--seed", str(plan["seed"]), "--learning-rate", str(plan["learning_rate"]),
             "--weight-decay", str(plan["weight_decay"]), "--warmup-epochs", str(plan["warmup_epochs"]),
-            "--label-smoothing", str(plan["label_smoothing"]),
+            "--label-smoothing", str(plan["label_smoothing"]), "--backup", str(backup),
         ]  # fmt: skip
 
 

@@ -28,9 +28,11 @@ import click
 @click.option("--label-smoothing", type=float, default=0.0)
 @click.option("--flip/--no-flip", default=True)
 @click.option("--measured", is_flag=True, help="Also validate each epoch, and test at the end.")
+@click.option("--backup", type=click.Path(path_type=Path), help="Go on from here where it was broken off.")
 def main(
     snapshot: Path, architecture: str, batch: int, epochs: int, seed: int, learning_rate: float,
     weight_decay: float, warmup_epochs: float, label_smoothing: float, flip: bool, measured: bool,
+    backup: Path | None,
 ) -> None:  # fmt: skip
     """Train, and print what it came to."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -65,14 +67,13 @@ def main(
     )
     watch = _Watch(steps * batch)
     validation = _batches(snapshot, manifest, "validation", side, batch, None) if measured else None
-    history = model.fit(
-        train, epochs=epochs, verbose=0, callbacks=[watch.callback()], validation_data=validation
-    )
-    results: dict[str, Any] = {"images_per_second": watch.rate, "seconds": watch.seconds}
+    callbacks = [watch.callback(), *([keras.callbacks.BackupAndRestore(backup)] if backup else [])]
+    model.fit(train, epochs=epochs, verbose=0, callbacks=callbacks, validation_data=validation)
+    seconds = epochs * steps * batch / watch.rate  # of all epochs, whether this process ran them or not
+    results: dict[str, Any] = {"images_per_second": watch.rate, "seconds": seconds}
     if measured:
         test = _batches(snapshot, manifest, "test", side, batch, None)
         results["test_accuracy"] = float(model.evaluate(test, verbose=0)[1])
-        results["validation_accuracy"] = history.history["val_accuracy"]
     click.echo(json.dumps(results))
 
 
@@ -145,14 +146,10 @@ class _Watch:
         )
 
     @property
-    def seconds(self) -> float:
-        """Of the steps of the epochs that are counted."""
-        return sum(self._epochs[1:] or self._epochs)
-
-    @property
     def rate(self) -> float:
-        """Images a second in them."""
-        return self._images * len(self._epochs[1:] or self._epochs) / self.seconds
+        """Images a second in the steps of the epochs that are counted."""
+        counted = self._epochs[1:] or self._epochs
+        return self._images * len(counted) / sum(counted)
 
 
 if __name__ == "__main__":
