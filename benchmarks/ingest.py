@@ -117,7 +117,7 @@ class _Bench:
         rivals.append(self._daft(load, folder))
         inside = self.steady(load, folder, False, load.batch)
         loops.append(self._loop(load, folder))
-        daft = harmonic_mean(rivals) if all(rivals) else None
+        daft, first = (harmonic_mean(each) if all(each) else None for each in zip(*rivals, strict=True))
         rate, loop = isolated["images_per_second"], harmonic_mean(loops[:2])
         without = inside["images_per_second"] / harmonic_mean(loops[1:])
         decoding = plain.decoding(folder, self.settings, min(load.plain, 2_000)) * _CORES
@@ -130,12 +130,14 @@ class _Bench:
             **isolated,
             "to_loop": rate / loop,
             "to_daft": rate / daft if daft else None,
+            "to_daft_in_a_first_run": rate / first if first else None,
             "loop": loop,
             "transport_cpu_us": moved,
             "loop_and_transport": bound,
             "to_loop_and_transport": rate / bound,
             "bare_decoding": decoding,
             "daft": daft,
+            "daft_in_a_first_run": first,
             "isolation_cost_in_spark": without / (rate / loop) - 1,
             "isolation_cost_in_a_loop": plain.isolation(folder, self.settings, min(load.plain, 400)) - 1,
         }
@@ -203,17 +205,18 @@ class _Bench:
     def _loop(self, load: Load, folder: Path) -> float:
         return plain.loop(folder, self.settings, load.plain, _CORES)
 
-    def _daft(self, load: Load, folder: Path) -> float:
-        """Images a second; 0 where it is not installed."""
+    def _daft(self, load: Load, folder: Path) -> tuple[float, float]:
+        """Images a second, warm and in a process's first run; 0 where it is not installed."""
         if importlib.util.find_spec("daft") is None:
             click.echo("Daft is not installed (pip install -e '.[bench]'): its column stays empty.")
-            return 0.0
+            return 0.0, 0.0
         ingest = self.settings.ingest
         sides = [*_fitted(load.kind, ingest.longest_side), *_fitted(load.kind, ingest.thumbnail_side)]
         # In a process of its own: it loads whatever it finds installed, TensorFlow as well.
         command = [sys.executable, "-m", "benchmarks.rival", folder, self.work / "daft", load.rival, *sides]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        warm, first = map(float, done.stdout.split())
+        return warm, first
 
 
 def _fitted(kind: Kind, most: int) -> tuple[int, int]:
