@@ -9,7 +9,7 @@ from typing import Self
 
 from lake.snapshot import Snapshot, Split
 from lake.storage import Storage
-from models import artifacts
+from models import artifacts, libraries
 from models.errors import TrainingFailed
 from models.evaluation import Evaluation, evaluate_retrieval, evaluate_shares
 from models.messages import Embedded, EpochEnded, Gone, Message, Stepped, Tested
@@ -71,6 +71,8 @@ class Report:
         if isinstance(message, Stepped) and not self._loading:
             self._loading = True
             loaded("models.plots")  # while the workers train
+        if isinstance(message, Stepped) and (message.epoch, message.step) == (self._plan.epochs, 1):
+            libraries.read_ahead()
         if isinstance(message, EpochEnded) and message.epoch == self._plan.epochs:
             history = [record.epochs[epoch] for epoch in sorted(record.epochs)]
             self._drawn.append(

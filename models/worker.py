@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lake.snapshot import Split
-from models import export, starts
+from models import export, libraries, starts
 from models.checkpoints import Belonging, Checkpoint, Checkpoints
 from models.epochs import Augmentation, Deal, Feed, Order, Waiting, deal
 from models.errors import Diverged
@@ -128,6 +128,8 @@ class Worker:
     def _epoch(self, epoch: int, batches: Iterator[Any]) -> EpochEnded:
         plan, pace = self._task.plan, self._pace
         self._reporter.work(f"starting epoch {epoch}")
+        if epoch == plan.epochs:
+            libraries.read_ahead()
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
