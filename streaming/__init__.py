@@ -12,7 +12,7 @@ one picture   rules, verify, exhaustion, preprocess, quality, phash, prepared: b
 isolation     decoder, sandbox, exchange: the process that may die of a picture
 ledger        rows, ledger, identity, index, lease: a micro-batch becomes one commit, each upload once
 derived       follow, followers, derived, samples, images, labels, deadletters: what follows from the ledger
-ingest        query, checkpoint, continuation, failures, interrupts: started, gone on with, ended
+ingest        query, checkpoint, continuation, failures, gate, interrupts: started, gone on with, ended
 watched       watch, ingested, lag, metrics, progress: what a running ingestion shows
 afterwards    rejects, erasure: refused uploads sent again, users taken out
 """

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
@@ -17,6 +17,7 @@ from conf.sections import Lake
 from lake import tables
 from lake.erased import digest
 from lake.schemas import UPLOADS, Table
+from streaming.gate import Gate
 from streaming.identity import Claim, Position, UploadIndex
 from streaming.rows import ROWS, inspected
 from streaming.rules import Rules
@@ -44,12 +45,14 @@ class Ledger:
         rules: that uploads are held to.
         index: of the upload ids accepted so far.
         on_batch: called with the counts of each batch after its commit.
+        gate: that commits pass; nothing is committed once it is closed.
     """
 
     lake: Lake
     rules: Rules
     index: UploadIndex
     on_batch: Callable[[BatchCounts], None]
+    gate: Gate = field(default_factory=Gate)
 
     def write(self, records: DataFrame, batch: int) -> None:
         """Verify, prepare and commit one micro-batch; safe to call again with the same one.
@@ -64,10 +67,17 @@ class Ledger:
             claims = _claims(judged)
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
-            self._append(complete, batch)
+            with self.gate.passage():
+                self._append(complete, batch)
+                self._committed(rows.sparkSession, judged, claims, repeats)
         finally:
             rows.unpersist()
-        version = tables.version(rows.sparkSession, self.lake, Table.UPLOADS)
+
+    def _committed(
+        self, spark: SparkSession, judged: pa.Table, claims: list[Claim], repeats: dict[Position, Position]
+    ) -> None:
+        """Tell of a micro-batch that is in the ledger, and let the index know its uploads."""
+        version = tables.version(spark, self.lake, Table.UPLOADS)
         new = [claim for claim in claims if claim.place not in repeats] if repeats else claims
         self.index.add_beside(version, _taken(judged), new)
         reasons = Counter(judged["reason"].drop_null().to_pylist())

@@ -23,6 +23,7 @@ from streaming.derived import DerivedFollower
 from streaming.errors import IngestFailed
 from streaming.failures import cause
 from streaming.followers import Followers
+from streaming.gate import Gate
 from streaming.identity import UploadIndex
 from streaming.images import ImageIndex
 from streaming.index import file_of
@@ -38,6 +39,7 @@ __all__ = ["IngestReport", "Ingestion"]
 _Write = Callable[[DataFrame, int], None]
 _LOOK_SECONDS = 0.5
 _ONCE_SECONDS = 0.05
+_COMMIT_SECONDS = 20  # for a commit that is on its way when the ingestion is stopped
 
 
 @dataclass
@@ -64,6 +66,14 @@ class _Prepared:
     images: ImageIndex
     start: Continuation
     loss: _Loss
+    gate: Gate = field(default_factory=Gate)
+
+    def stop(self, query: StreamingQuery) -> None:
+        """End the ledger's query; a commit that is on its way is counted first, unless the lake is lost."""
+        try:
+            self.gate.close(0 if self.loss.told.is_set() else _COMMIT_SECONDS)
+        finally:
+            query.stop()
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ class Ingestion:
                 self._raise_failure(query, parts)
             finally:
                 report.seconds = report.ledger_seconds = time.monotonic() - begun
-                query.stop()
+                parts.stop(query)
                 followers.stop()
 
     def catch_up(self) -> None:
@@ -175,7 +185,7 @@ class Ingestion:
                     pass
             self._raise_failure(query, parts)
         finally:  # it outlives neither an error nor an interrupt
-            query.stop()
+            parts.stop(query)
             watch.ended({str(query.runId)})
 
     def _follow_once(self, parts: _Prepared, watch: Watch) -> None:
@@ -196,7 +206,9 @@ class Ingestion:
             raise why or IngestFailed(cause(error))
 
     def _ledger_query(self, parts: _Prepared, watch: Watch, once: bool) -> StreamingQuery:
-        writer = Ledger(self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed)
+        writer = Ledger(
+            self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed, parts.gate
+        )
         name = continuation.query_of(self.settings.kafka.topic)
         offsets = parts.start.starting_offsets(self.settings.kafka.topic)
         stream = connection.uploads(self.spark, self.settings, self.bootstrap, offsets)
