@@ -12,11 +12,11 @@ from lake.errors import StorageError
 from lake.session import stop, stop_aside
 from lake.snapshot import Snapshot
 from lake.storage import Storage
-from models import cards, cluster, registry, resumption, starts
+from models import cards, cluster, libraries, registry, resumption, starts
 from models.errors import Diverged
 from models.plan import TrainingPlan, WorkerTask
 from models.record import Record
-from models.report import Judgement, Report, loaded
+from models.report import Judgement, Report
 from models.resumption import Claim
 from models.training import main
 
@@ -78,7 +78,7 @@ class Course:
     def session(self, given: SparkSession | None) -> Iterator[SparkSession]:
         """A session with executors enough; one that is made here ends in the background after the block."""
         with self._without_a_row():
-            loaded("deltalake")  # while the JVM starts
+            libraries.load_aside("deltalake")  # while the JVM starts
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._without_a_row():

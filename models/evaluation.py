@@ -1,6 +1,6 @@
 """How well a model answers on pictures it has not seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,10 +171,7 @@ def evaluate_shares(labels: tuple[str, ...], shares: Sequence[Tested]) -> Evalua
 
 def embeddings(answer: Answer, pictures: Takeable, side: int) -> Embeddings:
     """What a model of embeddings answers."""
-    parts = [
-        answer(images.astype(np.float32))[weights == 1]
-        for images, _, weights in measured(pictures, side, BATCH)
-    ]
+    parts = [found for found, _ in _answered(answer, pictures, side)]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
     return Embeddings(pictures.image_ids, pictures.labels, vectors.astype(np.float32))
 
@@ -192,13 +189,11 @@ def tally(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
         float64 (3,): cross-entropies (nats), right answers, pictures.
     """
     sums = np.zeros(3)
-    for images, labels, weights in measured(pictures, side, BATCH):
-        real = int(weights.sum())
-        found = answer(images.astype(np.float32))[:real]
-        chances = found[np.arange(real), labels[:real]]
+    for found, labels in _answered(answer, pictures, side):
+        chances = found[np.arange(len(labels)), labels]
         # The least that float32 can say, in place of nothing: a loss stays a number.
         sums[0] -= np.log(np.maximum(chances, np.finfo(np.float32).tiny)).sum(dtype=np.float64)
-        sums[1:] += (found.argmax(axis=-1) == labels[:real]).sum(), real
+        sums[1:] += (found.argmax(axis=-1) == labels).sum(), len(labels)
     return sums
 
 
@@ -215,12 +210,11 @@ def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> T
     predicted = np.empty(len(pictures.labels), np.int32)
     ranks = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)
-    for number, (images, labels, weights) in enumerate(measured(pictures, side, BATCH)):
-        first, real = number * BATCH, int(weights.sum())
-        found = answer(images.astype(np.float32))[:real]
-        predicted[first : first + real] = found.argmax(axis=-1)
-        probabilities[first : first + real] = found.max(axis=-1)
-        ranks[first : first + real] = places(found, labels[:real])
+    for number, (found, labels) in enumerate(_answered(answer, pictures, side)):
+        rows = slice(number * BATCH, number * BATCH + len(labels))
+        predicted[rows] = found.argmax(axis=-1)
+        probabilities[rows] = found.max(axis=-1)
+        ranks[rows] = places(found, labels)
     return Tested(
         worker,
         list(pictures.image_ids),
@@ -229,6 +223,15 @@ def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> T
         probabilities.tolist(),
         ranks.tolist(),
     )
+
+
+def _answered(
+    answer: Answer, pictures: Takeable, side: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
+    """Answers (n, …) to each batch's pictures and their labels (n,), without what fills the last batch up."""
+    for images, labels, weights in measured(pictures, side, BATCH):
+        real = int(weights.sum())
+        yield answer(images.astype(np.float32))[:real], labels[:real]
 
 
 def places(answered: NDArray[Any], labels: NDArray[np.int32]) -> NDArray[np.int32]:

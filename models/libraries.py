@@ -1,11 +1,19 @@
-"""Libraries that this process has loaded and may have to read from disk again."""
+"""Libraries that this process will need, loaded or read again before it does."""
 
+import importlib
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
+
+
+def load_aside(module: str) -> threading.Thread:
+    """Import something in the background that takes a while and is needed later."""
+    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
+    thread.start()
+    return thread
 
 
 def read_ahead() -> threading.Thread:

@@ -1,7 +1,5 @@
 """What a training run shows, written on the driver as soon as it is known, while the workers go on."""
 
-import importlib
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -70,7 +68,7 @@ class Report:
         """Begin what can be written now."""
         if isinstance(message, Stepped) and not self._loading:
             self._loading = True
-            loaded("models.plots")  # while the workers train
+            libraries.load_aside("models.plots")  # while the workers train
         if isinstance(message, Stepped) and (message.epoch, message.step) == (self._plan.epochs, 1):
             libraries.read_ahead()
         if isinstance(message, EpochEnded) and message.epoch == self._plan.epochs:
@@ -100,10 +98,3 @@ class Report:
         if self._judged is None:
             raise TrainingFailed(f"the workers of {self._name} ended without having been tested")
         return self._judged.result()
-
-
-def loaded(module: str) -> threading.Thread:
-    """Import something in the background that takes a while and is needed later."""
-    thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
-    thread.start()
-    return thread

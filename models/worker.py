@@ -111,6 +111,7 @@ class Worker:
         if finished:
             chosen = found if found and found.epochs == finished else self._checkpoints.read(finished)
             self._learner.assign(chosen.values, chosen.names)
+            self._learner.update_plain()  # what is written where no epoch is left to run
             self._history = list(chosen.history)
         return finished
 
@@ -191,7 +192,6 @@ class Worker:
         """Measure on the test split; the first worker also writes the model, the last one for phones."""
         plan = self._task.plan
         self._reporter.work("testing")
-        self._learner.update_plain()
         test = self._measured_share(Split.TEST)
         if plan.objective == "triplet":
             self._embed(test)
