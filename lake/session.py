@@ -108,7 +108,7 @@ def defaults(settings: Settings) -> dict[str, str]:
         properties["spark.driver.extraJavaOptions"]
         .replace("=conf/", f"={CONF}/")
         .replace("=build/logs", f"={settings.logs.dir}")
-        + f" -Dderby.system.home={work} {QUICK_START}"
+        + f" -Dderby.system.home={work} -Xms{settings.spark.driver_memory} {QUICK_START}"
     )
     return properties | {
         "spark.driver.memory": settings.spark.driver_memory,

@@ -62,3 +62,14 @@ def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: Spa
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     found = [line for line in done.stdout.splitlines() if "shared objects file (top)" in line]
     assert any("org.apache.spark." in line for line in found)
+
+
+def test_the_jvm_has_its_whole_heap_from_the_start(settings: Settings) -> None:
+    properties = session.defaults(settings)
+    assert f"-Xms{properties['spark.driver.memory']} " in properties["spark.driver.extraJavaOptions"]
+
+
+def test_the_session_s_jvm_has_it(spark: SparkSession) -> None:
+    assert spark._jvm
+    usage = spark._jvm.java.lang.management.ManagementFactory.getMemoryMXBean().getHeapMemoryUsage()
+    assert usage.getCommitted() >= 0.9 * usage.getMax()
