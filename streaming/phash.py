@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The 8 lowest of 32 orthonormal DCT-II frequencies; only these are needed.
-_BASIS = np.cos(np.pi / 64 * np.outer(np.arange(8), 2 * np.arange(32) + 1)).astype(np.float32) / 4
+# The 8 lowest of 32 orthonormal DCT-II frequencies; only these are needed. They are whole multiples of 2^-16,
+# so that every sum is exact: what processors and their libraries round otherwise decides about frequencies
+# that a picture does not have, and with them about bits.
+_BASIS = np.cos(np.pi / 64 * np.outer(np.arange(8), 2 * np.arange(32) + 1)) / 4
 _BASIS[0] /= np.sqrt(2)
+_BASIS = np.round(_BASIS * 2**16) / 2**16
 _BASIS_TRANSPOSED = np.ascontiguousarray(_BASIS.T)
 
 
@@ -19,9 +22,10 @@ def phash(gray: NDArray[np.uint8]) -> int:
         gray: luma, uint8 (h, w).
 
     Returns:
-        a signed 64-bit integer, as Delta's BIGINT holds it; the top left frequency is the highest bit.
+        a signed 64-bit integer, as Delta's BIGINT holds it; the top left frequency is the highest bit. The
+        same for the same luma, whatever computes it.
     """
-    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64)
     low = (_BASIS @ small @ _BASIS_TRANSPOSED).ravel()
     # The first coefficient is the mean brightness; left in, it would drag the median along.
     bits = np.packbits(low > np.sort(low[1:])[31])

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -62,6 +66,25 @@ def test_each_threshold_sets_its_flag_alone(metric: str, value: float, flag: Fla
 def test_odd_size_by_the_pixels_of_the_original(width: int, height: int, odd: bool) -> None:
     limits = configuration.load().quality
     assert (Flag.ODD_SIZE in quality.flags(PLAIN, width, height, limits)) is odd
+
+
+_HASHES = """
+import numpy as np
+from streaming.phash import phash
+y, x = np.mgrid[0:240, 0:320]
+for plane in (x, y, x + y, x * y, (x // 40 + y // 40) % 2, np.hypot(x - 160, y - 120)):
+    print(phash((255 * plane / plane.max()).astype(np.uint8)))
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_phash_is_the_same_whichever_processor_computes_it(threads: str) -> None:
+    found = set()
+    for processor in ("", "Prescott", "Haswell"):  # as numpy's library of matrices names them
+        environment = os.environ | {"OPENBLAS_CORETYPE": processor, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", _HASHES]
+        found.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(found) == 1
 
 
 def test_phash_survives_shrinking_and_brightening_but_tells_pictures_apart() -> None:
