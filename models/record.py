@@ -90,8 +90,11 @@ class Record:
                 pass
 
     def _add_failure(self, failure: Failed) -> None:
-        # What a lost peer makes the others say is not the cause.
-        if self.failure is None or (self.failure.kind == Kind.PEER and failure.kind != Kind.PEER):
+        # What a lost peer makes the others say is not the cause. Spark may be the first to know that a
+        # worker is lost, but not which one.
+        known = self.failure
+        vague = known and (known.kind == Kind.PEER or (known.kind == Kind.LOST and known.worker < 0))
+        if known is None or (vague and failure.kind != Kind.PEER):
             self.failure = failure
 
     def process(self, worker: int) -> str:

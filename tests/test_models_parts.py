@@ -21,7 +21,7 @@ from models.errors import NotTrainable
 from models.evaluation import evaluate
 from models.failures import Kind
 from models.inputs import Pace, Rows, equal_share, whole_share
-from models.messages import Done, EpochEnded, Failed, Here, Started, Stepped
+from models.messages import Done, EpochEnded, Failed, Gone, Here, Started, Stepped
 from models.plan import SIDES, TrainingPlan
 from models.progress import Desk, Reporter
 from models.record import Record
@@ -141,6 +141,24 @@ def test_the_first_cause_wins_over_what_followed_from_it() -> None:
     record.add(Failed(1, "ValueError: first", Kind.FINAL), 2)
     record.add(Failed(0, "ValueError: second", Kind.FINAL), 3)
     assert record.failure and record.failure.cause == "ValueError: first"
+
+
+def test_a_lost_worker_is_named_although_spark_knew_first() -> None:
+    record = Record(workers=2, began=0)
+    record.failure = Failed(-1, "Spark lost a worker: ExecutorLostFailure", Kind.LOST)
+    record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
+    assert record.failure.worker == -1
+    record.add(Gone(1), 2)
+    assert record.failure.worker == 1 and "ended without a word" in record.failure.cause
+    record.add(Gone(0), 3)
+    assert record.failure.worker == 1
+
+
+def test_what_ends_after_spark_has_given_up_is_not_the_cause() -> None:
+    record = Record(workers=2, began=0)
+    record.failure = Failed(-1, "SparkException: given up", Kind.FINAL)
+    record.add(Gone(1), 1)
+    assert record.failure.kind == Kind.FINAL
 
 
 def test_checkpoints_keep_the_newest_two_and_pass_over_a_damaged_one(settings: Settings) -> None:
