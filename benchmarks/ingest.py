@@ -214,7 +214,11 @@ class _Bench:
         sides = [*_fitted(load.kind, ingest.longest_side), *_fitted(load.kind, ingest.thumbnail_side)]
         # In a process of its own: it loads whatever it finds installed, TensorFlow as well.
         command = [sys.executable, "-m", "benchmarks.rival", folder, self.work / "daft", load.rival, *sides]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+        if not done.stdout:  # it has aborted, once; what else was measured in half an hour is kept
+            told = done.stderr.strip().splitlines()[-1:] or ["without a word"]
+            click.echo(f"Daft ended with {done.returncode}, {told[0]}: its column stays empty.")
+            return 0.0, 0.0
         warm, first = map(float, done.stdout.split())
         return warm, first
 
