@@ -10,8 +10,8 @@ from conf.settings import Settings
 from streaming import orders, producer, topics
 from streaming.orders import Order
 
-# Their ids are the records' keys. With a few dozen keys one of four partitions gets a sixth more than the others,
-# and a core waits for the other at the end of each micro-batch.
+# Their ids are the records' keys. With a few dozen keys one of four partitions gets a sixth more than the
+# others, and one core waits for the other at the end of each micro-batch.
 _PHONES = 10_000
 
 

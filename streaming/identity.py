@@ -1,12 +1,15 @@
 """Which upload ids have been accepted before, and where: a local index of what the ledger says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 from streaming.index import LocalIndex
+
+Row = tuple[bytes, str, int, int]  # a claim's key, topic, partition and offset
 
 
 class Position(NamedTuple):
@@ -22,11 +25,47 @@ class Claim(NamedTuple):
 
     Args:
         key: `lake.erased.digest` of its id.
-        place: where it lies.
+        topic, partition, offset: where it lies.
     """
 
     key: bytes
-    place: Position
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def place(self) -> Position:
+        """Where it lies."""
+        return Position(self.topic, self.partition, self.offset)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The accepted uploads of a micro-batch, in columns: objects take longer to make than to look for.
+
+    Args:
+        keys: `lake.erased.digest` of each id.
+        topics, partitions, offsets: where each lies.
+    """
+
+    keys: list[bytes]
+    topics: list[str]
+    partitions: list[int]
+    offsets: list[int]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Claim]:
+        return map(Claim._make, self.rows())
+
+    def rows(self) -> Iterator[Row]:
+        """One after the other, as the index keeps them."""
+        return zip(self.keys, self.topics, self.partitions, self.offsets, strict=True)
+
+    def without(self, repeats: Container[Position]) -> Iterator[Claim]:
+        """Those that do not lie at one of the positions."""
+        return (claim for claim in self if claim.place not in repeats)
 
 
 _AT_ONCE = 4096  # keys that one query asks for
@@ -68,7 +107,7 @@ class UploadIndex(LocalIndex):
         rows = self._database.execute("SELECT topic, partition, next FROM taken")
         return {(topic, partition): offset for topic, partition, offset in rows}
 
-    def add(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Claim]) -> None:
+    def add(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Row]) -> None:
         """Remember committed records, all or none of them.
 
         Args:
@@ -79,14 +118,14 @@ class UploadIndex(LocalIndex):
         with self._now_at(version):
             self._database.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
-                ((key, *place) for key, place in claims),  # of a whole ledger: never all at once
+                claims,  # of a whole ledger: never all at once
             )
             self._database.executemany(
                 "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)",
                 ((topic, partition, offset) for (topic, partition), offset in taken.items()),
             )
 
-    def add_beside(self, version: int, taken: Mapping[tuple[str, int], int], claims: Sequence[Claim]) -> None:
+    def add_beside(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Row]) -> None:
         """`add`, while the caller goes on; who asks the index next waits for it, and meets its error."""
         self._settle()
         # Sorted, since neighbours lie on one page.
@@ -97,7 +136,7 @@ class UploadIndex(LocalIndex):
         if adding:
             adding.result()
 
-    def duplicates(self, claims: Sequence[Claim]) -> dict[Position, Position]:
+    def duplicates(self, claims: Claims) -> dict[Position, Position]:
         """Which claims repeat an accepted upload, and whose.
 
         A record that is delivered to this function again after a restart is not its own duplicate.
@@ -109,14 +148,14 @@ class UploadIndex(LocalIndex):
             position of each repeat, to the position of the upload it repeats.
         """
         self._settle()
-        firsts = self._firsts([claim.key for claim in claims])
-        if not firsts and len({claim.key for claim in claims}) == len(claims):
+        firsts = self._firsts(claims.keys)
+        if not firsts and len(set(claims.keys)) == len(claims):
             return {}
         repeats: dict[Position, Position] = {}
-        for key, place in sorted(claims, key=lambda claim: claim.place):
-            first = firsts.setdefault(key, place)
-            if first != place:
-                repeats[place] = first
+        for claim in sorted(claims, key=lambda claim: claim.place):
+            first = firsts.setdefault(claim.key, claim.place)
+            if first != claim.place:
+                repeats[claim.place] = first
         return repeats
 
     def _firsts(self, keys: Sequence[bytes]) -> dict[bytes, Position]:

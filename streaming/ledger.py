@@ -18,7 +18,7 @@ from lake import tables
 from lake.erased import digest
 from lake.schemas import UPLOADS, Table
 from streaming.gate import Gate
-from streaming.identity import Claim, Position, UploadIndex
+from streaming.identity import Claims, Position, UploadIndex
 from streaming.rows import ROWS, inspected
 from streaming.rules import Rules
 from streaming.verdict import Reason, Verdict
@@ -74,16 +74,15 @@ class Ledger:
             rows.unpersist()
 
     def _committed(
-        self, spark: SparkSession, judged: pa.Table, claims: list[Claim], repeats: dict[Position, Position]
+        self, spark: SparkSession, judged: pa.Table, claims: Claims, repeats: dict[Position, Position]
     ) -> None:
         """Tell of a micro-batch that is in the ledger, and let the index know its uploads."""
         version = tables.version(spark, self.lake, Table.UPLOADS)
-        new = [claim for claim in claims if claim.place not in repeats] if repeats else claims
-        self.index.add_beside(version, _taken(judged), new)
+        self.index.add_beside(version, _taken(judged), claims.without(repeats) if repeats else claims.rows())
         reasons = Counter(judged["reason"].drop_null().to_pylist())
         if repeats:
             reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
-        self.on_batch(BatchCounts(len(judged), len(new), dict(reasons)))
+        self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
 
     def _append(self, rows: DataFrame, batch: int) -> None:
         stamped = (
@@ -100,10 +99,10 @@ def _judged(rows: DataFrame) -> pa.Table:
     return rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow()
 
 
-def _claims(judged: pa.Table) -> list[Claim]:
+def _claims(judged: pa.Table) -> Claims:
     accepted = judged.filter(pc.equal(judged["verdict"], Verdict.ACCEPTED.value))
-    places = map(Position, *(accepted[name].to_pylist() for name in _PLACE))
-    return list(map(Claim, map(digest, accepted["upload_id"].to_pylist()), places))
+    keys = list(map(digest, accepted["upload_id"].to_pylist()))
+    return Claims(keys, *(accepted[name].to_pylist() for name in _PLACE))
 
 
 def _taken(judged: pa.Table) -> dict[tuple[str, int], int]:
@@ -161,8 +160,7 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
     known_ids = f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value)
     accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_PLACE)
     claims = (
-        Claim(digest(row.upload_id), Position(row.topic, row.partition, row.offset))
-        for row in accepted.toLocalIterator()
+        (digest(row.upload_id), row.topic, row.partition, row.offset) for row in accepted.toLocalIterator()
     )
     index.add(version, _taken(newest), claims)
     return index

@@ -3,15 +3,18 @@ from pathlib import Path
 import pytest
 
 from lake.erased import digest
-from streaming.identity import Claim, Position, UploadIndex
+from streaming.identity import Claims, Position, UploadIndex
 
 
 def at(offset: int, partition: int = 0) -> Position:
     return Position("images", partition, offset)
 
 
-def claims(*given: tuple[str, Position]) -> list[Claim]:
-    return [Claim(digest(upload), place) for upload, place in given]
+def claims(*given: tuple[str, Position]) -> Claims:
+    topics, partitions, offsets = (
+        list(column) for column in zip(*(place for _, place in given), strict=True)
+    )
+    return Claims([digest(upload) for upload, _ in given], topics, partitions, offsets)
 
 
 def test_the_first_position_of_an_id_wins_within_a_batch(tmp_path: Path) -> None:
@@ -37,6 +40,13 @@ def test_the_same_batch_again_finds_no_duplicate_of_itself(tmp_path: Path) -> No
             index.add_beside(1, {("images", 0): 3}, batch)
 
 
+def test_claims_without_repeats() -> None:
+    batch = claims(("a", at(1)), ("b", at(2)), ("a", at(3, partition=1)))
+    assert [claim.place for claim in batch] == [at(1), at(2), at(3, partition=1)]
+    assert list(batch.without({at(3, partition=1): at(1)})) == list(batch)[:2]
+    assert list(batch.rows()) == list(batch)
+
+
 def test_rejected_uploads_may_come_again(tmp_path: Path) -> None:
     """Only accepted uploads are added, so a repaired upload may use the id of a refused one."""
     with UploadIndex(tmp_path / "index.sqlite") as index:
@@ -47,10 +57,10 @@ def test_rejected_uploads_may_come_again(tmp_path: Path) -> None:
 def test_each_id_of_many_is_looked_for(tmp_path: Path) -> None:
     """More than one query asks for."""
     with UploadIndex(tmp_path / "index.sqlite") as index:
-        many = claims(*((str(number), at(number)) for number in range(10_000)))
-        index.add(1, {("images", 0): 10_000}, many)
-        again = claims(*((str(number), at(20_000 + number)) for number in (0, 4_095, 4_096, 9_999, 10_000)))
-        repeats = index.duplicates([*many, *again])
+        many = [(str(number), at(number)) for number in range(10_000)]
+        index.add(1, {("images", 0): 10_000}, claims(*many))
+        again = [(str(number), at(20_000 + number)) for number in (0, 4_095, 4_096, 9_999, 10_000)]
+        repeats = index.duplicates(claims(*many, *again))
         assert repeats == {at(20_000 + number): at(number) for number in (0, 4_095, 4_096, 9_999)}
 
 
@@ -67,7 +77,7 @@ def test_what_is_added_beside_is_there_whatever_is_asked_next(tmp_path: Path) ->
 
 def test_a_failure_beside_is_met_by_the_next_question(tmp_path: Path) -> None:
     with UploadIndex(tmp_path / "index.sqlite") as index:
-        index.add_beside(1, {("images", 0): 1}, [Claim(b"a", Position("images", 0, 2**64))])
+        index.add_beside(1, {("images", 0): 1}, claims(("a", at(2**64))))
         with pytest.raises(OverflowError):
             index.duplicates(claims(("b", at(1))))
         assert index.version() == -1, "a part of it was kept"
