@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
@@ -16,6 +17,7 @@ from pyspark.storagelevel import StorageLevel
 from conf.sections import Lake
 from lake import tables
 from lake.erased import digest
+from lake.properties import CODEGEN, properties
 from lake.schemas import UPLOADS, Table
 from streaming.gate import Gate
 from streaming.identity import Claims, Position, UploadIndex
@@ -25,6 +27,7 @@ from streaming.verdict import Reason, Verdict
 
 _PLACE = ["topic", "partition", "offset"]
 _PICTURE = ["jpeg", "thumbnail"]
+MANY = 40_000  # rows; with so many, generated code takes less time to append them than it takes to make
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Ledger:
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
             with self.gate.passage():
-                self._append(complete, batch)
+                with properties(rows.sparkSession, CODEGEN) if len(judged) > MANY else nullcontext():
+                    self._append(complete, batch)
                 self._committed(rows.sparkSession, judged, claims, repeats)
         finally:
             rows.unpersist()

@@ -19,6 +19,7 @@ from conf.settings import Settings
 from lake import tables, views
 from lake.errors import BadQuery
 from lake.schemas import Table
+from streaming import ledger
 from streaming.errors import BrokerUnreachable, IngestFailed
 from streaming.query import Ingestion, IngestReport
 from tests import evil, pictures
@@ -56,7 +57,11 @@ def assert_every_offset_once(uploads: DataFrame, records: int) -> None:
     assert uploads.where("(verdict = 'accepted') = (reason IS NOT NULL)").isEmpty()
 
 
-def test_uploads_samples_labels_and_dead_letters(spark: SparkSession, own: Settings) -> None:
+@pytest.mark.parametrize("many", [ledger.MANY, 0], ids=["few rows", "as if many rows"])
+def test_uploads_samples_labels_and_dead_letters(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(ledger, "MANY", many)  # many are appended by generated code
     good = [upload(number, label=["cat", "Dog"][number % 2]) for number in range(20)]
     cut = upload(30, content=pictures.jpeg(seed=30)[:200])
     nameless = (b"phone-9", pictures.jpeg(seed=31), [("ce_id", b"x"), ("other", b"\xff\0")])
