@@ -1,21 +1,31 @@
-"""The driver's progress bar."""
+"""What the driver shows of a training: a bar on a terminal, a line now and then in a log."""
 
 import sys
+import time
+from typing import TextIO
 
 from tqdm import tqdm
 
 from models.messages import EpochEnded, Failed, Gone, Message, Started, Stepped, Working
 
+_LINE_SECONDS = 30.0
+
+
+def shown(workers: int, quiet: bool, stream: TextIO = sys.stderr) -> "Bar | Lines":
+    """A bar where a person looks on, lines where a log is written; where it is quiet only notes are shown."""
+    return Bar(workers, stream) if stream.isatty() and not quiet else Lines(quiet, stream)
+
 
 class Bar:
     """A progress bar: epoch, step, images/s, loss, accuracy, time left. Worker 0 moves it."""
 
-    def __init__(self, workers: int, shown: bool) -> None:
+    def __init__(self, workers: int, stream: TextIO) -> None:
         self._workers = workers
         self._steps = 0
+        self._stream = stream
         self._bar = tqdm(
             total=0,
-            disable=not shown,
+            file=stream,
             unit="step",
             desc="starting workers",
             bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
@@ -44,8 +54,8 @@ class Bar:
             self._bar.set_description_str(message.what)
 
     def note(self, text: str) -> None:
-        """Say something that stays, above the bar; also where no bar is shown."""
-        tqdm.write(text, file=sys.stderr)
+        """Say something that stays, above the bar."""
+        tqdm.write(text, file=self._stream)
         self._bar.set_description_str("starting workers again")
 
     def _moved(self, to: int, what: str) -> None:
@@ -56,3 +66,40 @@ class Bar:
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+
+class Lines:
+    """A line for an epoch, at most every 30 s, and for the last one."""
+
+    def __init__(self, quiet: bool, stream: TextIO) -> None:
+        self._quiet = quiet
+        self._stream = stream
+        self._epochs = 0
+        self._due = 0.0
+
+    def show(self, message: Message | Gone) -> None:
+        """Write a line where the message is worth one."""
+        if self._quiet or message.worker != 0:
+            return
+        if isinstance(message, Started):
+            self._epochs = message.epochs
+            behind = f", behind the first {message.resumed_from}" if message.resumed_from else ""
+            self.note(f"training: {message.epochs} epochs of {message.steps} steps{behind}")
+        elif isinstance(message, EpochEnded):
+            if time.monotonic() < self._due and message.epoch < self._epochs:
+                return
+            self._due = time.monotonic() + _LINE_SECONDS
+            measured = message.validation_accuracy
+            validated = "" if measured is None else f", {measured:.3f} in validation"
+            self.note(
+                f"epoch {message.epoch} of {self._epochs}: {message.images_per_second:,.0f} images/s, "
+                f"loss {message.loss:.3f}, accuracy {message.accuracy:.3f}{validated}"
+            )
+
+    def note(self, text: str) -> None:
+        """Write a line, also where it is quiet."""
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is left to do."""

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from conf.sections import Train
 from conf.settings import Settings
 from lake import session
-from models.bar import Bar
+from models.bar import shown
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.failures import Attempts, Kind, told
 from models.launch import END_SECONDS, Job, Main, launched, stopped
@@ -138,7 +138,7 @@ def run(
         task_for: makes its first argument from the driver's address and key.
         workers: TensorFlow workers.
         limits: how long a run may take, how long it may be silent, how often it is started again.
-        bar: show a progress bar.
+        bar: show a progress bar, in a log lines.
         listener: is told every word of the workers, and the record that has it.
 
     Raises:
@@ -146,10 +146,10 @@ def run(
         TrainingFailed: with the first cause.
     """
     record = Record(workers, began=time.monotonic())
-    attempts, shown = Attempts(limits.retries), Bar(workers, bar)
+    attempts, display = Attempts(limits.retries), shown(workers, quiet=not bar)
 
     def told_all(message: Message | Gone, record: Record) -> None:
-        shown.show(message)
+        display.show(message)
         listener(message, record)
 
     try:
@@ -159,12 +159,12 @@ def run(
             if not attempts.another(failure, epochs):
                 kind = Diverged if failure.kind == Kind.DIVERGED else TrainingFailed
                 raise kind(attempts.told(failure))
-            shown.note(f"{told(failure)}; going on after epoch {epochs}")
+            display.note(f"{told(failure)}; going on after epoch {epochs}")
             record.start_again()
             _require_again(spark, workers, failure)
         return record
     finally:
-        shown.close()
+        display.close()
 
 
 def _require_again(spark: SparkSession, workers: int, failure: Failed) -> None:

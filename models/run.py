@@ -119,7 +119,7 @@ def train(
         settings: of the hub.
         plan: what to train.
         spark: a session on a cluster with an executor for every worker; made and stopped here if None.
-        bar: show a progress bar on standard error.
+        bar: show a progress bar on standard error, or lines where that is a log.
 
     Raises:
         UnknownDataset, UsageError, NotTrainable, UnfitStart, ForeignCheckpoint, StorageError: before any
