@@ -163,7 +163,7 @@ def _summary(trained: "TrainedModel") -> str:
 def _times(trained: "TrainedModel") -> str:
     first, after = trained.seconds_to_first_step, trained.seconds_after_last_step
     told = f", first step after {first:.0f} s" if first is not None else ""
-    told += f", results {after:.0f} s after the last" if after is not None else ""
+    told += f", results {after:.1f} s after the last" if after is not None else ""
     if trained.resumed_from is not None:
         told += f"; went on after epoch {trained.resumed_from}"
     return told

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
@@ -49,6 +50,8 @@ class Worker:
         of = Belonging(plan.architecture, plan.dataset_id, task.run)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"), of, task.keep)
         self._history: list[EpochEnded] = []
+        self._aside = ThreadPoolExecutor(1, "hub-test-split")
+        self._test: Future[Takeable] | None = None
         reporter.work("making the model")
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
@@ -131,6 +134,7 @@ class Worker:
         self._reporter.work(f"starting epoch {epoch}")
         if epoch == plan.epochs:
             libraries.read_ahead()
+            self._test = self._aside.submit(self._measured_share, Split.TEST)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)
@@ -192,7 +196,7 @@ class Worker:
         """Measure on the test split; the first worker also writes the model, the last one for phones."""
         plan = self._task.plan
         self._reporter.work("testing")
-        test = self._measured_share(Split.TEST)
+        test = self._test.result() if self._test else self._measured_share(Split.TEST)
         if plan.objective == "triplet":
             self._embed(test)
         else:
