@@ -1,6 +1,5 @@
 """What the driver shows of a training: a bar on a terminal, a line now and then in a log."""
 
-import sys
 import time
 from typing import TextIO
 
@@ -11,7 +10,7 @@ from models.messages import EpochEnded, Failed, Gone, Message, Started, Stepped,
 _LINE_SECONDS = 30.0
 
 
-def shown(workers: int, quiet: bool, stream: TextIO = sys.stderr) -> "Bar | Lines":
+def shown(workers: int, quiet: bool, stream: TextIO) -> "Bar | Lines":
     """A bar where a person looks on, lines where a log is written; where it is quiet only notes are shown."""
     return Bar(workers, stream) if stream.isatty() and not quiet else Lines(quiet, stream)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +147,7 @@ def run(
         TrainingFailed: with the first cause.
     """
     record = Record(workers, began=time.monotonic())
-    attempts, display = Attempts(limits.retries), shown(workers, quiet=not bar)
+    attempts, display = Attempts(limits.retries), shown(workers, not bar, sys.stderr)
 
     def told_all(message: Message | Gone, record: Record) -> None:
         display.show(message)
