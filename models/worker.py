@@ -50,7 +50,6 @@ class Worker:
         of = Belonging(plan.architecture, plan.dataset_id, task.run)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"), of, task.keep)
         self._history: list[EpochEnded] = []
-        self._aside = ThreadPoolExecutor(1, "hub-test-split")
         self._test: Future[Takeable] | None = None
         reporter.work("making the model")
         start = starts.read(task.artifacts) if plan.weights or plan.source else None
@@ -134,7 +133,7 @@ class Worker:
         self._reporter.work(f"starting epoch {epoch}")
         if epoch == plan.epochs:
             libraries.read_ahead()
-            self._test = self._aside.submit(self._measured_share, Split.TEST)
+            self._test = ThreadPoolExecutor(1).submit(self._measured_share, Split.TEST)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -18,25 +19,6 @@ class Position(NamedTuple):
     topic: str
     partition: int
     offset: int
-
-
-class Claim(NamedTuple):
-    """An accepted upload.
-
-    Args:
-        key: `lake.erased.digest` of its id.
-        topic, partition, offset: where it lies.
-    """
-
-    key: bytes
-    topic: str
-    partition: int
-    offset: int
-
-    @property
-    def place(self) -> Position:
-        """Where it lies."""
-        return Position(self.topic, self.partition, self.offset)
 
 
 @dataclass(frozen=True)
@@ -56,16 +38,12 @@ class Claims:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __iter__(self) -> Iterator[Claim]:
-        return map(Claim._make, self.rows())
-
-    def rows(self) -> Iterator[Row]:
-        """One after the other, as the index keeps them."""
+    def __iter__(self) -> Iterator[Row]:
         return zip(self.keys, self.topics, self.partitions, self.offsets, strict=True)
 
-    def without(self, repeats: Container[Position]) -> Iterator[Claim]:
-        """Those that do not lie at one of the positions."""
-        return (claim for claim in self if claim.place not in repeats)
+    def without(self, repeats: Container[Position]) -> Iterator[Row]:
+        """The rows of those that do not lie at one of the positions."""
+        return (row for row in self if Position(*row[1:]) not in repeats)
 
 
 _AT_ONCE = 4096  # keys that one query asks for
@@ -152,10 +130,11 @@ class UploadIndex(LocalIndex):
         if not firsts and len(set(claims.keys)) == len(claims):
             return {}
         repeats: dict[Position, Position] = {}
-        for claim in sorted(claims, key=lambda claim: claim.place):
-            first = firsts.setdefault(claim.key, claim.place)
-            if first != claim.place:
-                repeats[claim.place] = first
+        for key, topic, partition, offset in sorted(claims, key=itemgetter(1, 2, 3)):
+            place = Position(topic, partition, offset)
+            first = firsts.setdefault(key, place)
+            if first != place:
+                repeats[place] = first
         return repeats
 
     def _firsts(self, keys: Sequence[bytes]) -> dict[bytes, Position]:

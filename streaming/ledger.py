@@ -71,8 +71,7 @@ class Ledger:
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
             with self.gate.passage():
-                with properties(rows.sparkSession, CODEGEN) if len(judged) > MANY else nullcontext():
-                    self._append(complete, batch)
+                self._append(complete, batch, len(judged))
                 self._committed(rows.sparkSession, judged, claims, repeats)
         finally:
             rows.unpersist()
@@ -82,20 +81,21 @@ class Ledger:
     ) -> None:
         """Tell of a micro-batch that is in the ledger, and let the index know its uploads."""
         version = tables.version(spark, self.lake, Table.UPLOADS)
-        self.index.add_beside(version, _taken(judged), claims.without(repeats) if repeats else claims.rows())
+        self.index.add_beside(version, _taken(judged), claims.without(repeats) if repeats else claims)
         reasons = Counter(judged["reason"].drop_null().to_pylist())
         if repeats:
             reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
         self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
 
-    def _append(self, rows: DataFrame, batch: int) -> None:
+    def _append(self, rows: DataFrame, batch: int, records: int) -> None:
         stamped = (
             rows.withColumn("ingest_time", f.lit(datetime.now(UTC)))
             .withColumn("ingest_batch", f.lit(batch).cast("long"))
             .select(*UPLOADS.names)
         )
         query = f"ingest-{query_id(rows.sparkSession)}"
-        tables.write_once(stamped, self.lake, Table.UPLOADS, query, batch)
+        with properties(rows.sparkSession, CODEGEN) if records > MANY else nullcontext():
+            tables.write_once(stamped, self.lake, Table.UPLOADS, query, batch)
 
 
 def _judged(rows: DataFrame) -> pa.Table:
