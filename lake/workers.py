@@ -1,6 +1,8 @@
-"""What a Python worker of Spark does once for all of its tasks."""
+"""Garbage collection in the Python workers of Spark."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 
@@ -12,3 +14,18 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect garbage behind an Arrow batch, not while its rows, thousands of objects, are all in use.
+
+    The first batch loads what all others need; from then on next to nothing is left to look through.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        settle()
+        gc.collect()

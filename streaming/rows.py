@@ -34,10 +34,12 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     schema = to_arrow_schema(ROWS, timezone="UTC")
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        workers.settle()
         for batch in batches:
-            rows = rows_of(records(batch), rules)
-            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+            yield judged(batch)
+
+    def judged(batch: pa.RecordBatch) -> pa.RecordBatch:
+        with workers.uncollected():
+            return pa.RecordBatch.from_pylist(rows_of(records(batch), rules), schema=schema)
 
     return inspect
 
