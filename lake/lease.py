@@ -137,6 +137,10 @@ def _lock(descriptor: int) -> bool:
     return False
 
 
+class _Untagged(Exception):
+    """The store shows an object without its ETag, as some do while it is being replaced."""
+
+
 class _Lease:
     """An object that its holder renews and that others may replace once it is old.
 
@@ -150,7 +154,7 @@ class _Lease:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        self._refused, self._failed = ClientError, (ClientError, BotoCoreError)
+        self._refused, self._failed = ClientError, (ClientError, BotoCoreError, _Untagged)
         bucket, _, key = uri.removeprefix("s3a://").partition("/")
         self._place = {"Bucket": bucket, "Key": key}
         self._client: Any = boto3.client(
@@ -215,16 +219,27 @@ class _Lease:
 
     def _look(self) -> tuple[Holder, float, str] | None:
         """The holder, the age of its last renewal in seconds, and the object's ETag."""
-        try:
-            answer = self._client.get_object(**self._place)
-        except self._refused as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return None
-            raise
+        answer = self._read()
+        if answer is None:
+            return None
         served = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = datetime.strptime(served, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC) if served else None
         age: timedelta = (now or datetime.now(UTC)) - answer["LastModified"]
         return Holder.read(answer["Body"].read()), age.total_seconds(), answer["ETag"]
+
+    def _read(self) -> Any:
+        """The store's answer, with an ETag; None where there is no such object."""
+        for _ in range(_TRIES):
+            try:
+                answer = self._client.get_object(**self._place)
+            except self._refused as error:
+                if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                    return None
+                raise
+            if "ETag" in answer:
+                return answer
+            time.sleep(_PAUSE_SECONDS)
+        raise _Untagged("it is shown without an ETag")
 
     def _put(self, holder: Holder, **condition: str) -> bool:
         try:

@@ -1,6 +1,7 @@
 """A real S3 server (S3Proxy on local files) for the test run, and a proxy that spoils its answers."""
 
 import os
+import re
 import select
 import shutil
 import socket
@@ -132,6 +133,7 @@ class Bucket:
 
 # What a proxy does to a request: pass it on, answer with a status, say nothing, or break off in mid-body.
 Spoil = Callable[[str, str], int | str | None]
+_TAG = re.compile(rb"\r\netag:[^\r]*", re.IGNORECASE)
 
 
 @dataclass
@@ -142,7 +144,7 @@ class Between:
         server: host:port of the real one.
         spoil: gets method and path of each request and says what becomes of it: None passes it on, a number
             is the status of an error, "stall" gets no answer, "trickle" the second half of the body byte by
-            byte, "cut" only the first half.
+            byte, "cut" only the first half, "untagged" all but the ETag.
         seen: method and path of every request.
     """
 
@@ -193,6 +195,9 @@ class _Conversation(socketserver.StreamRequestHandler):
             answer = self._answer(head, body)
             if what is None:
                 self.wfile.write(answer)
+                return
+            if what == "untagged":
+                self.wfile.write(_TAG.sub(b"", answer, count=1))
                 return
             begin = answer.index(b"\r\n\r\n") + 4
             half = begin + (len(answer) - begin) // 2

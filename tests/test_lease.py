@@ -159,3 +159,47 @@ def test_a_store_that_is_away_ends_it_before_others_may_take_it(own: Settings, a
             assert lost[0] - begun < SECONDS + 1
         with pytest.raises(StorageError, match="cannot read s3a://"):
             lease.refuse_if_held(reached_at(own, endpoint))
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_an_object_that_is_shown_without_its_tag_for_a_moment_is_looked_at_again(
+    own: Settings, times: int
+) -> None:
+    """As the store of these tests shows one that is being replaced."""
+    spoilt = threading.Event()
+    left = [times]
+
+    def spoil(method: str, path: str) -> str | None:
+        if not spoilt.is_set() or method != "GET" or not left[0]:
+            return None
+        left[0] -= 1
+        return "untagged"
+
+    lost: list[str] = []
+    with (
+        Between(own.s3.endpoint.removeprefix("http://"), spoil).running() as endpoint,
+        lease.held(reached_at(own, endpoint), "ingest", lost.append),
+    ):
+        spoilt.set()
+        assert comes_true(lambda: not left[0], 2 * SECONDS)
+        until = time.monotonic() + SECONDS
+        assert comes_true(lambda: time.monotonic() > until or is_free(own), 2 * SECONDS)
+        assert not is_free(own), "it was no longer renewed"
+    assert not lost
+
+
+def test_a_store_that_never_shows_a_tag_is_told_of(own: Settings, bucket: Bucket) -> None:
+    lost: list[str] = []
+    spoilt = threading.Event()
+    between = Between(
+        own.s3.endpoint.removeprefix("http://"),
+        lambda method, path: "untagged" if spoilt.is_set() and method == "GET" else None,
+    )
+    with between.running() as endpoint:
+        with lease.held(reached_at(own, endpoint), "ingest", lost.append):
+            spoilt.set()
+            assert comes_true(lambda: bool(lost), 3 * SECONDS)
+        assert "without an ETag" in lost[0]
+        again = lease.held(reached_at(own, endpoint), "ingest")
+        with pytest.raises(StorageError, match=r"cannot write s3a://.*without an ETag"), again:
+            pass
