@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from conf.settings import Settings
 from lake import lease
 from lake.errors import InUse
-from lake.lease import Holder
+from lake.holder import Holder
 
 NAME = "organize.lock"
 

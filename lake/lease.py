@@ -4,63 +4,21 @@ Docs: docs/decisions/007-one-ingest.md says what each of the two guarantees.
 """
 
 import fcntl
-import json
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from conf.sections import S3
 from lake.errors import InUse, StorageError
+from lake.holder import Holder
 
 _TRIES, _PAUSE_SECONDS = 5, 0.05
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lake.
-
-    Args:
-        command: `ingest` or another that writes what ingest writes.
-        host, pid: of the process.
-        since: when it took the lake (RFC 3339).
-        nonce: tells two holders of one host and pid apart.
-    """
-
-    command: str
-    host: str
-    pid: int
-    since: str
-    nonce: str
-
-    @classmethod
-    def this(cls, command: str) -> "Holder":
-        """This process."""
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(command, socket.gethostname(), os.getpid(), since, secrets.token_hex(8))
-
-    @classmethod
-    def read(cls, content: bytes) -> "Holder":
-        """What a lock says; a half-written one still locks."""
-        try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError):
-            return cls("a command", "an unknown host", 0, "just now", "")
-
-    def __str__(self) -> str:
-        return f"`hub {self.command}` on {self.host}, pid {self.pid}, since {self.since}"
-
-    def content(self) -> bytes:
-        """What is written to the lock."""
-        return json.dumps(asdict(self)).encode()
 
 
 @contextmanager
@@ -238,6 +196,7 @@ class _Lease:
                 raise
             if "ETag" in answer:
                 return answer
+            answer["Body"].close()
             time.sleep(_PAUSE_SECONDS)
         raise _Untagged("it is shown without an ETag")
 

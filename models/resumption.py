@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from conf.settings import Settings
 from lake import lease
 from lake.errors import InUse, StorageError
-from lake.lease import Holder
+from lake.holder import Holder
 from lake.snapshot import Snapshot
 from lake.storage import Storage
 from models import cards, registry

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from conf.settings import Settings
 from lake import lease
 from lake.errors import InUse
-from lake.lease import Holder
+from lake.holder import Holder
 from streaming.errors import LakeInUse
 
 NAME = "ingest.lock"

@@ -14,7 +14,7 @@ import pytest
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.errors import StorageError
-from lake.lease import Holder
+from lake.holder import Holder
 from streaming import lease
 from streaming.errors import LakeInUse
 from tests.conftest import ROOT, comes_true
@@ -188,7 +188,7 @@ def test_an_object_that_is_shown_without_its_tag_for_a_moment_is_looked_at_again
     assert not lost
 
 
-def test_a_store_that_never_shows_a_tag_is_told_of(own: Settings, bucket: Bucket) -> None:
+def test_a_store_that_never_shows_a_tag_is_told_of(own: Settings) -> None:
     lost: list[str] = []
     spoilt = threading.Event()
     between = Between(

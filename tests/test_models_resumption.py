@@ -13,7 +13,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake import lease, rows
 from lake.errors import InUse, StorageError
-from lake.lease import Holder
+from lake.holder import Holder
 from lake.schemas import Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
