@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 # or are small and differ from the last commit's (docs/decisions/008).
 NO_CODEGEN = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
-# For the one of an ingestion's queries that can work on many rows in the JVM.
+# For those of an ingestion's queries that work on all of a micro-batch's rows in the JVM.
 CODEGEN = {"spark.sql.codegen.factoryMode": "FALLBACK"}
 
 # Rows that are cached until a commit are pictures mostly, and gone in seconds: looking for what could be

@@ -40,6 +40,8 @@ def uploads(spark: SparkSession, settings: Settings, bootstrap: str, offsets: st
         # A fetch of 1 MB, Kafka's default, is nine photographs, and the next waits for a round trip.
         .option("kafka.max.partition.fetch.bytes", 16 << 20)
         .option("kafka.receive.buffer.bytes", 4 << 20)
+        # Spark asks the broker twice between two polls; by default those take 500 records, however small.
+        .option("kafka.max.poll.records", 5_000)
         .option("failOnDataLoss", True)
         .load()
     )

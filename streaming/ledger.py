@@ -65,14 +65,16 @@ class Ledger:
         """
         rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            with tables.ready(rows.sparkSession, self.lake, Table.UPLOADS):
+            # The pass has the same plan each time: what is generated for it is compiled once.
+            spark = rows.sparkSession
+            with tables.ready(spark, self.lake, Table.UPLOADS), properties(spark, CODEGEN):
                 judged = _judged(rows)
             claims = _claims(judged)
             repeats = self.index.duplicates(claims)
             complete = with_duplicates(rows, records, repeats) if repeats else rows
             with self.gate.passage():
                 self._append(complete, batch, len(judged))
-                self._committed(rows.sparkSession, judged, claims, repeats)
+                self._committed(spark, judged, claims, repeats)
         finally:
             rows.unpersist()
 
