@@ -85,10 +85,9 @@ def load() -> Settings:
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         variable = "HUB__" + "__".join(str(part).upper() for part in first["loc"][:2])
-        value = first.get("input")
-        raise SettingError(
-            f"setting {key} = {value!r}: {message} (set in conf/hub.toml or {variable})"
-        ) from None
+        # Where a key is missing or two do not fit, the input is their whole section, passwords and all.
+        given = "" if isinstance(first.get("input"), dict) else f" = {first.get('input')!r}"
+        raise SettingError(f"setting {key}{given}: {message} (set in conf/hub.toml or {variable})") from None
 
 
 def _refuse_unknown_variables() -> None:

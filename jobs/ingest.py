@@ -1,5 +1,6 @@
 """`hub ingest`: verify, prepare and store what is in Kafka."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +57,7 @@ def ingest(
 
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
     lease.refuse_if_held(settings)
+    warn(settings, bootstrap)
     say(f"Taking uploads from {settings.kafka.topic} at {bootstrap}; the first batch takes some seconds.")
     running = spark or session.start(settings, "ingest")
     report = IngestReport()
@@ -74,6 +76,21 @@ def ingest(
         if spark is None:
             running.stop()
     return report
+
+
+def warn(settings: "Settings", bootstrap: str) -> None:
+    """Say so where a stranger could stop the ingestion from this topic."""
+    from streaming import topics
+    from streaming.errors import StreamingError
+
+    with suppress(StreamingError):  # who may read a topic need not be allowed to see its settings
+        lacking = topics.unguarded(settings.kafka, bootstrap).get(settings.kafka.topic, [])
+        if lacking:
+            given = " and ".join(f"{key}={topics.GUARDS[key]}" for key in lacking)
+            say(
+                f"Warning: topic {settings.kafka.topic} has not {given}, so one hostile record can stop "
+                "ingestion: run `hub up`, which sets it."
+            )
 
 
 def results(report: "IngestReport") -> dict[str, object]:

@@ -30,12 +30,13 @@ def main() -> Outcome:
         if state.leashed:
             note = "it belongs to a command that runs now and stops with it"
     made = topics.create(settings.kafka, bootstrap)
-    results |= {"bootstrap": bootstrap, "topics_made": made}
-    return (
-        results,
-        f"Kafka is up at {bootstrap} ({note}). Topics made: {', '.join(made) or 'none, all there'}.",
-        0,
-    )
+    guarded = topics.guard(settings.kafka, bootstrap)
+    results |= {"bootstrap": bootstrap, "topics_made": made, "topics_guarded": guarded}
+    told = f"Kafka is up at {bootstrap} ({note}). Topics made: {', '.join(made) or 'none, all there'}."
+    if guarded:
+        given = ", ".join(f"{key}={value}" for key, value in topics.GUARDS.items())
+        told += f"\nGiven to {', '.join(guarded)}: {given}."
+    return results, told, 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 
@@ -156,11 +158,12 @@ def _datasets(spark: SparkSession, settings: Settings, images: DataFrame) -> tup
     for name, place in (places | {row.dataset_id: row.path for row in rows}).items():
         try:
             snapshot = Snapshot.load(Storage(place, settings.s3))
-        except DamagedSnapshot:
+            paths = [f"{place}/{shard.path}" for split in snapshot.shards.values() for shard in split]
+            shards = spark.read.parquet(*paths).select("image_id")
+            held = shards.join(images, "image_id", "left_semi").count()
+        except (DamagedSnapshot, PySparkException, Py4JJavaError):
             unreadable.append(name)
             continue
-        paths = [f"{place}/{shard.path}" for shards in snapshot.shards.values() for shard in shards]
-        held = spark.read.parquet(*paths).select("image_id").join(images, "image_id", "left_semi").count()
         if held:
             found[name] = held
     return found, sorted(unreadable)

@@ -99,6 +99,35 @@ class _Untagged(Exception):
     """The store shows an object without its ETag, as some do while it is being replaced."""
 
 
+class _Held:
+    """How long a lease is still good.
+
+    Args:
+        seconds: after a renewal.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._until = seconds, time.monotonic() + seconds
+        self._ending = threading.Lock()
+        self.ended = threading.Event()
+        self.trouble = ""  # what the last attempt to renew it met
+
+    def renew(self, begun: float) -> None:
+        """Note an attempt that has succeeded, and when it was begun."""
+        self._until, self.trouble = begun + self._seconds, ""
+
+    def remaining(self) -> float:
+        """Seconds."""
+        return self._until - time.monotonic()
+
+    def end(self) -> bool:
+        """End it; whether it had not ended before."""
+        with self._ending:
+            first = not self.ended.is_set()
+            self.ended.set()
+            return first
+
+
 class _Lease:
     """An object that its holder renews and that others may replace once it is old.
 
@@ -127,23 +156,28 @@ class _Lease:
                 request_checksum_calculation="when_required",
             ),
         )
-        self._etag = ""
 
     @contextmanager
     def taken(self, holder: Holder) -> Iterator[None]:
         """Hold the lease while the block runs."""
+        held = _Held(self._seconds * 2 / 3)
         try:
             self._take(holder)
         except self._failed as error:
             raise StorageError(f"cannot write {self._uri}: {error}") from None
-        stop = threading.Event()
-        renewing = threading.Thread(target=self._renew, args=(holder, stop), name="lease", daemon=True)
-        renewing.start()
+        threads = [
+            threading.Thread(target=self._renew, args=(holder, held), name="lease", daemon=True),
+            # An attempt may take as long as a name has addresses, times the time limit of each.
+            threading.Thread(target=self._watch, args=(held,), name="lease-watch", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
-            stop.set()
-            renewing.join(self._seconds)
+            held.end()
+            for thread in threads:
+                thread.join(self._seconds)
             self._release(holder)
 
     def look(self) -> None:
@@ -202,27 +236,34 @@ class _Lease:
 
     def _put(self, holder: Holder, **condition: str) -> bool:
         try:
-            answer = self._client.put_object(**self._place, Body=holder.content(), **condition)
+            self._client.put_object(**self._place, Body=holder.content(), **condition)
         except self._refused as error:
             if error.response["Error"]["Code"] in _TAKEN:
                 return False
             raise
-        self._etag = answer["ETag"]
         return True
 
-    def _renew(self, holder: Holder, stop: threading.Event) -> None:
-        renewed = time.monotonic()
-        while not stop.wait(self._seconds / 6):
+    def _renew(self, holder: Holder, held: _Held) -> None:
+        while not held.ended.wait(self._seconds / 6):
+            begun = time.monotonic()
             try:
                 found = self._look()
                 if found is None or found[0] != holder or not self._put(holder, IfMatch=found[2]):
-                    self._on_loss(f"another process took the lease {self._uri}")
-                    return
-                renewed = time.monotonic()
-            except self._failed as error:
-                if time.monotonic() - renewed > self._seconds * 2 / 3:
-                    self._on_loss(f"the lease {self._uri} could not be renewed: {error}")
-                    return
+                    self._lose(held, f"another process took the lease {self._uri}")
+                else:
+                    held.renew(begun)
+            except Exception as error:  # whatever it is, the lease runs out if it stays
+                held.trouble = str(error) or type(error).__name__
+
+    def _watch(self, held: _Held) -> None:
+        while not held.ended.wait(max(0.0, held.remaining())):
+            if held.remaining() <= 0:
+                why = held.trouble or "the store does not answer"
+                self._lose(held, f"the lease {self._uri} could not be renewed: {why}")
+
+    def _lose(self, held: _Held, why: str) -> None:
+        if held.end():
+            self._on_loss(why)
 
     def _release(self, holder: Holder) -> None:
         try:

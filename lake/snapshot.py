@@ -66,16 +66,19 @@ class Snapshot:
             manifest: dict[str, Any] = storage.read_json(MANIFEST)
         except (StorageError, ValueError) as error:
             raise DamagedSnapshot(f"no readable snapshot at {storage.root}: {error}") from None
-        found = manifest.get("format")
-        if found != FORMAT:
-            raise DamagedSnapshot(f"the snapshot at {storage.root} has format {found}, not {FORMAT}")
-        shards = {
-            Split(split): tuple(Shard(**shard) for shard in listed)
-            for split, listed in manifest["shards"].items()
-        }
-        return cls(
-            storage, tuple(manifest["labels"]), shards, manifest["flip"], manifest["seed"], manifest["filter"]
-        )
+        try:
+            if manifest["format"] != FORMAT:
+                raise DamagedSnapshot(
+                    f"the snapshot at {storage.root} has format {manifest['format']}, not {FORMAT}"
+                )
+            shards = {
+                Split(split): tuple(Shard(**shard) for shard in listed)
+                for split, listed in manifest["shards"].items()
+            }
+            rest = manifest["flip"], manifest["seed"], manifest["filter"]
+            return cls(storage, tuple(manifest["labels"]), shards, *rest)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedSnapshot(f"the manifest of {storage.root} is incomplete: {error!r}") from None
 
     def manifest(self) -> dict[str, Any]:
         """What is written to the manifest: content only, so that equal content has an equal hash."""

@@ -129,12 +129,23 @@ def ready(spark: SparkSession, lake: Lake, *names: Table) -> Iterator[None]:
 
 def _seen(spark: SparkSession, lake: Lake, table: Table) -> None:
     with suppress(Py4JError):  # the commit meets the same error, and tells it
-        session = spark._jsparkSession.newSession()
-        for name, value in _FOR_LITTLE.items():
-            session.conf().set(name, value)
-        # Of this thread, which ends with it.
-        _java(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
-        _snapshot(spark, lake, table).transactions()
+        _transactions(spark, lake, table)
+
+
+def _transactions(spark: SparkSession, lake: Lake, table: Table) -> Any:
+    """Query to its newest batch, of Scala's; makes the calling thread's session another one."""
+    session = spark._jsparkSession.newSession()
+    for name, value in _FOR_LITTLE.items():
+        session.conf().set(name, value)
+    _java(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
+    return _snapshot(spark, lake, table).transactions()
+
+
+def last_batch(spark: SparkSession, lake: Lake, table: Table, query: str) -> int:
+    """The newest batch of a streaming query that `write_once` has committed to a table; -1 for none."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(_transactions, spark, lake, table).result().get(query)
+    return int(found.get()) if found.isDefined() else -1
 
 
 def write_once(

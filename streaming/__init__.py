@@ -10,7 +10,7 @@ object store  objects, answers, payloads: reading and writing S3, fetching what 
 topics        topics, connection: made, described, reached
 one picture   rules, verify, exhaustion, preprocess, quality, phash, prepared: bytes in, verdict out
 isolation     decoder, sandbox, exchange: the process that may die of a picture
-ledger        rows, ledger, identity, index, lease: a micro-batch becomes one commit, each upload once
+ledger        rows, ledger, judging, identity, index, lease: a micro-batch is one commit, each upload once
 derived       follow, followers, derived, samples, images, labels, deadletters: what follows from the ledger
 ingest        query, checkpoint, continuation, failures, gate, interrupts: started, gone on with, ended
 watched       watch, ingested, lag, metrics, progress: what a running ingestion shows

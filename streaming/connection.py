@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.sections import Kafka
 from conf.settings import Settings
+from streaming import topics
 
 
 def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
@@ -14,9 +15,16 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
         options["kafka.sasl.mechanism"] = kafka.sasl_mechanism
         options["kafka.sasl.jaas.config"] = (
             f"org.apache.kafka.common.security.{module} required "
-            f'username="{kafka.sasl_username}" password="{kafka.sasl_password}";'
+            f"username={_quoted(kafka.sasl_username)} password={_quoted(kafka.sasl_password)};"
         )
-    return options | {"kafka.max.request.size": "12582912"}
+    return options | {"kafka.max.request.size": str(topics.RECORD_BYTES)}
+
+
+def _quoted(text: str) -> str:
+    """As Java's configuration of logins reads it: a StreamTokenizer's string."""
+    for plain, escaped in ("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"):
+        text = text.replace(plain, escaped)
+    return f'"{text}"'
 
 
 def uploads(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:

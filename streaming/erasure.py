@@ -16,7 +16,7 @@ from lake.errors import LakeError, StorageError
 from lake.schemas import Table
 from lake.storage import Storage
 from streaming import follow, index, lease, topics
-from streaming.errors import UnknownUser
+from streaming.errors import LakeInUse, UnknownUser
 from streaming.query import Ingestion
 
 _SWEPT = (Table.SAMPLES, Table.LABELS, Table.UPLOADS)
@@ -65,27 +65,37 @@ def erase(
     Raises:
         UnknownUser: the ledger holds nothing of the user; nothing was touched.
         LakeInUse: another process ingests into the lake.
-        InUse: another process organizes it.
+        InUse: another process organizes it, or has since a lease on S3 was lost.
         StorageError: old files cannot be removed.
     """
-    with lease.held(settings, "erase"), alone.held(settings, "erase"):
+    lost: list[str] = []
+    with lease.held(settings, "erase", lost.append), alone.held(settings, "erase") as refuse_if_lost:
+
+        def step(what: str) -> None:
+            """Begin what may only be done alone: others' unfinished files would be removed, too."""
+            refuse_if_lost()
+            if lost:
+                raise LakeInUse(f"stopped before the erasure was done: {lost[0]}; run it again")
+            on_step(what)
+
         found, resumed = _found(spark, settings, user)
         reach = out_of_reach(settings, bootstrap, found)
-        on_step("bring samples, labels and dead letters up to the ledger")
+        step("bring samples, labels and dead letters up to the ledger")
         # They read the ledger's old versions, which will be gone.
         Ingestion(spark, settings, bootstrap).catch_up()
         _notes(settings).write_json(_note(user), asdict(found))
         try:
-            on_step("remove samples, or hand them to others who uploaded the same image")
+            step("remove samples, or hand them to others who uploaded the same image")
             erasure.hand_over(spark, settings.lake, user)
-            on_step("empty the rows of the ledger")
+            step("empty the rows of the ledger")
             erasure.bury(spark, settings.lake, user)
             ledger = tables.read(spark, settings.lake, Table.UPLOADS)
             counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
             samples = tables.identifier(spark, settings.lake, Table.SAMPLES)
             index.discard(index.file_of(settings.ingest.index_dir, samples))
-            on_step("remove old versions")
-            _forget(spark, settings)
+            for table in _SWEPT:
+                step(f"remove old versions of {table}")
+                _forget(spark, settings, table)
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(
                 f"the erasure stopped: {tables.first_line(error)}; run it again, it goes on where it stopped"
@@ -141,13 +151,12 @@ def _found(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, 
     return Traces(**note), True
 
 
-def _forget(spark: SparkSession, settings: Settings) -> None:
-    for table in _SWEPT:
-        version = purge.sweep(spark, settings, table)
-        if table == Table.UPLOADS:
-            # Followers that went on from before would look for versions that are gone.
-            follow.restart_at(settings, version)
-        purge.forget(spark, settings, table, version)
+def _forget(spark: SparkSession, settings: Settings, table: Table) -> None:
+    version = purge.sweep(spark, settings, table)
+    if table == Table.UPLOADS:
+        # Followers that went on from before would look for versions that are gone.
+        follow.restart_at(spark, settings, version)
+    purge.forget(spark, settings, table, version)
 
 
 def _notes(settings: Settings) -> Storage:

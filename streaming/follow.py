@@ -1,8 +1,14 @@
 """The streams that followers read the ledger by: where they start, and what a new start means."""
 
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any
+
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as f
 
 from conf.settings import Settings
 from lake import counts, tables
@@ -22,12 +28,33 @@ _START = "followers.json"
 _FILES = 64  # of the ledger at once, for a follower that was away; a commit adds a few
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where new followers begin in the ledger, after an erasure that cut its history.
+
+    Args:
+        version: of the ledger; what came before it they had followed.
+        taken: topic, partition and the offset after the newest that came before it.
+    """
+
+    version: int
+    taken: list[tuple[str, int, int]]
+
+    def before(self) -> Column:
+        """Whether a row of the ledger came before it."""
+        of_partition = (
+            (f.col("topic") == topic) & (f.col("partition") == partition) & (f.col("offset") < offset)
+            for topic, partition, offset in self.taken
+        )
+        return reduce(or_, of_partition, f.lit(False))
+
+
 def uploads(spark: SparkSession, settings: Settings, columns: list[str]) -> DataFrame:
     """The ledger as a stream of appended rows."""
     reader = spark.readStream.format("delta")
-    start = starting_version(settings)
+    start = start_of(settings)
     if start is not None:
-        reader = reader.option("startingVersion", start)  # heeded only where there is no checkpoint
+        reader = reader.option("startingVersion", start.version)  # heeded only where there is no checkpoint
     return (
         reader.option("maxFilesPerTrigger", _FILES)
         .option("skipChangeCommits", True)  # erasure and maintenance rewrite files; no new uploads
@@ -50,23 +77,34 @@ def prepare(spark: SparkSession, settings: Settings) -> None:
             _recount(spark, settings)
 
 
-def starting_version(settings: Settings) -> int | None:
-    """The version of the ledger that new followers start at; None for its first."""
+def start_of(settings: Settings) -> Start | None:
+    """Where new followers begin; None for the whole ledger.
+
+    That is so, too, where Delta's clean-up has removed the version since: the ledger holds all there is to
+    follow, only dead letters are sent once more.
+    """
     storage = Storage(settings.lake.at("checkpoints"), settings.s3)
     if not storage.exists(_START):
         return None
     try:
-        return int(str(storage.read_json(_START)["starting_version"]))
-    except (StorageError, ValueError, KeyError) as error:
+        said: dict[str, Any] = storage.read_json(_START)
+        start = Start(int(said["version"]), [(str(t), int(p), int(o)) for t, p, o in said["taken"]])
+    except (StorageError, ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(
-            f'{storage.root}/{_START} cannot be read ({error}): write {{"starting_version": N}} into it, '
-            "N being the oldest version in the history of the table uploads"
+            f"{storage.root}/{_START} cannot be read ({error}): remove it; followers without a checkpoint "
+            "then begin with the whole ledger"
         ) from None
+    log = Storage(settings.lake.at(Table.UPLOADS, "_delta_log"), settings.s3)
+    return start if log.exists(f"{start.version:020}.json") else None
 
 
-def restart_at(settings: Settings, version: int) -> None:
-    """Let all followers start anew at a version of the ledger; they must have followed up to it."""
-    Storage(settings.lake.at("checkpoints"), settings.s3).write_json(_START, {"starting_version": version})
+def restart_at(spark: SparkSession, settings: Settings, version: int) -> None:
+    """Let all followers start anew at the newest version of the ledger, up to which they have followed."""
+    ledger = tables.read(spark, settings.lake, Table.UPLOADS)
+    newest = ledger.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).collect()
+    taken = [(row.topic, row.partition, row.offset + 1) for row in newest]
+    content = {"version": version, "taken": taken}
+    Storage(settings.lake.at("checkpoints"), settings.s3).write_json(_START, content)
     for name in _WAYS_OUT:
         storage, old = checkpoint_of(settings, name), checkpoint_of(settings, f"{name}.old")
         old.delete()
@@ -78,9 +116,11 @@ def restart_at(settings: Settings, version: int) -> None:
 def _recount(spark: SparkSession, settings: Settings) -> None:
     if tables.read(spark, settings.lake, Table.LABELS).isEmpty():
         return
-    start = starting_version(settings)
-    before = tables.read(spark, settings.lake, Table.UPLOADS, start or 0)
+    # By positions: Delta forgets versions, and refuses to read one after a week.
+    start = start_of(settings)
+    before = f.lit(False) if start is None else start.before()
+    ledger = tables.read(spark, settings.lake, Table.UPLOADS)
     try:
-        counts.recount(spark, settings.lake, before, settings.labels.ready_images)
+        counts.recount(spark, settings.lake, ledger.where(before), settings.labels.ready_images)
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(f"cannot count the labels anew: {tables.first_line(error)}") from None

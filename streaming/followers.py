@@ -5,8 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql.streaming.query import StreamingQuery
 
+from lake import tables
+from lake.errors import StorageError
 from streaming.checkpoint import differs
 from streaming.errors import DamagedCheckpoint
 from streaming.failures import cause
@@ -34,7 +38,12 @@ class Followers:
     ) -> None:
         self._begin = begin
         self._held_up = held_up
-        self._running = {name: _Follower(start()) for name, start in begin.items()}
+        self._running: dict[str, _Follower] = {}
+
+    def start(self) -> None:
+        """Start all of them; whether or not it raises, they are to be stopped."""
+        for name, begin in self._begin.items():
+            self._running[name] = _Follower(begin())
 
     def tend(self) -> None:
         """Note what has failed, and start again what has waited for long enough.
@@ -50,13 +59,22 @@ class Followers:
                 error = follower.query.exception()
                 if differs(str(error)):
                     raise DamagedCheckpoint(f"checkpoint of {name}: {cause(error) if error else 'stopped'}")
-                pause = _PAUSES[min(follower.failures, len(_PAUSES) - 1)]
-                follower.failures += 1
-                follower.due = time.monotonic() + pause
-                self._held_up(name, cause(error) if error else "it was stopped")
+                self._wait(name, follower, cause(error) if error else "it was stopped")
             elif time.monotonic() >= follower.due:
-                follower.query, follower.due = self._begin[name](), None
-                self._held_up(name, None)
+                self._begin_again(name, follower)
+
+    def _begin_again(self, name: str, follower: _Follower) -> None:
+        try:
+            follower.query, follower.due = self._begin[name](), None
+        except (PySparkException, Py4JJavaError, StorageError) as error:  # what it reads may be away, too
+            self._wait(name, follower, tables.first_line(error))
+        else:
+            self._held_up(name, None)
+
+    def _wait(self, name: str, follower: _Follower, why: str) -> None:
+        follower.due = time.monotonic() + _PAUSES[min(follower.failures, len(_PAUSES) - 1)]
+        follower.failures += 1
+        self._held_up(name, why)
 
     def finish(self, lost: threading.Event, look_seconds: float) -> dict[str, str]:
         """Wait until all have ended, or until what they write is no longer ours.

@@ -85,6 +85,13 @@ class UploadIndex(LocalIndex):
         rows = self._database.execute("SELECT topic, partition, next FROM taken")
         return {(topic, partition): offset for topic, partition, offset in rows}
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._settle()
+        with self._now_at(-1):
+            self._database.execute("DELETE FROM accepted")
+            self._database.execute("DELETE FROM taken")
+
     def add(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Row]) -> None:
         """Remember committed records, all or none of them.
 

@@ -22,12 +22,13 @@ class LocalIndex:
 
     def __init__(self, file: Path, tables: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        # The index can be made anew, so a commit need not wait for the disk.
-        self._database.executescript(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;"
-            f"CREATE TABLE IF NOT EXISTS progress (version INTEGER); {tables}"
-        )
+        try:
+            self._database = _opened(file, tables)
+        except sqlite3.OperationalError:  # the disk is full, or it may not be written
+            raise
+        except sqlite3.DatabaseError:  # it is damaged, or no index at all
+            discard(file)
+            self._database = _opened(file, tables)
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +54,20 @@ class LocalIndex:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+
+def _opened(file: Path, tables: str) -> sqlite3.Connection:
+    database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+    try:
+        # A commit does not wait for the disk: a power cut may cost the last ones, which the table still has.
+        database.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;"
+            f"CREATE TABLE IF NOT EXISTS progress (version INTEGER); {tables}"
+        )
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def file_of(folder: Path, table: str) -> Path:

@@ -1,15 +1,18 @@
 """The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
+from threading import Event
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
@@ -21,12 +24,14 @@ from lake.properties import CODEGEN, properties
 from lake.schemas import UPLOADS, Table
 from streaming.gate import Gate
 from streaming.identity import Claims, Position, UploadIndex
+from streaming.judging import judged_again, judging_refused
 from streaming.rows import ROWS, inspected
 from streaming.rules import Rules
 from streaming.verdict import Reason, Verdict
 
 _PLACE = ["topic", "partition", "offset"]
 _PICTURE = ["jpeg", "thumbnail"]
+_TRIES = 4
 MANY = 40_000  # rows; with so many, generated code takes less time to append them than it takes to make
 
 
@@ -56,27 +61,51 @@ class Ledger:
     index: UploadIndex
     on_batch: Callable[[BatchCounts], None]
     gate: Gate = field(default_factory=Gate)
+    _begun: Event = field(default_factory=Event, init=False)
 
     def write(self, records: DataFrame, batch: int) -> None:
         """Verify, prepare and commit one micro-batch; safe to call again with the same one.
 
         Pixels are worked on once and never shuffled; what the pass gives is kept until the commit, because
-        which uploads repeat an id is known only when all ids are.
+        which uploads repeat an id is known only when all ids are. Where it is lost with an executor, all is
+        worked on once more.
         """
-        rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            # The pass has the same plan each time: what is generated for it is compiled once.
-            spark = rows.sparkSession
-            with tables.ready(spark, self.lake, Table.UPLOADS), properties(spark, CODEGEN):
-                judged = _judged(rows)
-            claims = _claims(judged)
-            repeats = self.index.duplicates(claims)
-            complete = with_duplicates(rows, records, repeats) if repeats else rows
-            with self.gate.passage():
+        spark = records.sparkSession
+        tries = 0 if self._is_committed(spark, batch) else _TRIES
+        for left in reversed(range(tries)):
+            rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
+            try:
+                self._write(rows, records, batch)
+                break
+            except (PySparkException, Py4JJavaError) as error:
+                if not left or not judged_again(error):
+                    raise
+            finally:
+                rows.unpersist()
+
+    def _is_committed(self, spark: SparkSession, batch: int) -> bool:
+        """Whether the ledger has a micro-batch that is here again, as the first after a restart may be.
+
+        Judged once more, by other settings or with a store that is back, it could come out otherwise than the
+        ledger says.
+        """
+        if self._begun.is_set():
+            return False
+        self._begun.set()
+        return tables.last_batch(spark, self.lake, Table.UPLOADS, _query(spark)) >= batch
+
+    def _write(self, rows: DataFrame, records: DataFrame, batch: int) -> None:
+        # The pass has the same plan each time: what is generated for it is compiled once.
+        spark = rows.sparkSession
+        with tables.ready(spark, self.lake, Table.UPLOADS), properties(spark, CODEGEN):
+            judged = _judged(rows)
+        claims = _claims(judged)
+        repeats = self.index.duplicates(claims)
+        complete = with_duplicates(rows, records, repeats) if repeats else rows
+        with self.gate.passage():
+            with judging_refused(spark):
                 self._append(complete, batch, len(judged))
-                self._committed(spark, judged, claims, repeats)
-        finally:
-            rows.unpersist()
+            self._committed(spark, judged, claims, repeats)
 
     def _committed(
         self, spark: SparkSession, judged: pa.Table, claims: Claims, repeats: dict[Position, Position]
@@ -95,9 +124,9 @@ class Ledger:
             .withColumn("ingest_batch", f.lit(batch).cast("long"))
             .select(*UPLOADS.names)
         )
-        query = f"ingest-{query_id(rows.sparkSession)}"
-        with properties(rows.sparkSession, CODEGEN) if records > MANY else nullcontext():
-            tables.write_once(stamped, self.lake, Table.UPLOADS, query, batch)
+        spark = rows.sparkSession
+        with properties(spark, CODEGEN) if records > MANY else nullcontext():
+            tables.write_once(stamped, self.lake, Table.UPLOADS, _query(spark), batch)
 
 
 def _judged(rows: DataFrame) -> pa.Table:
@@ -115,6 +144,10 @@ def _taken(judged: pa.Table) -> dict[tuple[str, int], int]:
     """Topic and partition to the offset after the last of the rows."""
     last = judged.group_by(["topic", "partition"]).aggregate([("offset", "max")]).to_pylist()
     return {(row["topic"], row["partition"]): row["offset_max"] + 1 for row in last}
+
+
+def _query(spark: SparkSession) -> str:
+    return f"ingest-{query_id(spark)}"
 
 
 def query_id(spark: SparkSession) -> str:
@@ -153,11 +186,14 @@ def with_duplicates(rows: DataFrame, records: DataFrame, repeats: dict[Position,
 def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex:
     """Bring an index up to date with the ledger: after a crash, or all of it on a new machine.
 
-    Positions tell what is new, not batches: those count from 0 again with every new checkpoint.
+    Positions tell what is new, not batches: those count from 0 again with every new checkpoint. An index that
+    is ahead of the ledger, because a backup or an old version of it was restored, is made anew.
     """
     version = tables.version(spark, lake, Table.UPLOADS)
     if index.version() == version:
         return index
+    if not _holds(spark, lake, version, index.taken()):
+        index.clear()
     known = index.taken()
     newer = ~reduce(or_, (_before(*place, offset) for place, offset in known.items()), f.lit(False))
     rows = tables.read(spark, lake, Table.UPLOADS, version).where(newer)
@@ -170,6 +206,16 @@ def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex
     )
     index.add(version, _taken(newest), claims)
     return index
+
+
+def _holds(spark: SparkSession, lake: Lake, version: int, taken: Mapping[tuple[str, int], int]) -> bool:
+    """Whether the ledger has the last record of each partition that an index knows."""
+    last = reduce(or_, (_at(*place, offset - 1) for place, offset in taken.items()), f.lit(False))
+    return tables.read(spark, lake, Table.UPLOADS, version).where(last).count() == len(taken)
+
+
+def _at(topic: str, partition: int, offset: int) -> Column:
+    return (f.col("topic") == topic) & (f.col("partition") == partition) & (f.col("offset") == offset)
 
 
 def _before(topic: str, partition: int, offset: int) -> Column:

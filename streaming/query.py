@@ -126,9 +126,10 @@ class Ingestion:
         with self._prepared(report) as parts, self._watch(report) as watch:
             watch.lag.moved(parts.start.positions)
             begun = time.monotonic()
-            query = self._ledger_query(parts, watch, once=False)
             followers = Followers(self._follower_queries(parts.images, once=False), watch.held_up)
+            query = self._ledger_query(parts, watch, once=False)
             try:
+                followers.start()
                 # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
                 while query.isActive and not parts.loss.told.wait(_LOOK_SECONDS):
                     followers.tend()
@@ -149,6 +150,7 @@ class Ingestion:
         with self._images() as images:
             followers = Followers(self._follower_queries(images, once=True), lambda name, why: None)
             try:
+                followers.start()
                 _refuse_failed(followers.finish(threading.Event(), _ONCE_SECONDS))
             finally:
                 followers.stop()
@@ -191,6 +193,7 @@ class Ingestion:
     def _follow_once(self, parts: _Prepared, watch: Watch) -> None:
         followers = Followers(self._follower_queries(parts.images, once=True), watch.held_up)
         try:
+            followers.start()
             failed = followers.finish(parts.loss.told, _ONCE_SECONDS)
             parts.loss.refuse()
             _refuse_failed(failed)

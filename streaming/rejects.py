@@ -185,10 +185,11 @@ def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[Record]
 
 
 def _record(at: Position, row: Row) -> Record:
-    # A replay of a replay says where it was last; the other headers are those of the phone.
-    headers = [(name, value) for name, value in _headers(row) if name != REPLAY_OF]
-    key = None if row.device is None else row.device.encode()
+    # A replay of a replay says where it was last; the other headers are those of the phone. One without a
+    # value counts as absent and cannot be sent, no more than a record without key and value.
+    headers = [(name, value) for name, value in _headers(row) if name != REPLAY_OF and value is not None]
     value = None if row.payload is None else bytes(row.payload)
+    key = row.device.encode() if row.device is not None else b"" if value is None else None
     return Record(key, value, [*headers, (REPLAY_OF, written(at).encode())])
 
 

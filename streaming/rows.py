@@ -12,6 +12,7 @@ from lake.schemas import UPLOADS
 from streaming import decoder, envelope, payloads, verify
 from streaming.envelope import Envelope
 from streaming.exchange import Buffer
+from streaming.judging import refuse_again
 from streaming.prepared import Prepared
 from streaming.record import Header
 from streaming.rules import Rules
@@ -34,6 +35,7 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     schema = to_arrow_schema(ROWS, timezone="UTC")
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        refuse_again()
         for batch in batches:
             yield judged(batch)
 

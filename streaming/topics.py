@@ -24,6 +24,11 @@ from streaming.errors import BrokerUnreachable, StreamingError
 # Ceiling of a record: 10 MiB of picture and 2 MiB of headers and framing.
 RECORD_BYTES = 12_582_912
 
+# What keeps one record of a stranger from stopping everything behind it. The broker holds what is packed to
+# `max.message.bytes` only where it unpacks it: 2 MB of gzip can be 2 GB in Spark. And a producer's own time
+# may be one that Spark cannot read, or lie so far ahead that retention never removes the record.
+GUARDS = {"compression.type": "uncompressed", "message.timestamp.type": "LogAppendTime"}
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -87,8 +92,8 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
             "configs": {
                 "max.message.bytes": str(RECORD_BYTES),
                 "retention.ms": str(kafka.retention_hours * 3_600_000),
-                "compression.type": "producer",
-            },
+            }
+            | GUARDS,
         }
         for name in (kafka.topic, kafka.rejected_topic)
     }
@@ -140,11 +145,40 @@ def retention_hours(kafka: Kafka, bootstrap: str) -> dict[str, float]:
         BrokerUnreachable: no broker answers at the address.
     """
     with admin(kafka, bootstrap) as client:
-        names = list(_partitions(client, [kafka.topic, kafka.rejected_topic]))
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": None}) for name in names]
-        found = client.describe_configs(wanted, config_filter="all") if wanted else {}
-    configs: dict[str, Any] = next(iter(found.values()), {})
-    return {name: float(configs[name]["retention.ms"]["value"]) / 3_600_000 for name in names}
+        configs = _configs(client, [kafka.topic, kafka.rejected_topic], "retention.ms")
+    return {name: float(config["retention.ms"]) / 3_600_000 for name, config in configs.items()}
+
+
+def unguarded(kafka: Kafka, bootstrap: str) -> dict[str, list[str]]:
+    """Those of the hub's topics that lack some of `GUARDS`, and which.
+
+    Raises:
+        BrokerUnreachable: no broker answers at the address.
+    """
+    with admin(kafka, bootstrap) as client:
+        return _unguarded(client, kafka)
+
+
+def guard(kafka: Kafka, bootstrap: str) -> list[str]:
+    """Give the hub's topics the `GUARDS` they lack; nothing else of them is changed.
+
+    Returns:
+        the topics that were changed.
+
+    Raises:
+        BrokerUnreachable: no broker answers at the address.
+        StreamingError: the cluster refuses.
+    """
+    with admin(kafka, bootstrap) as client:
+        lacking = _unguarded(client, kafka)
+        if lacking:
+            client.alter_configs(
+                [
+                    ConfigResource(ConfigResourceType.TOPIC, name, {key: GUARDS[key] for key in keys})
+                    for name, keys in lacking.items()
+                ]
+            )
+    return list(lacking)
 
 
 @contextmanager
@@ -190,6 +224,21 @@ def _partitions(client: KafkaAdminClient, topics: list[str]) -> dict[str, list[i
         for topic in described
         if topic["error_code"] == 0
     }
+
+
+def _unguarded(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[str]]:
+    found = _configs(client, [kafka.topic, kafka.rejected_topic], *GUARDS)
+    lacking = {name: [key for key in GUARDS if config[key] != GUARDS[key]] for name, config in found.items()}
+    return {name: keys for name, keys in lacking.items() if keys}
+
+
+def _configs(client: KafkaAdminClient, topics: list[str], *keys: str) -> dict[str, dict[str, str]]:
+    """Settings of those topics that exist."""
+    names = list(_partitions(client, topics))
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(keys)) for name in names]
+    found = client.describe_configs(wanted, config_filter="all") if wanted else {}
+    configs: dict[str, Any] = next(iter(found.values()), {})
+    return {name: {key: configs[name][key]["value"] for key in keys} for name in names}
 
 
 def _ids(client: KafkaAdminClient, topics: list[str]) -> dict[str, str]:

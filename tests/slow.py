@@ -1,10 +1,12 @@
 """A decoder that takes its time, so that a test can find it at work."""
 
+import hashlib
 import threading
 
 from streaming import preprocess
 from streaming.prepared import Prepared
 from streaming.rules import Rules
+from streaming.verdict import Reason, Rejected
 
 SECONDS = 0.03
 _PAUSE = threading.Event()
@@ -13,4 +15,13 @@ _PAUSE = threading.Event()
 def prepare(content: bytes, rules: Rules) -> Prepared:
     """Wait a little, then do the real work."""
     _PAUSE.wait(SECONDS)
+    return preprocess.prepare(content, rules)
+
+
+def moody(content: bytes, rules: Rules) -> Prepared:
+    """Refuse each picture the first time it is seen, as an overloaded machine may."""
+    seen = rules.ingest.index_dir / hashlib.sha256(content).hexdigest()
+    if not seen.exists():
+        seen.touch()
+        raise Rejected(Reason.DECODE_TIMEOUT, "not now")
     return preprocess.prepare(content, rules)

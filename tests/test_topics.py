@@ -7,12 +7,15 @@ import time
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import MessageSizeTooLargeError
 
 from conf.sections import Kafka
 from conf.settings import Settings
+from jobs import ingest
 from streaming import topics
 from streaming.errors import BrokerUnreachable, StreamingError
 from tests.conftest import Hub
+from tests.uploads import received
 
 pytestmark = pytest.mark.services
 
@@ -33,6 +36,7 @@ def test_topics_have_the_settings_of_the_design(kafka: Kafka, broker: str) -> No
         found = {key: entry["value"] for key, entry in described[name].items()}
         assert found["max.message.bytes"] == "12582912"
         assert found["retention.ms"] == str(168 * 3600 * 1000)
+        assert {key: found[key] for key in topics.GUARDS} == topics.GUARDS
     assert topics.partitions(kafka, broker, kafka.topic) == [0, 1, 2, 3]
 
 
@@ -67,6 +71,69 @@ def test_largest_record_passes_and_is_counted(kafka: Kafka, broker: str) -> None
     records = consumer.poll(timeout_ms=20_000)[partition]
     consumer.close()
     assert [record.value == value for record in records] == [True]
+
+
+def test_a_record_that_unpacks_to_more_than_the_ceiling_is_refused_by_the_broker(
+    kafka: Kafka, broker: str
+) -> None:
+    options = topics.connection(kafka, broker) | {"max_request_size": 1 << 26, "compression_type": "gzip"}
+    producer = KafkaProducer(**options)
+    try:
+        fits = producer.send(kafka.topic, key=b"phone", value=bytes(10 << 20))
+        explodes = producer.send(kafka.topic, key=b"phone", value=bytes(30 << 20))
+        assert fits.get(30).offset == 0
+        with pytest.raises(MessageSizeTooLargeError):
+            explodes.get(30)
+    finally:
+        producer.close()
+    assert topics.describe(kafka, broker)[0].records == 1
+
+
+def test_the_time_of_a_record_is_when_it_arrived(kafka: Kafka, broker: str) -> None:
+    """Some times overflow in Spark, which would stop at the record for good; others keep it for ever."""
+    producer = KafkaProducer(**topics.connection(kafka, broker))
+    try:
+        before = time.time() * 1000
+        sent = [
+            producer.send(kafka.topic, key=b"phone", value=b"1", timestamp_ms=stamp, partition=0)
+            for stamp in (-(10**16), 0, 253402300800000)
+        ]
+        for future in sent:
+            future.get(30)
+        stamps = [record.timestamp for record in received(kafka, kafka.topic)]
+        assert len(stamps) == 3
+        assert all(before - 1000 <= stamp <= time.time() * 1000 + 1000 for stamp in stamps)
+    finally:
+        producer.close()
+
+
+def test_a_topic_of_somebody_else_is_given_what_it_lacks_and_nothing_more(
+    kafka: Kafka, broker: str, topic: str, capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    foreign = kafka.model_copy(update={"topic": f"{topic}-foreign"})
+    own = settings.model_copy(update={"kafka": foreign})
+    configs = {"max.message.bytes": "5000000", "compression.type": "uncompressed"}
+    with topics.admin(kafka, broker) as client:
+        client.create_topics(
+            {foreign.topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}}
+        )
+        client.wait_for_topics([foreign.topic])
+    assert topics.unguarded(foreign, broker) == {foreign.topic: ["message.timestamp.type"]}
+    ingest.warn(own, broker)
+    assert capsys.readouterr().out == (
+        f"Warning: topic {foreign.topic} has not message.timestamp.type=LogAppendTime, so one hostile record "
+        "can stop ingestion: run `hub up`, which sets it.\n"
+    )
+
+    assert topics.guard(foreign, broker) == [foreign.topic]
+
+    assert topics.unguarded(foreign, broker) == {}
+    ingest.warn(own, broker)
+    assert capsys.readouterr().out == ""
+    with topics.admin(kafka, broker) as client:
+        described = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, foreign.topic)])
+    assert described["topic"][foreign.topic]["max.message.bytes"]["value"] == "5000000"
+    assert topics.guard(foreign, broker) == []
 
 
 def test_address_where_nobody_answers_is_told_in_time(settings: Settings) -> None:
