@@ -1,4 +1,4 @@
-"""Dead letters: as they came, and where they would be larger than the topic takes, what can be sent of them."""
+"""Dead letters: as they came; or what can be sent of those that would be larger than the topic takes."""
 
 from pathlib import Path
 

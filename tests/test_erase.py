@@ -1,21 +1,25 @@
 """Erasing a user, on real tables: nothing of them is left in any file, and everybody else keeps theirs."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as f
 
-from conf.sections import Kafka, Lake
+from conf.sections import S3, Kafka, Lake
 from conf.settings import Settings
 from lake import alone, tables, views
+from lake import lease as held
 from lake.errors import InUse
+from lake.holder import Holder
 from lake.organize import organize
 from lake.schemas import Table
 from lake.storage import Storage
@@ -172,6 +176,38 @@ def test_followers_and_the_ledger_go_on_after_an_erasure(spark: SparkSession, ow
     assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
 
 
+@pytest.mark.faults  # half a minute each
+@pytest.mark.parametrize("which", ["ingest.lock", "organize.lock"])
+def test_an_erasure_that_lost_a_lease_stops_before_it_removes_what_may_be_of_others(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Another process may be writing by then, and its files are in no version yet."""
+    send(own.kafka, [mine(1), upload(2)])
+    ingested(spark, own)
+    tell: dict[str, Callable[[str], None]] = {}
+    hold = held.held
+
+    def noted(uri: str, s3: S3, seconds: float, holder: Holder, on_loss: Callable[[str], None]) -> Any:
+        tell[Path(uri).name] = on_loss
+        return hold(uri, s3, seconds, holder, on_loss)
+
+    monkeypatch.setattr(held, "held", noted)
+
+    def lose(step: str) -> None:
+        if step.startswith("empty the rows"):
+            tell[which]("the lease is another's")
+
+    orphan = Path(own.lake.at(Table.UPLOADS)) / "part-of-an-unfinished-commit.snappy.parquet"
+    orphan.write_bytes(b"PAR1")
+    with pytest.raises((LakeInUse, InUse), match="the lease is another's; run it again"):
+        erasure.erase(spark, own, own.kafka.bootstrap, GONER, lose)
+    assert orphan.exists()
+
+    assert erasure.erase(spark, own, own.kafka.bootstrap, GONER).resumed
+    assert not orphan.exists()
+    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+
+
 def test_an_unknown_user_is_one_line_and_nothing_is_touched(spark: SparkSession, own: Settings) -> None:
     send(own.kafka, [upload(1)])
     ingested(spark, own)
@@ -219,6 +255,29 @@ def test_a_snapshot_that_was_never_finished_is_told(spark: SparkSession, own: Se
     told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
     assert told.traces.unreadable == ["ds-half"]
     assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(told.out_of_reach)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "listless"])
+def test_a_damaged_snapshot_does_not_stand_in_the_way(
+    spark: SparkSession, own: Settings, damage: str
+) -> None:
+    send(own.kafka, [mine(2, label="cat"), *(upload(number, label="cat") for number in range(10, 16))])
+    ingested(spark, own)
+    made = organize(spark, own, ["cat"])
+    folder = Path(own.lake.at("snapshots", made.dataset_id))
+    shard = next(folder.rglob("*.parquet"))
+    if damage == "gone":
+        shard.unlink()
+    elif damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-30])
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["shards"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    for sidecar in folder.rglob(".*.crc"):
+        sidecar.unlink()
+    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    assert told.traces.unreadable == [made.dataset_id]
 
 
 @pytest.mark.faults

@@ -1,3 +1,4 @@
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,22 @@ def test_a_failure_beside_is_met_by_the_next_question(tmp_path: Path) -> None:
         with pytest.raises(OverflowError):
             index.duplicates(claims(("b", at(1))))
         assert index.version() == -1, "a part of it was kept"
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all, but long enough to be one" * 100, b"SQLite format 3\0" * 64]
+)
+def test_a_damaged_index_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "index.sqlite").write_bytes(content)
+    with UploadIndex(tmp_path / "index.sqlite") as index:
+        assert (index.version(), index.taken()) == (-1, {})
+        index.add(1, {("images", 0): 2}, claims(("a", at(1))))
+    with UploadIndex(tmp_path / "index.sqlite") as index:
+        assert index.version() == 1
+
+
+def test_an_index_that_may_not_be_written_is_not_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        UploadIndex(tmp_path / "index.sqlite")
+    assert (tmp_path / "index.sqlite").is_dir()

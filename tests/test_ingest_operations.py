@@ -18,11 +18,11 @@ from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
 from lake.schemas import Table
-from streaming import lease, metrics, topics
+from streaming import follow, lease, metrics, topics
 from streaming.errors import DamagedCheckpoint, LakeInUse, MetricsUnavailable, RecordsLost
 from streaming.query import Ingestion, IngestReport
 from tests.conftest import Hub, comes_true, hub_command
-from tests.uploads import send, upload
+from tests.uploads import received, send, upload
 
 pytestmark = pytest.mark.services
 
@@ -165,6 +165,35 @@ def test_followers_whose_checkpoint_was_moved_away_count_anew(
     assert ingested(spark, own).records == 0
     assert [row.accepted for row in tables.read(spark, own.lake, Table.LABELS).collect()] == [8]
     assert tables.read(spark, own.lake, Table.SAMPLES).count() == 8
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["version there", "version cleaned up"])
+def test_followers_start_at_an_old_cut_without_the_ledgers_old_versions(
+    spark: SparkSession, own: Settings, forgotten: bool
+) -> None:
+    """Delta refuses to read a version after a week, and removes it from its log after a month."""
+    send(own.kafka, [upload(0), upload(1, label="dog")], partition=0)
+    ingested(spark, own)
+    ledger = f"delta.`{own.lake.at(Table.UPLOADS)}`"
+    # As if the week had gone by.
+    spark.sql(f"ALTER TABLE {ledger} SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = '0 seconds')")
+    cut = tables.version(spark, own.lake, Table.UPLOADS)
+    follow.restart_at(spark, own, cut)
+    spark.sql(f"ALTER TABLE {ledger} SET TBLPROPERTIES ('one' = 'more')")
+    if forgotten:
+        tables.log(spark, own.lake, Table.UPLOADS).checkpoint()
+        for number in range(cut + 1):
+            for file in Path(own.lake.at(Table.UPLOADS, "_delta_log")).glob(f"*{number:020}.*"):
+                file.unlink()
+        spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+    send(own.kafka, [upload(2), upload(3, content=b"")], partition=1)
+
+    assert ingested(spark, own).records == 2
+
+    counted = {row.label: row.accepted for row in tables.read(spark, own.lake, Table.LABELS).collect()}
+    assert counted == {"cat": 2, "dog": 1}
+    assert tables.read(spark, own.lake, Table.SAMPLES).count() == 3
+    assert [letter.value for letter in received(own.kafka, own.kafka.rejected_topic)] == [b""]
 
 
 def test_records_that_retention_removed_stop_it_until_the_loss_is_accepted(

@@ -15,6 +15,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake.errors import StorageError
 from lake.holder import Holder
+from lake.lease import _Lease
 from streaming import lease
 from streaming.errors import LakeInUse
 from tests.conftest import ROOT, comes_true
@@ -159,6 +160,30 @@ def test_a_store_that_is_away_ends_it_before_others_may_take_it(own: Settings, a
             assert lost[0] - begun < SECONDS + 1
         with pytest.raises(StorageError, match="cannot read s3a://"):
             lease.refuse_if_held(reached_at(own, endpoint))
+
+
+@pytest.mark.parametrize("attempt", ["blocks", "breaks"])
+def test_it_is_given_up_in_time_whatever_becomes_of_an_attempt(
+    own: Settings, monkeypatch: pytest.MonkeyPatch, attempt: str
+) -> None:
+    """A store's name may have many addresses, each with its own time limit; and its answer may be anything."""
+    lost: list[str] = []
+    free = threading.Event()
+
+    def look(_: object) -> None:
+        if attempt == "breaks":
+            raise KeyError("LastModified")
+        free.wait(60)
+
+    with lease.held(own, "ingest", lost.append):
+        begun = time.monotonic()
+        monkeypatch.setattr(_Lease, "_look", look)
+        assert comes_true(lambda: bool(lost), 3 * SECONDS)
+        assert time.monotonic() - begun < SECONDS
+        free.set()
+        monkeypatch.undo()
+    assert len(lost) == 1
+    assert ("LastModified" if attempt == "breaks" else "does not answer") in lost[0]
 
 
 @pytest.mark.parametrize("times", [1, 4])

@@ -15,6 +15,7 @@ from jobs.selection import selection
 from lake import tables
 from lake.schemas import Table
 from streaming import producer, rejects
+from streaming.connection import connection
 from streaming.errors import NoRejects
 from streaming.identity import Position
 from streaming.query import Ingestion, IngestReport
@@ -82,6 +83,26 @@ def test_a_replay_is_accepted_under_another_setting_and_only_once(spark: SparkSe
     replayed(spark, own, Selection(reasons=("payload_unreachable",)))
     marks = [[v for k, v in r.headers if k == "hub_replay_of"] for r in received(own.kafka, own.kafka.topic)]
     assert all(len(of) <= 1 for of in marks)
+
+
+def test_a_replay_takes_records_that_the_client_library_cannot_send_as_they_came(
+    spark: SparkSession, own: Settings
+) -> None:
+    """Kafka allows headers without a value, and records without key and value."""
+    schema = "key binary, value binary, headers array<struct<key: string, value: binary>>"
+    rows = [
+        (b"phone", b"rubbish", [("ce_label", None), ("ce_id", b"1")]),
+        (None, None, [("ce_id", b"2"), ("ce_id", None)]),
+    ]
+    frame = spark.createDataFrame(rows, schema).coalesce(1).write.format("kafka")
+    frame.options(**connection(own.kafka, own.kafka.bootstrap)).option("topic", own.kafka.topic).save()
+    assert ingested(spark, own).rejected == {"missing_header": 2}
+
+    assert len(replayed(spark, own, Selection()).chosen) == 2
+
+    replays = [r for r in received(own.kafka, own.kafka.topic) if dict(r.headers).get("hub_replay_of")]
+    assert sorted((dict(r.headers)["ce_id"], r.value) for r in replays) == [(b"1", b"rubbish"), (b"2", None)]
+    assert ingested(spark, own).rejected == {"missing_header": 2}
 
 
 def test_rejects_are_chosen_counted_and_listed_newest_first(spark: SparkSession, own: Settings) -> None:

@@ -1,5 +1,7 @@
 """Settings: a wrong one is told with its name, its value and what is allowed."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -79,6 +81,18 @@ def test_relative_folder_starts_at_the_checkout(settings: Settings, monkeypatch:
 def test_settings_cannot_be_changed(settings: Settings) -> None:
     with pytest.raises(ValidationError):
         settings.kafka.topic = "other"
+
+
+def test_a_missing_key_shows_no_other_of_its_section(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (home() / "conf" / "hub.toml").read_text().replace("connect_seconds", "# connect_seconds")
+    (tmp_path / "hub.toml").write_text(text)
+    monkeypatch.setitem(Settings.model_config, "toml_file", tmp_path / "hub.toml")
+    monkeypatch.setenv("HUB__KAFKA__SASL_PASSWORD", "open-sesame")
+    with pytest.raises(SettingError, match=r"setting kafka\.connect_seconds: Field required") as caught:
+        configuration.load()
+    assert "open-sesame" not in str(caught.value)
 
 
 def test_password_is_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
