@@ -1,6 +1,7 @@
 """Where an ingestion goes on, held against what the topic still has."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,10 +11,11 @@ from lake.errors import StorageError
 from lake.storage import Storage
 from streaming import topics
 from streaming.checkpoint import Checkpoint, damaged, differs
-from streaming.errors import DamagedCheckpoint, IngestFailed, RecordsLost
+from streaming.errors import DamagedCheckpoint, IngestFailed, RecordsLost, StreamingError, UnreadableRecord
 from streaming.topics import Topic
 
 EARLIEST = -2
+_UNREADABLE = re.compile(r"Record at topic (\S+) partition (\d+) offset (\d+) has timestamp value (-?\d+)")
 _LEDGER_GOES_ON = "the new checkpoint starts where the ledger ends, nothing is lost or taken twice"
 
 
@@ -86,8 +88,16 @@ def find(
 
 def explained(
     settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], error: str
-) -> RecordsLost | DamagedCheckpoint | None:
-    """Why a query failed, where it is that records or a checkpoint's files are not as they were."""
+) -> StreamingError | None:
+    """Why a query failed, where it is that records or a checkpoint's files are not as they should be."""
+    unreadable = _UNREADABLE.search(error)
+    if unreadable:
+        name, partition, offset, time = unreadable.groups()
+        return UnreadableRecord(
+            f"record {name}/{partition}/{offset} has a time that Spark cannot read ({time} ms): remove it by "
+            f"Kafka's kafka-delete-records, with what lies before it, up to offset {int(offset) + 1}, go on "
+            "with `hub ingest --accept-loss`, and run `hub up`, after which the topic takes no such record"
+        )
     if differs(error):
         query = next((q for q in queries(settings) if f"/{q}/" in error), query_of(settings.kafka.topic))
         storage = checkpoint_of(settings, query)

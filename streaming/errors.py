@@ -71,6 +71,10 @@ class RecordsLost(StreamingError):
     """The topic no longer holds records that were not taken yet, or is not the one it was."""
 
 
+class UnreadableRecord(StreamingError):
+    """Spark cannot read a record of the topic."""
+
+
 class NoRejects(StreamingError):
     """No rejected upload is meant, or it cannot be had."""
 

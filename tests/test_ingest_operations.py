@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from pyspark.sql import SparkSession
 
 from conf.sections import Kafka, Lake
@@ -19,7 +19,13 @@ from conf.settings import Settings
 from lake import tables
 from lake.schemas import Table
 from streaming import follow, lease, metrics, topics
-from streaming.errors import DamagedCheckpoint, LakeInUse, MetricsUnavailable, RecordsLost
+from streaming.errors import (
+    DamagedCheckpoint,
+    LakeInUse,
+    MetricsUnavailable,
+    RecordsLost,
+    UnreadableRecord,
+)
 from streaming.query import Ingestion, IngestReport
 from tests.conftest import Hub, comes_true, hub_command
 from tests.uploads import received, send, upload
@@ -165,6 +171,35 @@ def test_followers_whose_checkpoint_was_moved_away_count_anew(
     assert ingested(spark, own).records == 0
     assert [row.accepted for row in tables.read(spark, own.lake, Table.LABELS).collect()] == [8]
     assert tables.read(spark, own.lake, Table.SAMPLES).count() == 8
+
+
+@pytest.mark.faults
+def test_a_record_whose_time_spark_cannot_read_is_told_with_the_way_out(
+    spark: SparkSession, own: Settings, topic: str
+) -> None:
+    """In a topic that somebody else made; those of the hub take no producer's word for the time."""
+    foreign = own.model_copy(update={"kafka": own.kafka.model_copy(update={"topic": f"{topic}-foreign"})})
+    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+        client.create_topics({foreign.kafka.topic: {"num_partitions": 1, "replication_factor": 1}})
+        client.wait_for_topics([foreign.kafka.topic])
+    send(foreign.kafka, [upload(0)])
+    ingested(spark, foreign)
+    producer = KafkaProducer(**topics.connection(own.kafka, own.kafka.bootstrap))
+    producer.send(foreign.kafka.topic, value=b"poison", timestamp_ms=-(10**16)).get(30)
+    producer.close()
+    where = rf"record {foreign.kafka.topic}/0/1 .*\(-1{'0' * 16} ms\)"
+    with pytest.raises(UnreadableRecord, match=where) as told:
+        ingested(spark, foreign)
+    assert "up to offset 2, go on with `hub ingest --accept-loss`" in str(told.value)
+
+    topics.guard(foreign.kafka, own.kafka.bootstrap)
+    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+        client.delete_records({TopicPartition(foreign.kafka.topic, 0): 2})
+    send(foreign.kafka, [upload(2)])
+    report = ingested(spark, foreign, accept_loss=True)
+
+    assert (report.accepted, report.lost) == (1, {0: (1, 1)})
+    assert tables.read(spark, own.lake, Table.UPLOADS).count() == 2
 
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["version there", "version cleaned up"])

@@ -166,7 +166,7 @@ def test_a_store_that_is_away_ends_it_before_others_may_take_it(own: Settings, a
 def test_it_is_given_up_in_time_whatever_becomes_of_an_attempt(
     own: Settings, monkeypatch: pytest.MonkeyPatch, attempt: str
 ) -> None:
-    """A store's name may have many addresses, each with its own time limit; and its answer may be anything."""
+    """A store's name may have several addresses, each with its own time limit, and it may answer anything."""
     lost: list[str] = []
     free = threading.Event()
 
