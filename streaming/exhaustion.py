@@ -27,6 +27,7 @@ _SOS = 0xDA
 # row, step of columns and rows. Source: ISO/IEC 15948, sections 6.1 and 8.2.
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INTERLACE = 28  # the place of its method in the file
 _PIECE = 2**16
 
 
@@ -73,13 +74,14 @@ def check_png(content: bytes, image: Image.Image) -> None:
 
     Args:
         content: the PNG.
-        image: of it, decoded. It is looked at again only if its last pixel is 0, as a missing one would be.
+        image: of it, decoded. It is looked at again only if its last pixel is 0, as a missing one would be,
+            or if it is interlaced: the last pixel need not be of the last pass.
 
     Raises:
         Rejected: truncated.
     """
     width, height = image.size
-    if np.any(image.getpixel((width - 1, height - 1))):
+    if not content[_INTERLACE] and np.any(image.getpixel((width - 1, height - 1))):
         return
     needed = _needed(content, width, height)
     if _inflated(content, needed) < needed:
@@ -90,7 +92,7 @@ def check_png(content: bytes, image: Image.Image) -> None:
 
 def _needed(content: bytes, width: int, height: int) -> int:
     """Bytes of all rows, each behind the byte of its filter; the header states depth and colour type."""
-    depth, colour, interlaced = content[24], content[25], content[28]
+    depth, colour, interlaced = content[24], content[25], content[_INTERLACE]
 
     def rows(columns: int, count: int) -> int:
         return count * (1 + (columns * _SAMPLES[colour] * depth + 7) // 8) if columns > 0 else 0

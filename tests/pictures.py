@@ -42,6 +42,18 @@ def png_of(header: tuple[int, int, int, int], raw: bytes, interlace: int = 0) ->
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
 
 
+def interlaced(rgb: np.ndarray, passes: int = 7) -> bytes:
+    """An interlaced PNG, or the first few of its seven passes (ISO/IEC 15948, section 8.2)."""
+    tops, lefts = (0, 0, 4, 0, 2, 0, 1), (0, 4, 0, 2, 0, 1, 0)
+    downs, rights = (8, 8, 8, 4, 4, 2, 2), (8, 8, 4, 4, 2, 2, 1)
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for top, left, down, right in list(zip(tops, lefts, downs, rights, strict=True))[:passes]
+        for row in rgb[top::down, left::right]
+    )
+    return png_of((rgb.shape[1], rgb.shape[0], 8, 2), rows, interlace=1)
+
+
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
     """A valid PNG with more chunks behind its header."""
     whole = encoded(noise(), "PNG")

@@ -130,20 +130,8 @@ def test_gray_of_few_bits_spans_black_to_white(depth: int) -> None:
 
 
 def test_interlaced_png_has_its_colours() -> None:
-    """Seven passes (Adam7): pixels of each eighth row and column first."""
-    passes = (
-        (0, 8, 0, 8),
-        (0, 8, 4, 8),
-        (4, 8, 0, 4),
-        (0, 4, 2, 4),
-        (2, 4, 0, 2),
-        (0, 2, 1, 2),
-        (1, 2, 0, 1),
-    )
-    rows = b"".join(
-        b"\0" + row.tobytes() for top, down, left, right in passes for row in RGB[top::down, left::right]
-    )
-    assert_shows(pictures.png_of((96, 64, 8, 2), rows, interlace=1), TOP, BOTTOM)
+    """Pixels of each eighth row and column come first."""
+    assert_shows(pictures.interlaced(RGB), TOP, BOTTOM)
 
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

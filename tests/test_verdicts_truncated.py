@@ -155,6 +155,18 @@ def test_png_of_fewer_rows_than_it_states_is_truncated(
         assert reason(short) in {Reason.TRUNCATED, Reason.UNDECODABLE}
 
 
+@pytest.mark.parametrize("height", [64, 65, 66, 67])
+@pytest.mark.parametrize("width", [96, 97])
+def test_interlaced_png_of_fewer_than_its_passes_is_truncated(width: int, height: int) -> None:
+    """Of an odd height the last row is one of an earlier pass, and there though every second one is not."""
+    bright, black = np.full((height, width, 3), 200, np.uint8), np.zeros((height, width, 3), np.uint8)
+    for passes in range(1, 7):
+        assert reason(pictures.interlaced(bright, passes)) is Reason.TRUNCATED
+        assert reason(pictures.interlaced(black, passes)) is Reason.TRUNCATED
+    assert differs(stored(pictures.interlaced(bright)), bright) == 0
+    assert differs(stored(pictures.interlaced(black)), black) == 0
+
+
 def test_png_whose_header_adds_rows_is_truncated() -> None:
     whole = KINDS["png"]
     header = whole[16:20] + struct.pack(">I", 4000) + whole[24:29]
