@@ -192,14 +192,15 @@ def _boxes_end(content: bytes) -> int:
 
 
 def markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """A JPEG's markers and where they stand, from behind SOI to EOI, without those inside scans.
+    """A JPEG's markers and where they stand, from behind SOI to EOI, without those that have no length.
 
     Source: ITU-T T.81, annex B.
     """
     position = 2
     while 0 <= position < len(content) - 1:
         marker = content[position + 1]
-        if content[position] != 0xFF or marker in (0x00, 0xFF, *range(0xD0, 0xD8)):
+        # Padding, data, restarts, TEM; a decoder that misses a restart looks behind reserved ones, too.
+        if content[position] != 0xFF or marker < 0xC0 or 0xD0 <= marker < 0xD8 or marker == 0xFF:
             position = content.find(b"\xff", position + 1)
             continue
         yield marker, position

@@ -114,6 +114,14 @@ def test_scans_are_counted_behind_a_thumbnail_and_padding() -> None:
     assert reason(pictures.with_segment(bomb, 0xE1, thumbnail)) is Reason.SCAN_BOMB
 
 
+@pytest.mark.parametrize("marker", [0x01, 0x02, 0xBF])
+def test_scans_are_counted_behind_markers_without_a_length(marker: int) -> None:
+    """Whoever reads one sees the next marker for its length, and passes over the 65,498 bytes behind it."""
+    head, *scans = pictures.with_scans(pictures.jpeg(progressive=True), 5000).split(b"\xff\xda")
+    hiding = bytes((0xFF, marker, 0xFF, 0xDA))
+    assert reason(head + b"\xff\xda" + hiding.join(scans)) is Reason.SCAN_BOMB
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 @pytest.mark.parametrize(("count", "verdict"), [(100, None), (101, Reason.SCAN_BOMB)])
 def test_frames_of_an_animation_are_counted(kind: str, count: int, verdict: Reason | None) -> None:
