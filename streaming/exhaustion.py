@@ -11,17 +11,18 @@ from itertools import starmap
 import numpy as np
 from PIL import Image
 
+from lake import turbo
 from lake.pixels import RGB
 from streaming import verify
 from streaming.verdict import Reason, Rejected
 
 # Coefficients that are not there are 0, and a block of zeros is 128 in every channel; Pillow makes 63 or 64
-# of that in CMYK. Only pictures that end in such a grey are looked at again.
+# of that in CMYK. Only pictures that end in such a grey are looked at again, and those whose components come
+# one after the other: of these one may be there to its end and another not.
 _GREYS = (63, 64, 128)
 # Huffman data of arbitrary content: no byte of it is the first of a marker.
 _FILLER = bytes(range(1, 255)) * 4
 _ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # such a scan may leave out zeros at its end
-_SOS = 0xDA
 
 # Of a PNG: samples of a pixel by colour type, and the seven passes of an interlaced one: first column and
 # row, step of columns and rows. Source: ISO/IEC 15948, sections 6.1 and 8.2.
@@ -45,12 +46,36 @@ def check_jpeg(content: bytes, rgb: RGB, decode: Callable[[bytes], RGB]) -> None
     Raises:
         Rejected: truncated.
     """
+    check_components(content)
+    _, interleaved = turbo.headers(content)
     corner = rgb[-1, -2:]
-    if int(corner[0, 0]) not in _GREYS or np.ptp(corner):
+    if interleaved and (int(corner[0, 0]) not in _GREYS or np.ptp(corner)):
         return
     filled = _filled(content)
     if filled is not None and not np.array_equal(decode(filled), rgb):
         raise Rejected(Reason.TRUNCATED, "the data ends before the picture does")
+
+
+def check_components(content: bytes) -> None:
+    """Refuse a JPEG of whose components one has no scan: it was decoded without that colour.
+
+    Source: ITU-T T.81, sections B.2.2 and B.2.3.
+
+    Args:
+        content: a JPEG that can be decoded.
+
+    Raises:
+        Rejected: truncated.
+    """
+    missing: set[int] = set()
+    for marker, position in verify.markers(content):
+        if marker in turbo.FRAMES:
+            missing.update(content[position + 10 : position + 10 + 3 * content[position + 9] : 3])
+        elif marker == turbo.SCAN:
+            missing.difference_update(content[position + 5 : position + 5 + 2 * content[position + 4] : 2])
+            if not missing:
+                return
+    raise Rejected(Reason.TRUNCATED, f"the data ends before the scans of {len(missing)} of its components")
 
 
 def _filled(content: bytes) -> bytes | None:
@@ -65,7 +90,7 @@ def _filled(content: bytes) -> bytes | None:
                 position -= 1
             parts += [content[copied:position], _FILLER]
             copied = position
-        in_scan = marker == _SOS
+        in_scan = marker == turbo.SCAN
     return b"".join([*parts, content[copied:]])
 
 

@@ -60,7 +60,12 @@ def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
     verify.check_size(*size, rules.ingest)
     verify.check_scans(content, rules.ingest)
     rgb = turbo.decode(content, size, rules.ingest.longest_side)
-    return None if rgb is None else _prepared(rgb, size, _exif(content), Format.JPEG, rules)
+    if rgb is None:
+        return None
+    exif, interleaved = turbo.headers(content)
+    if not interleaved:
+        exhaustion.check_components(content)
+    return _prepared(rgb, size, _exif(exif), Format.JPEG, rules)
 
 
 def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
@@ -121,8 +126,7 @@ def _prepared(
     )
 
 
-def _exif(content: bytes) -> Image.Exif | None:
-    block = turbo.exif(content)
+def _exif(block: bytes | None) -> Image.Exif | None:
     if block is None:
         return None
     exif = Image.Exif()

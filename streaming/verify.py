@@ -9,6 +9,7 @@ from enum import StrEnum
 from PIL import Image
 
 from conf.sections import Ingest
+from lake import turbo
 from streaming.verdict import Reason, Rejected, quoted
 
 
@@ -115,7 +116,7 @@ def check_scans(content: bytes, limits: Ingest) -> None:
     """
     # Counting everywhere is fast and can only be too high; walk the file only where it matters.
     if content.count(b"\xff\xda") > limits.max_scans:
-        _refuse_many(sum(marker == 0xDA for marker, _ in markers(content)), "scans", limits)
+        _refuse_many(sum(marker == turbo.SCAN for marker, _ in markers(content)), "scans", limits)
 
 
 def check_frames(image: Image.Image, limits: Ingest) -> None:
@@ -199,8 +200,7 @@ def markers(content: bytes) -> Iterator[tuple[int, int]]:
     position = 2
     while 0 <= position < len(content) - 1:
         marker = content[position + 1]
-        # Padding, data, restarts, TEM; a decoder that misses a restart looks behind reserved ones, too.
-        if content[position] != 0xFF or marker < 0xC0 or 0xD0 <= marker < 0xD8 or marker == 0xFF:
+        if content[position] != 0xFF or marker in turbo.ALONE:
             position = content.find(b"\xff", position + 1)
             continue
         yield marker, position

@@ -27,6 +27,20 @@ def jpeg(width: int = 80, height: int = 60, seed: int = 0, **options: Any) -> by
     return encoded(noise(width, height, seed), "JPEG", **options)
 
 
+def separate(image: Image.Image, **options: Any) -> list[bytes]:
+    """A JPEG whose components come one after the other: its headers, the scans of Y, Cb and Cr, its end."""
+    planes = [encoded(plane, **options) for plane in image.convert("YCbCr").split()]
+    frame = planes[0].index(b"\0\x0b\x08")  # of one component; behind it lie tables and scans
+    layers = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    head = planes[0][:frame] + b"\0\x11" + planes[0][frame + 2 : frame + 7] + b"\3" + layers
+    scan = b"\xff\xda\0\x08\1"
+    scans = [
+        plane[frame + 11 : -2].replace(scan + b"\1", scan + bytes([number]))
+        for number, plane in enumerate(planes, start=1)
+    ]
+    return [head, *scans, b"\xff\xd9"]
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     """A PNG chunk with its checksum (ISO/IEC 15948, section 5.3)."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -14,6 +14,7 @@ from tests.verdicts import differs, reason, refusal, stored
 PICTURE = pictures.noise(200, 150, seed=3)
 # Bytes that are good for rows' filter types as well as for samples, as many as seven passes take.
 _FILTERED = np.random.default_rng(1).integers(0, 5, 6264, np.uint8).tobytes()
+BROKEN = {Reason.TRUNCATED, Reason.UNDECODABLE}
 KINDS = {
     "jpeg": pictures.encoded(PICTURE, quality=90),
     "jpeg-progressive": pictures.encoded(PICTURE, progressive=True),
@@ -103,6 +104,32 @@ def test_picture_that_ends_in_grey_is_not_mistaken_for_a_cut_one(mode: str, opti
     assert differs(stored(content), expected) < 3
     inks = Image.frombytes("CMYK", (64, 64), bytes([127, 127, 127, 127]) * 64**2)
     assert reason(pictures.encoded(inks, **options)) is None
+
+
+SEPARATE: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 4},
+}
+
+
+@pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
+def test_jpeg_without_all_of_a_components_scans_is_truncated(options: dict[str, Any]) -> None:
+    """Y is there, so the corner is not the grey that a decoder fills in; the colours are not."""
+    head, y, cb, cr, end = pictures.separate(PICTURE, quality=90, **options)
+    for there in ([y], [y, cb[: len(cb) // 2]], [y, cb], [y, cb, cr[: len(cr) // 2]], [cb, cr], [y, cr]):
+        assert reason(b"".join([head, *there, end])) is Reason.TRUNCATED
+        assert reason(b"".join([head[:2], b"\xff\x01", head[2:], *there, end])) in BROKEN
+
+
+@pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
+def test_jpeg_whose_components_come_one_after_the_other_is_whole(options: dict[str, Any]) -> None:
+    head, *scans, end = pictures.separate(PICTURE, quality=95, **options)
+    expected = stored(pictures.encoded(PICTURE, quality=95, subsampling=0))
+    for tail in (end, b"noise before the end" + end, end + b"\xff\xda noise behind it"):
+        assert differs(stored(b"".join([head, *scans, tail])), expected) < 3
+    thumbnail = b"Exif\0\0" + pictures.tiff() + pictures.jpeg(160, 120)
+    assert reason(pictures.with_segment(b"".join([head, *scans, end]), 0xE1, thumbnail)) is None
 
 
 @pytest.mark.parametrize("eighth", range(1, 8))
