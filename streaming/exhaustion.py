@@ -7,6 +7,7 @@ closed again look like this: by a proxy, by a phone out of space, by a tool that
 import zlib
 from collections.abc import Callable
 from itertools import starmap
+from re import compile as pattern
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,7 @@ from streaming.verdict import Reason, Rejected
 _GREYS = (63, 64, 128)
 # Huffman data of arbitrary content: no byte of it is the first of a marker.
 _FILLER = bytes(range(1, 255)) * 4
+_RESTART = pattern(rb"\xff[\xd0-\xd7]")
 _ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # such a scan may leave out zeros at its end
 
 # Of a PNG: samples of a pixel by colour type, and the seven passes of an interlaced one: first column and
@@ -81,17 +83,23 @@ def check_components(content: bytes) -> None:
 def _filled(content: bytes) -> bytes | None:
     """The JPEG with a filler at the end of each scan; None where that would prove nothing."""
     parts: list[bytes] = []
-    copied, in_scan = 0, False
+    copied, begun, in_scan = 0, 0, False
     for marker, position in verify.markers(content):
         if marker in _ARITHMETIC:
             return None
         if in_scan:
             while content[position - 1] == 0xFF:  # padding of the marker; the filler would make one of it
                 position -= 1
-            parts += [content[copied:position], _FILLER]
+            parts += [content[copied:position], _FILLER, _next_restart(content[begun:position]), _FILLER]
             copied = position
-        in_scan = marker == turbo.SCAN
+        in_scan, begun = marker == turbo.SCAN, position
     return b"".join([*parts, content[copied:]])
+
+
+def _next_restart(scan: bytes) -> bytes:
+    """The marker that a decoder looks for if the data ends with an interval: they count from 0 to 7."""
+    numbers = _RESTART.findall(scan)
+    return bytes((0xFF, 0xD0 | (numbers[-1][1] + 1 & 7 if numbers else 0)))
 
 
 def check_png(content: bytes, image: Image.Image) -> None:

@@ -1,5 +1,6 @@
 """Pictures of which a part is missing are rejected as truncated, at whatever byte they were cut."""
 
+import re
 import struct
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_jpeg_cut_and_closed_again_is_truncated(kind: str, eighth: int) -> None:
     """With an end marker behind the cut a decoder fills the rest with grey and says nothing."""
     whole = KINDS[kind]
     assert reason(whole[: len(whole) * eighth // 8] + b"\xff\xd9") is Reason.TRUNCATED
+
+
+def test_jpeg_cut_between_two_restarts_and_closed_again_is_truncated() -> None:
+    """No interval of its data is short; a decoder looks for the next one in vain."""
+    whole = pictures.encoded(PICTURE, restart_marker_rows=1)
+    cuts = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", whole)]
+    assert len(cuts) == 9
+    for cut in cuts:
+        assert reason(whole[:cut] + b"\xff\xd9") is Reason.TRUNCATED
 
 
 def test_large_jpeg_cut_and_closed_again_is_truncated_at_reduced_scale_too() -> None:
