@@ -91,6 +91,21 @@ def webp_claiming(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
+def flat_webp(width: int, height: int) -> bytes:
+    """A lossless WebP of one colour, complete in 28 bytes (RFC 9649, section 3).
+
+    Green, red, blue, alpha and distances have a prefix code of one symbol each, so that a pixel takes no bit.
+    """
+    bits = 0x2F | (width - 1) << 8 | (height - 1) << 22
+    at = 43  # behind zeros: alpha is not used, version, no transform, no cache, one group of codes
+    for _ in range(5):
+        bits |= 1 << at  # a simple code of one symbol, of one bit: 0
+        at += 4
+    body = bits.to_bytes((at + 7) // 8, "little")
+    body = b"WEBPVP8L" + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def with_scans(content: bytes, scans: int) -> bytes:
     """A progressive JPEG whose last scan is repeated until it has this many."""
     start = content.rindex(b"\xff\xda")
