@@ -60,6 +60,14 @@ def test_simple_webp_of_too_many_pixels_is_a_pixel_bomb(kind: bytes) -> None:
     assert reason(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk) is Reason.PIXEL_BOMB
 
 
+def test_whole_webp_in_fewer_bytes_than_other_headers_is_a_pixel_bomb() -> None:
+    assert len(pictures.flat_webp(16_384, 16_384)) < 30
+    assert reason(pictures.flat_webp(16_384, 16_384)) is Reason.PIXEL_BOMB
+    assert reason(pictures.flat_webp(16_384, 16_384)[:25]) is Reason.PIXEL_BOMB
+    assert reason(pictures.flat_webp(16_384, 16_384)[:24]) is Reason.TRUNCATED
+    assert differs(stored(pictures.flat_webp(64, 96)), np.zeros((96, 64, 3))) == 0
+
+
 def test_one_pixel_more_than_the_limit_is_too_many() -> None:
     assert rules().ingest.max_pixels == 8000 * 8000
     assert reason(pictures.png_claiming(8000, 8001)) is Reason.PIXEL_BOMB
