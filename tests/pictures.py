@@ -46,10 +46,16 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_of(header: tuple[int, int, int, int], raw: bytes, interlace: int = 0) -> bytes:
-    """A PNG of a header (width, height, bit depth, colour type) and unfiltered rows."""
+def png_of(
+    header: tuple[int, int, int, int],
+    raw: bytes,
+    interlace: int = 0,
+    more: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
+    """A PNG of a header (width, height, bit depth, colour type), more chunks, and unfiltered rows."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlace)),
+        *more,
         (b"IDAT", zlib.compress(raw, 9)),
         (b"IEND", b""),
     )

@@ -75,6 +75,13 @@ def test_orientation_counts_wherever_it_stands_before_the_pixels(before: bytes) 
     assert differs(pixels(prepared.jpeg), stored(pictures.oriented(1))) < 4
 
 
+def test_orientation_counts_behind_the_pixels_of_a_png() -> None:
+    """Its chunk may stand anywhere before the end (PNG, third edition, section 5.6)."""
+    whole = pictures.encoded(Image.fromarray(pictures.halves()), "PNG")
+    late = whole[:-12] + pictures.chunk(b"eXIf", pictures.tiff(orientation_entry(3))) + whole[-12:]
+    assert differs(stored(late), pictures.halves()[::-1, ::-1]) < 3
+
+
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])
 @pytest.mark.parametrize("kind", KINDS)
 def test_orientation_that_is_none_turns_nothing(kind: str, value: int) -> None:
