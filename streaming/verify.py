@@ -93,8 +93,10 @@ def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
     Raises:
         Rejected: pixel_bomb.
     """
+    if kind is not Format.WEBP:
+        return
     chunk, body = content[12:16], content[20:30]
-    if kind is not Format.WEBP or len(body) < (5 if chunk == b"VP8L" else 10):
+    if len(body) < (5 if chunk == b"VP8L" else 10):
         return
     if chunk == b"VP8X":
         width = 1 + int.from_bytes(body[4:7], "little")
