@@ -5,11 +5,12 @@ import io
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 RGB = NDArray[np.uint8]
 
 _MANY = 16  # pixels that become one
+_GRAY_BITS = {"L;2": 2, "L;4": 4}  # of a sample, by Pillow's name for the layout of the file
 
 cv2.setNumThreads(1)  # one Spark task or training worker is one core; OpenCV's own threads would fight for it
 
@@ -31,7 +32,7 @@ def decode(data: bytes, longest_side: int) -> RGB:
         return oriented(pixels(image, longest_side), orientation(exif(image)))
 
 
-def pixels(image: Image.Image, longest_side: int) -> RGB:
+def pixels(image: ImageFile.ImageFile, longest_side: int) -> RGB:
     """The pixels of an opened picture: reduced scale, alpha laid on white, orientation as stored.
 
     Returns:
@@ -39,6 +40,7 @@ def pixels(image: Image.Image, longest_side: int) -> RGB:
     """
     if image.format == "JPEG":
         image.draft("RGB", (longest_side, longest_side))
+    _scale_clear_colour(image)
     image.load()
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey when it converts; the high byte is the picture.
@@ -47,8 +49,26 @@ def pixels(image: Image.Image, longest_side: int) -> RGB:
         high[values == image.info.get("transparency", -1)] = 255
         return cv2.cvtColor(high, cv2.COLOR_GRAY2RGB)
     if image.has_transparency_data:
-        image = _on_white(image if image.mode == "RGBA" else image.convert("RGBA"), longest_side)
+        rgba = _on_white(image if image.mode == "RGBA" else image.convert("RGBA"), longest_side)
+        return np.asarray(rgba.convert("RGB"))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _scale_clear_colour(image: ImageFile.ImageFile) -> None:
+    """Make the clear colour of a PNG that is not loaded yet one of 8 bits, as its samples will be.
+
+    Pillow keeps it as the file states it (ISO/IEC 15948, section 11.3.2.1) and compares the low byte.
+    """
+    clear = image.info.get("transparency")
+    if clear is None or not image.tile:
+        return
+    layout = image.tile[0].args
+    if layout in _GRAY_BITS:
+        most = 2 ** _GRAY_BITS[layout] - 1
+        image.info["transparency"] = (clear & most) * 255 // most
+    elif layout == "RGB;16B":
+        # The low bytes of the samples are gone by then: every colour of the same high bytes is clear, too.
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _on_white(image: Image.Image, longest_side: int) -> Image.Image:

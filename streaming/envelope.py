@@ -20,6 +20,8 @@ _KNOWN = frozenset(_REQUIRED + _OPTIONAL)
 
 # RFC 3339 section 5.6; Python's parser alone would take week dates and times without a zone.
 _TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+# Python's numbers alone would be 1_0 and those of any script.
+_PLACE = pattern(r" *([+-]?[0-9]+(?:\.[0-9]+)?) *, *([+-]?[0-9]+(?:\.[0-9]+)?) *")
 _SOURCE = pattern(r"/devices/([^/\s]{1,128})")
 _SHA256 = pattern(r"[0-9a-fA-F]{64}")
 
@@ -159,21 +161,26 @@ def _device(text: str) -> str:
 def _time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
         raise ValueError("must be an RFC 3339 time with a zone")
+    leap = text[17:19] == "60"
+    if leap:  # taken as the second before it: datetime has none such, and the next one is of another day
+        text = f"{text[:17]}59{text[19:]}"
     try:
         time = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:
         raise ValueError(_YEARS_ALLOWED) from None
+    if leap and (time.hour, time.minute) != (23, 59):
+        raise ValueError("a leap second is the last of a day in UTC")
     if time.year not in YEARS:
         raise ValueError(_YEARS_ALLOWED)
     return time
 
 
 def _geohash(text: str, length: int) -> str | None:
-    latitude, _, longitude = text.partition(",")
-    point = float(latitude), float(longitude)
-    if not all(map(math.isfinite, point)) or abs(point[0]) > 90 or abs(point[1]) > 180:
+    place = _PLACE.fullmatch(text)
+    latitude, longitude = map(float, place.groups()) if place else (math.nan, math.nan)
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         raise ValueError("must be lat,lon in degrees")
-    return pygeohash.encode(*point, precision=length) if length else None
+    return pygeohash.encode(latitude, longitude, precision=length) if length else None
 
 
 def _sha256(text: str) -> str:

@@ -7,26 +7,30 @@ closed again look like this: by a proxy, by a phone out of space, by a tool that
 import zlib
 from collections.abc import Callable
 from itertools import starmap
+from re import compile as pattern
 
 import numpy as np
 from PIL import Image
 
+from lake import turbo
 from lake.pixels import RGB
 from streaming import verify
 from streaming.verdict import Reason, Rejected
 
 # Coefficients that are not there are 0, and a block of zeros is 128 in every channel; Pillow makes 63 or 64
-# of that in CMYK. Only pictures that end in such a grey are looked at again.
+# of that in CMYK. Only pictures that end in such a grey are looked at again, and those whose components come
+# one after the other: of these one may be there to its end and another not.
 _GREYS = (63, 64, 128)
 # Huffman data of arbitrary content: no byte of it is the first of a marker.
 _FILLER = bytes(range(1, 255)) * 4
+_RESTART = pattern(rb"\xff[\xd0-\xd7]")
 _ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # such a scan may leave out zeros at its end
-_SOS = 0xDA
 
 # Of a PNG: samples of a pixel by colour type, and the seven passes of an interlaced one: first column and
 # row, step of columns and rows. Source: ISO/IEC 15948, sections 6.1 and 8.2.
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INTERLACE = 28  # the place of its method in the file
 _PIECE = 2**16
 
 
@@ -44,28 +48,58 @@ def check_jpeg(content: bytes, rgb: RGB, decode: Callable[[bytes], RGB]) -> None
     Raises:
         Rejected: truncated.
     """
+    check_components(content)
+    _, interleaved = turbo.headers(content)
     corner = rgb[-1, -2:]
-    if int(corner[0, 0]) not in _GREYS or np.ptp(corner):
+    if interleaved and (int(corner[0, 0]) not in _GREYS or np.ptp(corner)):
         return
     filled = _filled(content)
     if filled is not None and not np.array_equal(decode(filled), rgb):
         raise Rejected(Reason.TRUNCATED, "the data ends before the picture does")
 
 
+def check_components(content: bytes) -> None:
+    """Refuse a JPEG of whose components one has no scan: it was decoded without that colour.
+
+    Source: ITU-T T.81, sections B.2.2 and B.2.3.
+
+    Args:
+        content: a JPEG that can be decoded.
+
+    Raises:
+        Rejected: truncated.
+    """
+    missing: set[int] = set()
+    for marker, position in verify.markers(content):
+        if marker in turbo.FRAMES:
+            missing.update(content[position + 10 : position + 10 + 3 * content[position + 9] : 3])
+        elif marker == turbo.SCAN:
+            missing.difference_update(content[position + 5 : position + 5 + 2 * content[position + 4] : 2])
+            if not missing:
+                return
+    raise Rejected(Reason.TRUNCATED, f"the data ends before the scans of {len(missing)} of its components")
+
+
 def _filled(content: bytes) -> bytes | None:
     """The JPEG with a filler at the end of each scan; None where that would prove nothing."""
     parts: list[bytes] = []
-    copied, in_scan = 0, False
+    copied, begun, in_scan = 0, 0, False
     for marker, position in verify.markers(content):
         if marker in _ARITHMETIC:
             return None
         if in_scan:
             while content[position - 1] == 0xFF:  # padding of the marker; the filler would make one of it
                 position -= 1
-            parts += [content[copied:position], _FILLER]
+            parts += [content[copied:position], _FILLER, _next_restart(content[begun:position]), _FILLER]
             copied = position
-        in_scan = marker == _SOS
+        in_scan, begun = marker == turbo.SCAN, position
     return b"".join([*parts, content[copied:]])
+
+
+def _next_restart(scan: bytes) -> bytes:
+    """The marker that a decoder looks for if the data ends with an interval: they count from 0 to 7."""
+    numbers = _RESTART.findall(scan)
+    return bytes((0xFF, 0xD0 | (numbers[-1][1] + 1 & 7 if numbers else 0)))
 
 
 def check_png(content: bytes, image: Image.Image) -> None:
@@ -73,13 +107,14 @@ def check_png(content: bytes, image: Image.Image) -> None:
 
     Args:
         content: the PNG.
-        image: of it, decoded. It is looked at again only if its last pixel is 0, as a missing one would be.
+        image: of it, decoded. It is looked at again only if its last pixel is 0, as a missing one would be,
+            or if it is interlaced: the last pixel need not be of the last pass.
 
     Raises:
         Rejected: truncated.
     """
     width, height = image.size
-    if np.any(image.getpixel((width - 1, height - 1))):
+    if not content[_INTERLACE] and np.any(image.getpixel((width - 1, height - 1))):
         return
     needed = _needed(content, width, height)
     if _inflated(content, needed) < needed:
@@ -90,7 +125,7 @@ def check_png(content: bytes, image: Image.Image) -> None:
 
 def _needed(content: bytes, width: int, height: int) -> int:
     """Bytes of all rows, each behind the byte of its filter; the header states depth and colour type."""
-    depth, colour, interlaced = content[24], content[25], content[28]
+    depth, colour, interlaced = content[24], content[25], content[_INTERLACE]
 
     def rows(columns: int, count: int) -> int:
         return count * (1 + (columns * _SAMPLES[colour] * depth + 7) // 8) if columns > 0 else 0

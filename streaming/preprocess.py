@@ -5,7 +5,7 @@ import warnings
 from datetime import UTC, datetime
 
 import cv2
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from lake import pixels, turbo
 from lake.pixels import RGB
@@ -60,7 +60,12 @@ def _by_turbo(content: bytes, rules: Rules) -> Prepared | None:
     verify.check_size(*size, rules.ingest)
     verify.check_scans(content, rules.ingest)
     rgb = turbo.decode(content, size, rules.ingest.longest_side)
-    return None if rgb is None else _prepared(rgb, size, _exif(content), Format.JPEG, rules)
+    if rgb is None:
+        return None
+    exif, interleaved = turbo.headers(content)
+    if not interleaved:
+        exhaustion.check_components(content)
+    return _prepared(rgb, size, _exif(exif), Format.JPEG, rules)
 
 
 def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
@@ -71,7 +76,7 @@ def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
         else:
             verify.check_frames(image, rules.ingest)
         verify.check_sums(content, kind)
-        size, exif = image.size, pixels.exif(image)
+        size = image.size
         rgb = pixels.pixels(image, rules.ingest.longest_side)
         if kind is Format.JPEG:
             exhaustion.check_jpeg(
@@ -79,10 +84,10 @@ def _by_pillow(content: bytes, kind: Format, rules: Rules) -> Prepared:
             )
         elif kind is Format.PNG:
             exhaustion.check_png(content, image)
-        return _prepared(rgb, size, exif, kind, rules)
+        return _prepared(rgb, size, pixels.exif(image), kind, rules)  # behind a PNG's pixels there may be one
 
 
-def _opened(content: bytes, kind: Format) -> Image.Image:
+def _opened(content: bytes, kind: Format) -> ImageFile.ImageFile:
     """By the parser of one format only: a file that begins as a JPEG is never tried as anything else."""
     if kind is Format.HEIC:
         import pillow_heif
@@ -121,8 +126,7 @@ def _prepared(
     )
 
 
-def _exif(content: bytes) -> Image.Exif | None:
-    block = turbo.exif(content)
+def _exif(block: bytes | None) -> Image.Exif | None:
     if block is None:
         return None
     exif = Image.Exif()

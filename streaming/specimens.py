@@ -18,7 +18,7 @@ def unsupported(turn: int) -> bytes:
     kinds = (
         _saved("GIF"),
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type/Catalog>>endobj\n",
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200),
+        b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(200),  # HEIC may be taken
         b"PK\x03\x04" + bytes(26) + _saved("JPEG"),  # an archive with a picture behind its beginning
         b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
         b"\x7fELF\x02\x01\x01" + bytes(57),

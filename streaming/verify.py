@@ -9,6 +9,7 @@ from enum import StrEnum
 from PIL import Image
 
 from conf.sections import Ingest
+from lake import turbo
 from streaming.verdict import Reason, Rejected, quoted
 
 
@@ -92,9 +93,11 @@ def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
     Raises:
         Rejected: pixel_bomb.
     """
-    if kind is not Format.WEBP or len(content) < 30:
+    if kind is not Format.WEBP:
         return
-    chunk, body = content[12:16], content[20:]
+    chunk, body = content[12:16], content[20:30]
+    if len(body) < (5 if chunk == b"VP8L" else 10):
+        return
     if chunk == b"VP8X":
         width = 1 + int.from_bytes(body[4:7], "little")
         height = 1 + int.from_bytes(body[7:10], "little")
@@ -115,7 +118,7 @@ def check_scans(content: bytes, limits: Ingest) -> None:
     """
     # Counting everywhere is fast and can only be too high; walk the file only where it matters.
     if content.count(b"\xff\xda") > limits.max_scans:
-        _refuse_many(sum(marker == 0xDA for marker, _ in markers(content)), "scans", limits)
+        _refuse_many(sum(marker == turbo.SCAN for marker, _ in markers(content)), "scans", limits)
 
 
 def check_frames(image: Image.Image, limits: Ingest) -> None:
@@ -192,14 +195,14 @@ def _boxes_end(content: bytes) -> int:
 
 
 def markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """A JPEG's markers and where they stand, from behind SOI to EOI, without those inside scans.
+    """A JPEG's markers and where they stand, from behind SOI to EOI, without those that have no length.
 
     Source: ITU-T T.81, annex B.
     """
     position = 2
     while 0 <= position < len(content) - 1:
         marker = content[position + 1]
-        if content[position] != 0xFF or marker in (0x00, 0xFF, *range(0xD0, 0xD8)):
+        if content[position] != 0xFF or marker in turbo.ALONE:
             position = content.find(b"\xff", position + 1)
             continue
         yield marker, position

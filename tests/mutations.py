@@ -38,6 +38,7 @@ def seeds() -> tuple[bytes, ...]:
         pictures.encoded(photo.convert("L")),
         pictures.encoded(photo.convert("CMYK")),
         pictures.ycck(np.asarray(photo)),
+        b"".join(pictures.separate(photo)),
         pictures.jpeg(400, 300, progressive=True),
         pictures.jpeg(640, 480),
     ]

@@ -27,19 +27,51 @@ def jpeg(width: int = 80, height: int = 60, seed: int = 0, **options: Any) -> by
     return encoded(noise(width, height, seed), "JPEG", **options)
 
 
+def separate(image: Image.Image, **options: Any) -> list[bytes]:
+    """A JPEG whose components come one after the other: its headers, the scans of Y, Cb and Cr, its end."""
+    planes = [encoded(plane, **options) for plane in image.convert("YCbCr").split()]
+    frame = planes[0].index(b"\0\x0b\x08")  # of one component; behind it lie tables and scans
+    layers = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    head = planes[0][:frame] + b"\0\x11" + planes[0][frame + 2 : frame + 7] + b"\3" + layers
+    scan = b"\xff\xda\0\x08\1"
+    scans = [
+        plane[frame + 11 : -2].replace(scan + b"\1", scan + bytes([number]))
+        for number, plane in enumerate(planes, start=1)
+    ]
+    return [head, *scans, b"\xff\xd9"]
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     """A PNG chunk with its checksum (ISO/IEC 15948, section 5.3)."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_of(header: tuple[int, int, int, int], raw: bytes, interlace: int = 0) -> bytes:
-    """A PNG of a header (width, height, bit depth, colour type) and unfiltered rows."""
+def png_of(
+    header: tuple[int, int, int, int],
+    raw: bytes,
+    interlace: int = 0,
+    more: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
+    """A PNG of a header (width, height, bit depth, colour type), more chunks, and unfiltered rows."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlace)),
+        *more,
         (b"IDAT", zlib.compress(raw, 9)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+def interlaced(rgb: np.ndarray, passes: int = 7) -> bytes:
+    """An interlaced PNG, or the first few of its seven passes (ISO/IEC 15948, section 8.2)."""
+    tops, lefts = (0, 0, 4, 0, 2, 0, 1), (0, 4, 0, 2, 0, 1, 0)
+    downs, rights = (8, 8, 8, 4, 4, 2, 2), (8, 8, 4, 4, 2, 2, 1)
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for top, left, down, right in list(zip(tops, lefts, downs, rights, strict=True))[:passes]
+        for row in rgb[top::down, left::right]
+    )
+    return png_of((rgb.shape[1], rgb.shape[0], 8, 2), rows, interlace=1)
 
 
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -63,6 +95,21 @@ def webp_claiming(width: int, height: int) -> bytes:
     body = b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     chunk = b"VP8X" + struct.pack("<I", len(body)) + body
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def flat_webp(width: int, height: int) -> bytes:
+    """A lossless WebP of one colour, complete in 28 bytes (RFC 9649, section 3).
+
+    Green, red, blue, alpha and distances have a prefix code of one symbol each, so that a pixel takes no bit.
+    """
+    bits = 0x2F | (width - 1) << 8 | (height - 1) << 22
+    at = 43  # behind zeros: alpha is not used, version, no transform, no cache, one group of codes
+    for _ in range(5):
+        bits |= 1 << at  # a simple code of one symbol, of one bit: 0
+        at += 4
+    body = bits.to_bytes((at + 7) // 8, "little")
+    body = b"WEBPVP8L" + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def with_scans(content: bytes, scans: int) -> bytes:

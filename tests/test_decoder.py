@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from conf.settings import Settings
 from streaming import decoder, preprocess
@@ -43,7 +44,7 @@ def evil_decoder(rules: Rules) -> Iterator[Decoder]:
         (evil.SEGFAULT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
         (evil.ABORT, Reason.DECODER_CRASHED, "died of SIGABRT"),
         (evil.LEAVE, Reason.DECODER_CRASHED, "left with 3"),
-        (evil.GREED, Reason.DECODER_CRASHED, "more than 1,024 MiB"),
+        (evil.GREED, Reason.DECODER_CRASHED, "more than 1,536 MiB"),
         (evil.GIANT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
         (evil.LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
         (evil.SLEEP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
@@ -97,6 +98,16 @@ def test_more_than_the_shared_memory_holds_goes_through(settings: Settings) -> N
     kept = [len(answer.jpeg) for answer in answers if isinstance(answer, Prepared)]
     assert len(kept) == 12
     assert sum(kept) > 30_000_000
+
+
+def test_the_largest_webp_that_is_taken_fits_into_the_decoder(settings: Settings) -> None:
+    """Its pixels are there several times over before the first can be had."""
+    assert settings.ingest.max_pixels == 8000 * 8000
+    lossy = pictures.encoded(Image.new("RGB", (8000, 8000), (200, 90, 20)), "WEBP", method=0)
+    with Decoder(Rules.of(settings)) as own:
+        for outcome in own.prepare([pictures.flat_webp(8000, 8000), lossy]):
+            assert isinstance(outcome, Prepared), outcome
+            assert (outcome.width, outcome.height) == (8000, 8000)
 
 
 def test_a_decoder_that_cannot_start_is_an_error_and_not_a_verdict(settings: Settings) -> None:

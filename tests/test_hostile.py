@@ -9,13 +9,14 @@ import pytest
 from conf import settings as configuration
 from conf.settings import Settings
 from jobs.demo import closed as closed_for_demo
+from streaming import specimens, verify
 from streaming.hostile import Hostile, Spoiler
 from streaming.items import Item
 from streaming.phones import Fleet
 from streaming.record import Upload
 from streaming.rows import KafkaRecord, rows_of
 from streaming.rules import Rules
-from streaming.verdict import Reason, Verdict
+from streaming.verdict import Reason, Rejected, Verdict
 from tests import pictures
 from web.specimen import specimen
 
@@ -57,6 +58,13 @@ def test_every_hostile_upload_is_rejected_for_the_reason_it_names(settings: Sett
         else:
             found = row(hostile, rules)
             assert found.get("reason") == hostile.reason, (number, found.get("detail"))
+
+
+def test_other_formats_are_no_more_supported_where_heic_is_taken(settings: Settings) -> None:
+    taking = settings.ingest.model_copy(update={"heic": True})
+    for turn in range(9):
+        with pytest.raises(Rejected, match=Reason.UNSUPPORTED_FORMAT):
+            verify.sniff(specimens.unsupported(turn), taking)
 
 
 def test_every_reason_that_data_can_provoke_comes_twice_in_sixty(settings: Settings) -> None:

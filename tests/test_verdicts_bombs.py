@@ -60,6 +60,14 @@ def test_simple_webp_of_too_many_pixels_is_a_pixel_bomb(kind: bytes) -> None:
     assert reason(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk) is Reason.PIXEL_BOMB
 
 
+def test_whole_webp_in_fewer_bytes_than_other_headers_is_a_pixel_bomb() -> None:
+    assert len(pictures.flat_webp(16_384, 16_384)) < 30
+    assert reason(pictures.flat_webp(16_384, 16_384)) is Reason.PIXEL_BOMB
+    assert reason(pictures.flat_webp(16_384, 16_384)[:25]) is Reason.PIXEL_BOMB
+    assert reason(pictures.flat_webp(16_384, 16_384)[:24]) is Reason.TRUNCATED
+    assert differs(stored(pictures.flat_webp(64, 96)), np.zeros((96, 64, 3))) == 0
+
+
 def test_one_pixel_more_than_the_limit_is_too_many() -> None:
     assert rules().ingest.max_pixels == 8000 * 8000
     assert reason(pictures.png_claiming(8000, 8001)) is Reason.PIXEL_BOMB
@@ -112,6 +120,14 @@ def test_scans_are_counted_behind_a_thumbnail_and_padding() -> None:
     bomb = pictures.with_scans(pictures.jpeg(progressive=True), 400).replace(b"\xff\xda", b"\xff\xff\xff\xda")
     thumbnail = b"Exif\0\0" + pictures.tiff() + pictures.jpeg()
     assert reason(pictures.with_segment(bomb, 0xE1, thumbnail)) is Reason.SCAN_BOMB
+
+
+@pytest.mark.parametrize("marker", [0x01, 0x02, 0xBF])
+def test_scans_are_counted_behind_markers_without_a_length(marker: int) -> None:
+    """Whoever reads one sees the next marker for its length, and passes over the 65,498 bytes behind it."""
+    head, *scans = pictures.with_scans(pictures.jpeg(progressive=True), 5000).split(b"\xff\xda")
+    hiding = bytes((0xFF, marker, 0xFF, 0xDA))
+    assert reason(head + b"\xff\xda" + hiding.join(scans)) is Reason.SCAN_BOMB
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

@@ -1,5 +1,6 @@
 """Every way in which a picture may state its colours ends in the colours that a person sees."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,26 @@ def test_clear_gray_is_white(depth: int) -> None:
     assert_shows(content, (255, 255, 255), [BOTTOM[0]] * 3)
 
 
+@pytest.mark.parametrize(("depth", "unused"), [(1, 0), (2, 0), (4, 0), (2, 0xFF00), (4, 0xFF00)])
+def test_clear_gray_of_few_bits_is_white(depth: int, unused: int) -> None:
+    """Only so many bits of the clear value count as a sample has."""
+    dark = sum(1 << at for at in range(0, 8, depth))  # a byte of samples that are 1
+    rows = (b"\0" + bytes([dark]) * (12 * depth)) * 32 + bytes(1 + 12 * depth) * 32
+    for clear, top, bottom in ((1, 255, 0), (0, 255 // (2**depth - 1), 255)):
+        content = pictures.png_of(
+            (96, 64, depth, 0), rows, more=((b"tRNS", struct.pack(">H", clear | unused)),)
+        )
+        assert_shows(content, [top] * 3, [bottom] * 3)
+
+
+def test_clear_colour_of_a_16_bit_rgb_png_is_white_and_the_same_bytes_in_another_order_are_not() -> None:
+    values = np.empty((64, 96, 3), np.uint16)
+    values[:32], values[32:] = (0x1234, 0x5678, 0x9ABC), (0x3412, 0x7856, 0xBC9A)
+    more = ((b"tRNS", struct.pack(">HHH", *values[0, 0])),)
+    content = pictures.png_of((96, 64, 16, 2), pictures.rows_of_16_bits(values.reshape(64, -1)), more=more)
+    assert_shows(content, (255, 255, 255), (0x34, 0x78, 0xBC))
+
+
 def test_gray_with_alpha_is_laid_on_white() -> None:
     image = Image.merge("LA", (Image.fromarray(RGB[..., 0]), Image.new("L", (96, 64), 128)))
     assert_shows(pictures.encoded(image, "PNG"), [(20 + 255) / 2] * 3, [(200 + 255) / 2] * 3)
@@ -130,20 +151,8 @@ def test_gray_of_few_bits_spans_black_to_white(depth: int) -> None:
 
 
 def test_interlaced_png_has_its_colours() -> None:
-    """Seven passes (Adam7): pixels of each eighth row and column first."""
-    passes = (
-        (0, 8, 0, 8),
-        (0, 8, 4, 8),
-        (4, 8, 0, 4),
-        (0, 4, 2, 4),
-        (2, 4, 0, 2),
-        (0, 2, 1, 2),
-        (1, 2, 0, 1),
-    )
-    rows = b"".join(
-        b"\0" + row.tobytes() for top, down, left, right in passes for row in RGB[top::down, left::right]
-    )
-    assert_shows(pictures.png_of((96, 64, 8, 2), rows, interlace=1), TOP, BOTTOM)
+    """Pixels of each eighth row and column come first."""
+    assert_shows(pictures.interlaced(RGB), TOP, BOTTOM)
 
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -175,10 +175,43 @@ def test_null_value_without_a_reference_is_empty() -> None:
         "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2262-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
         "0000-00-00T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-21T24:00:01Z", "2026-11-21T08:00:00+99:99",
         "２０２６-11-21T08:00:00Z", "2026-W47-6T08:00:00Z", "1795259733", "now", "2026-11-21T08:00:00Z\n",
+        "2026-11-21T08:00:60Z", "2016-12-31T23:59:60+01:00", "2016-12-31T23:59:61Z", "2016-12-32T23:59:60Z",
     ],
 )  # fmt: skip
 def test_time_that_is_none_or_that_no_table_could_give_back_is_refused(time: str) -> None:
     assert reason(headers(time=time)) is Reason.BAD_HEADER
+
+
+@pytest.mark.parametrize(
+    ("time", "microsecond"),
+    [
+        ("2016-12-31T23:59:60Z", 0),
+        ("2016-12-31t23:59:60.25z", 250_000),
+        ("2016-12-31T18:59:60-05:00", 0),
+        ("2017-01-01T05:29:60+05:30", 0),
+    ],
+)
+def test_leap_second_is_taken_as_the_one_before_it(time: str, microsecond: int) -> None:
+    found = parsed(headers(time=time))
+    assert found.problem is None
+    assert found.event_time == datetime(2016, 12, 31, 23, 59, 59, microsecond, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("place", ["52.52,13.405", "+52.520,13.405", "52.52, 013.405", " 52.5200 ,13.4050 "])
+def test_place_is_two_decimal_numbers(place: str) -> None:
+    found = parsed(headers(geo=place))
+    assert (found.problem, found.geohash) == (None, "u33dc")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "5_2.52,13.405", "1e1,1_0", "５２.５,１３", "٥٢,١٣", "52.52", "52.52,", "52,52,13", "52.52;13.405",
+        "inf,0", "nan,nan", "90.000001,0", "0,-180.1", "--1,0", "9" * 400 + ",0", "52.52,13.405\u2003",
+    ],
+)  # fmt: skip
+def test_place_of_anything_else_is_refused(place: str) -> None:
+    assert reason(headers(geo=place)) is Reason.BAD_HEADER
 
 
 @pytest.mark.services

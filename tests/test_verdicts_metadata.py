@@ -63,6 +63,25 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
     assert_bare(prepared)
 
 
+@pytest.mark.parametrize("before", [b"", b"\xff", b"\xff\xd0"], ids=["nothing", "padding", "restart"])
+def test_orientation_counts_wherever_it_stands_before_the_pixels(before: bytes) -> None:
+    """Behind five segments of 60 KB, as profiles and other pictures of the same moment take."""
+    content = pictures.oriented(6)
+    content = content[:2] + before + content[2:]
+    for _ in range(5):
+        content = pictures.with_segment(content, 0xE2, bytes(60_000))
+    prepared = accepted(content)
+    assert (prepared.width, prepared.height) == (96, 64)
+    assert differs(pixels(prepared.jpeg), stored(pictures.oriented(1))) < 4
+
+
+def test_orientation_counts_behind_the_pixels_of_a_png() -> None:
+    """Its chunk may stand anywhere before the end (PNG, third edition, section 5.6)."""
+    whole = pictures.encoded(Image.fromarray(pictures.halves()), "PNG")
+    late = whole[:-12] + pictures.chunk(b"eXIf", pictures.tiff(orientation_entry(3))) + whole[-12:]
+    assert differs(stored(late), pictures.halves()[::-1, ::-1]) < 3
+
+
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])
 @pytest.mark.parametrize("kind", KINDS)
 def test_orientation_that_is_none_turns_nothing(kind: str, value: int) -> None:

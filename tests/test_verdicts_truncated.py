@@ -1,5 +1,6 @@
 """Pictures of which a part is missing are rejected as truncated, at whatever byte they were cut."""
 
+import re
 import struct
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.verdicts import differs, reason, refusal, stored
 PICTURE = pictures.noise(200, 150, seed=3)
 # Bytes that are good for rows' filter types as well as for samples, as many as seven passes take.
 _FILTERED = np.random.default_rng(1).integers(0, 5, 6264, np.uint8).tobytes()
+BROKEN = {Reason.TRUNCATED, Reason.UNDECODABLE}
 KINDS = {
     "jpeg": pictures.encoded(PICTURE, quality=90),
     "jpeg-progressive": pictures.encoded(PICTURE, progressive=True),
@@ -55,6 +57,15 @@ def test_jpeg_cut_and_closed_again_is_truncated(kind: str, eighth: int) -> None:
     """With an end marker behind the cut a decoder fills the rest with grey and says nothing."""
     whole = KINDS[kind]
     assert reason(whole[: len(whole) * eighth // 8] + b"\xff\xd9") is Reason.TRUNCATED
+
+
+def test_jpeg_cut_between_two_restarts_and_closed_again_is_truncated() -> None:
+    """No interval of its data is short; a decoder looks for the next one in vain."""
+    whole = pictures.encoded(PICTURE, restart_marker_rows=1)
+    cuts = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", whole)]
+    assert len(cuts) == 9
+    for cut in cuts:
+        assert reason(whole[:cut] + b"\xff\xd9") is Reason.TRUNCATED
 
 
 def test_large_jpeg_cut_and_closed_again_is_truncated_at_reduced_scale_too() -> None:
@@ -105,6 +116,32 @@ def test_picture_that_ends_in_grey_is_not_mistaken_for_a_cut_one(mode: str, opti
     assert reason(pictures.encoded(inks, **options)) is None
 
 
+SEPARATE: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 4},
+}
+
+
+@pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
+def test_jpeg_without_all_of_a_components_scans_is_truncated(options: dict[str, Any]) -> None:
+    """Y is there, so the corner is not the grey that a decoder fills in; the colours are not."""
+    head, y, cb, cr, end = pictures.separate(PICTURE, quality=90, **options)
+    for there in ([y], [y, cb[: len(cb) // 2]], [y, cb], [y, cb, cr[: len(cr) // 2]], [cb, cr], [y, cr]):
+        assert reason(b"".join([head, *there, end])) is Reason.TRUNCATED
+        assert reason(b"".join([head[:2], b"\xff\x01", head[2:], *there, end])) in BROKEN
+
+
+@pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
+def test_jpeg_whose_components_come_one_after_the_other_is_whole(options: dict[str, Any]) -> None:
+    head, *scans, end = pictures.separate(PICTURE, quality=95, **options)
+    expected = stored(pictures.encoded(PICTURE, quality=95, subsampling=0))
+    for tail in (end, b"noise before the end" + end, end + b"\xff\xda noise behind it"):
+        assert differs(stored(b"".join([head, *scans, tail])), expected) < 3
+    thumbnail = b"Exif\0\0" + pictures.tiff() + pictures.jpeg(160, 120)
+    assert reason(pictures.with_segment(b"".join([head, *scans, end]), 0xE1, thumbnail)) is None
+
+
 @pytest.mark.parametrize("eighth", range(1, 8))
 @pytest.mark.parametrize("kind", ["png", "png-interlaced", "webp-lossy", "webp-lossless"])
 def test_png_or_webp_cut_and_closed_again_is_never_accepted(kind: str, eighth: int) -> None:
@@ -153,6 +190,18 @@ def test_png_of_fewer_rows_than_it_states_is_truncated(
         # A part of a row is an error to zlib's caller; whole rows are missed by nobody.
         short = pictures.png_of(header, bytes(whole - missing), interlace)
         assert reason(short) in {Reason.TRUNCATED, Reason.UNDECODABLE}
+
+
+@pytest.mark.parametrize("height", [64, 65, 66, 67])
+@pytest.mark.parametrize("width", [96, 97])
+def test_interlaced_png_of_fewer_than_its_passes_is_truncated(width: int, height: int) -> None:
+    """Of an odd height the last row is one of an earlier pass, and there though every second one is not."""
+    bright, black = np.full((height, width, 3), 200, np.uint8), np.zeros((height, width, 3), np.uint8)
+    for passes in range(1, 7):
+        assert reason(pictures.interlaced(bright, passes)) is Reason.TRUNCATED
+        assert reason(pictures.interlaced(black, passes)) is Reason.TRUNCATED
+    assert differs(stored(pictures.interlaced(bright)), bright) == 0
+    assert differs(stored(pictures.interlaced(black)), black) == 0
 
 
 def test_png_whose_header_adds_rows_is_truncated() -> None:
