@@ -178,13 +178,17 @@ def _file(reference: Reference, prefix: str, limit: int) -> bytes:
         handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     finally:
         os.close(folder)
-    with os.fdopen(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
+        # Asked first: a file object refuses a folder by itself, and leaves its descriptor open.
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(f"{reference}: no regular file")
+            raise OSError("no regular file")
         if about.st_size > limit:
             raise ObjectTooLarge(f"{reference}: {about.st_size} bytes, at most {limit} are taken")
-        content = file.read(limit + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(content) > limit:
         raise ObjectTooLarge(f"{reference}: more than {limit} bytes, at most so many are taken")
     return content

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,31 @@ def test_files_below_a_folder_are_read_and_no_link_is_followed(
     assert found[0] == b"cat"
     assert reasons(found[1:]) == [Reason.TOO_LARGE] + [Reason.PAYLOAD_UNREACHABLE] * 6
     assert reasons(fetcher.fetch([f"file://{outside}/secret"])) == [Reason.PAYLOAD_UNREACHABLE]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device"])
+def test_what_is_no_file_is_refused_at_once_and_leaves_no_descriptor_open(
+    kind: str, limits: Payloads, s3: S3, tmp_path: Path
+) -> None:
+    folder, name = tmp_path, "x"
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "folder":
+            (tmp_path / "x").mkdir()
+        elif kind == "pipe":
+            os.mkfifo(tmp_path / "x")
+        elif kind == "socket":
+            listening.bind(str(tmp_path / "x"))
+        else:
+            folder, name = Path("/dev"), "zero"
+        fetcher = payloads.Payloads(allowing(limits, f"file://{folder}"), s3, MOST)
+        (first,) = fetcher.fetch([f"file://{folder}/{name}"])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        found = fetcher.fetch([f"file://{folder}/{name}"] * 50)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert reasons([first, *found]) == [Reason.PAYLOAD_UNREACHABLE] * 51
+    assert isinstance(first, Rejected)
+    told = "No such device or address" if kind == "socket" else "no regular file"
+    assert first.detail == f"file://{folder}/{name}: {told}"
 
 
 def test_allowed_folder_may_itself_be_a_link(limits: Payloads, s3: S3, tmp_path: Path) -> None:
