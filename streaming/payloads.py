@@ -101,7 +101,7 @@ class Payloads:
             if reference.scheme == "file":
                 return _file(reference, prefix, self._max_bytes)
             return self._object(reference)
-        except CredentialsError:
+        except (CredentialsError, ImportError, MemoryError):
             raise  # nobody's upload is to blame; a batch that fails loses nothing
         except ObjectTooLarge as error:
             return Rejected(Reason.TOO_LARGE, str(error))
@@ -109,19 +109,19 @@ class Payloads:
             return _unreachable(str(error))
         except OSError as error:
             return _unreachable(f"{reference}: {error.strerror or error}")
+        except Exception as error:  # one reference must not hold up all uploads, whatever a store answers
+            return _unreachable(f"{reference}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _object(self, reference: Reference) -> bytes:
         self._outage.check(str(reference))
+        answered = True
         try:
-            content = self._objects.read(reference.bucket, reference.path, self._max_bytes)
+            return self._objects.read(reference.bucket, reference.path, self._max_bytes)
         except StoreUnavailable:
-            self._outage.note(answered=False)
+            answered = False
             raise
-        except ObjectError:
-            self._outage.note(answered=True)
-            raise
-        self._outage.note(answered=True)
-        return content
+        finally:
+            self._outage.note(answered)
 
 
 @cache
