@@ -47,6 +47,9 @@ class Decoder:
         self._exchange = Exchange(rules.ingest)
         self._tasks, control = socket.socketpair()
         self._guard, orders = socket.socketpair()
+        self._news = select.poll()  # not select(), which takes no descriptor above 1,023
+        for channel in (self._tasks, self._guard):
+            self._news.register(channel, select.POLLIN)
         self._task, self._generation = 0, 0
         passed = control.fileno(), orders.fileno(), *self._exchange.descriptors
         # It is given no credentials; what strangers' bytes may take over should hold none.
@@ -124,12 +127,10 @@ class Decoder:
         """Wait until the task is done, or the decoder has come to an end: then why."""
         at, since = self._exchange.progress, time.monotonic()
         while True:
-            ready, _, _ = select.select(
-                [self._tasks, self._guard], [], [], self._limits.timeout_seconds / _LOOKS
-            )
-            if self._guard in ready:
+            ready = dict(self._news.poll(self._limits.timeout_seconds / _LOOKS * 1000))
+            if self._guard.fileno() in ready:
                 return self._verdict_on(self._ended())
-            if self._tasks in ready:
+            if self._tasks.fileno() in ready:
                 if TASK.unpack(self._received(self._tasks, TASK.size))[0] == self._task:
                     return None
                 continue

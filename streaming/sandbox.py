@@ -69,10 +69,12 @@ def function(name: str) -> Prepare:
 def _watched(pid: int, generation: int, orders: socket.socket) -> int | None:
     """Wait for a worker's end; None where the Python worker is gone, and the worker with it."""
     ended = os.pidfd_open(pid)
+    news = select.poll()
+    news.register(ended, select.POLLIN)
+    news.register(orders, select.POLLIN)
     try:
         while True:
-            ready = select.select([ended, orders.fileno()], [], [])[0]
-            if ended in ready:
+            if ended in dict(news.poll()):
                 break
             order = orders.recv(TASK.size, socket.MSG_WAITALL)
             if not order or TASK.unpack(order)[0] == generation:
