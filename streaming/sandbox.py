@@ -132,7 +132,7 @@ class _Clock:
 
 def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int) -> None:
     clock = _Clock(rules.decoding.timeout_seconds)
-    while order := tasks.recv(ORDER.size, socket.MSG_WAITALL):
+    while order := tasks.recv(ORDER.size):
         task, meant_for = ORDER.unpack(order)
         # What a predecessor left unread was meant for it: the pictures are being written anew.
         if meant_for != generation:

@@ -47,6 +47,12 @@ def evil_decoder(rules: Rules) -> Iterator[Decoder]:
         (evil.GIANT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
         (evil.LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
         (evil.SLEEP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.SHRINK, Reason.DECODER_CRASHED, "left with 1"),
+        (evil.WORD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.FLOOD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.RESTLESS, Reason.DECODER_CRASHED, "answered nonsense: 0 results and "),
+        (evil.EARLY, Reason.DECODER_CRASHED, "answered nonsense: done, and no result"),
+        (evil.LIAR, Reason.DECODER_CRASHED, "answered nonsense: 1152921504606846976 results"),
     ],
 )
 def test_a_decoder_fault_costs_that_one_picture(
