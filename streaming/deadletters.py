@@ -27,6 +27,8 @@ _PATIENCE = {
 class DeadLetterFollower:
     """Sends every rejected upload, as it came, to the dead-letter topic, with where and why in its headers.
 
+    Of too many headers it sends what the ledger keeps.
+
     Args:
         kafka: settings of the cluster.
         bootstrap: of the cluster.
@@ -64,7 +66,7 @@ class DeadLetterFollower:
 
 
 def with_reason() -> Column:
-    """The original headers and hub_reason, hub_detail, hub_topic, hub_partition, hub_offset."""
+    """The headers that were kept and hub_reason, hub_detail, hub_topic, hub_partition, hub_offset."""
     added = [
         f.struct(f.lit(f"hub_{name}").alias("key"), f.col(name).cast("string").cast("binary").alias("value"))
         for name in ("reason", "detail", "topic", "partition", "offset")
