@@ -130,6 +130,7 @@ class Ingest(_Section):
     max_pixels: Positive
     max_scans: Positive
     max_header_bytes: Positive
+    max_headers: Positive
     heic: bool
     geohash_length: Annotated[int, Field(ge=0, le=5)]
     index_dir: Path

@@ -66,7 +66,7 @@ UPLOADS = _columns(
     ("jpeg", _BYTES),
     ("thumbnail", _BYTES),
     ("payload", _BYTES),  # original value of a rejected upload, for its dead letter
-    ("headers", HEADERS),  # likewise
+    ("headers", HEADERS),  # likewise; of too many the contract's own and the first, ingest.max_headers in all
 )
 
 LABEL_CONFLICT = "label_conflict"  # flag of an image that is claimed under two labels

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -101,8 +101,8 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for a turn's time, or less where the leash or a signal has news."""
-        watched = [self._signals] + ([_LEASH] if self._leashed else [])
-        ready, _, _ = select.select(watched, [], [], _TURN_SECONDS)
+        watched = [self._signals.fileno()] + ([_LEASH] if self._leashed else [])
+        ready = _ready(watched, _TURN_SECONDS)
         if self._stopping:
             raise _Stop
         if _LEASH in ready:
@@ -134,6 +134,14 @@ class _Announcement:
         if self._up and self._state.leashed != self._supervisor.leashed:
             self._state = replace(self._state, leashed=self._supervisor.leashed)
             state.keep(self._settings, self._state)
+
+
+def _ready(descriptors: Sequence[int], seconds: float) -> dict[int, int]:
+    """Those that can be read or are at their end, within a time; select() would take none above 1,023."""
+    watched = select.poll()
+    for descriptor in descriptors:
+        watched.register(descriptor, select.POLLIN)
+    return dict(watched.poll(seconds * 1000))
 
 
 def _answers(bootstrap: str) -> bool:
@@ -176,8 +184,7 @@ def _locked(settings: Broker) -> int | None:
     while (descriptor := state.lock(settings)) is None:
         if state.running(settings) or time.monotonic() > deadline:
             return None
-        ready, _, _ = select.select([_LEASH], [], [], _TURN_SECONDS / 4)
-        if ready:
+        if _ready([_LEASH], _TURN_SECONDS / 4):
             return None
     return descriptor
 

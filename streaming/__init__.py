@@ -5,7 +5,7 @@ Where to look, along the way of a picture:
 sources       sources, items, archives, forward, buckets, ranged, digits, phones: pictures as uploads
 hostile       hostile, specimens: uploads that ought to be refused, for demos and tests
 push          orders, producer, pushed, claims, ahead: acknowledged, counted, large ones through the store
-contract      record, wire, envelope, references, verdict, errors, units: what an upload says
+contract      record, wire, envelope, headers, references, verdict, errors, units: what an upload says
 object store  objects, answers, payloads: reading and writing S3, fetching what uploads refer to
 topics        topics, connection: made, described, reached
 one picture   rules, verify, exhaustion, preprocess, quality, phash, prepared: bytes in, verdict out

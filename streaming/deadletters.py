@@ -29,6 +29,8 @@ _PATIENCE = {
 class DeadLetterFollower:
     """Sends every rejected upload, as it came, to the dead-letter topic, with where and why in its headers.
 
+    Of too many headers it sends what the ledger keeps.
+
     Args:
         kafka: settings of the cluster.
         bootstrap: of the cluster.
@@ -65,7 +67,7 @@ class DeadLetterFollower:
 
 
 def letters(rejected: DataFrame) -> DataFrame:
-    """Records of rejected uploads: key, value and headers as they came, and where and why.
+    """Records of rejected uploads: key, value and headers as the ledger keeps them, and where and why.
 
     Added headers: hub_reason, hub_detail, hub_topic, hub_partition, hub_offset. What would be larger with
     them than a topic takes goes without its value, and where that is not enough without its own headers; then

@@ -16,7 +16,8 @@ from streaming.verdict import Reason, Rejected, quoted
 
 _REQUIRED = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
 _OPTIONAL = ("ce_specversion", "ce_user", "ce_batch", "ce_geo", "ce_sha256", "ce_dataref")
-_KNOWN = frozenset(_REQUIRED + _OPTIONAL)
+KNOWN = _REQUIRED + _OPTIONAL
+_NAMES = frozenset(KNOWN)
 
 # RFC 3339 section 5.6; Python's parser alone would take week dates and times without a zone.
 _TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
@@ -38,7 +39,8 @@ class Envelope:
     """What the headers say of an upload; a field that is absent or malformed is None.
 
     Args:
-        problem: the first thing wrong, in the order missing, malformed, label; None where all is well.
+        problem: the first thing wrong, in the order too many, missing, malformed, label; None where all is
+            well.
     """
 
     upload_id: str | None = None
@@ -53,13 +55,14 @@ class Envelope:
     problem: Rejected | None = None
 
 
-def parse(key: bytes | None, headers: Sequence[Header], rules: Rules) -> Envelope:
+def parse(key: bytes | None, headers: Sequence[Header], rules: Rules, omitted: int = 0) -> Envelope:
     """Read and check the headers of one record.
 
     Args:
         key: Kafka key; names the device where the source header does not.
         headers: in the record's order; names that the contract does not know are ignored.
         rules: header limits and known labels.
+        omitted: headers of the record that were too many to be read.
 
     Returns:
         the envelope, with `problem` set where the upload must be rejected.
@@ -78,7 +81,8 @@ def parse(key: bytes | None, headers: Sequence[Header], rules: Rules) -> Envelop
         "dataref": reader.text("ce_dataref"),
         "label": reader.checked("ce_label", lambda text: _label(text, rules.labels)),
     }
-    return Envelope(**envelope, problem=reader.first_problem())  # type: ignore[arg-type]
+    problem = _too_many(len(headers) + omitted, rules.ingest.max_headers) or reader.first_problem()
+    return Envelope(**envelope, problem=problem)  # type: ignore[arg-type]
 
 
 class _Reader:
@@ -88,7 +92,7 @@ class _Reader:
         self._limit = limit
         self._problems: list[Rejected] = []
         self._texts: dict[str, str] = {}
-        known = [(name, value) for name, value in headers if name in _KNOWN]
+        known = [(name, value) for name, value in headers if name in _NAMES]
         counts = Counter(name for name, _ in known)
         for name, value in known:
             if counts[name] > 1:
@@ -137,6 +141,12 @@ class _Reader:
 
     def _reject(self, detail: str) -> None:
         self._problems.append(Rejected(Reason.BAD_HEADER, detail))
+
+
+def _too_many(count: int, limit: int) -> Rejected | None:
+    if count <= limit:
+        return None
+    return Rejected(Reason.BAD_HEADER, f"{count} headers, at most {limit} are allowed")
 
 
 def _spec_version(text: str) -> str:

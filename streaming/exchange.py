@@ -4,6 +4,7 @@ A decoder works on strangers' bytes, so nothing that it writes is trusted: numbe
 used, and results are fixed structures, never pickles.
 """
 
+import fcntl
 import mmap
 import os
 import struct
@@ -20,6 +21,8 @@ Buffer = bytes | memoryview
 
 _INPUT_BYTES = 16 << 20
 _OUTPUT_BYTES = 8 << 20
+# Of its size: reading what a decoder had cut off would kill the worker, what it added would fill the machine.
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _HEAD = struct.Struct("<QQQ")  # task, results written, pictures begun
 _COUNT = struct.Struct("<Q")
 _WRITTEN, _BEGUN = _COUNT.size, 2 * _COUNT.size  # where in the head
@@ -44,10 +47,7 @@ class Exchange:
     def __init__(self, limits: Ingest, descriptors: tuple[int, int] | None = None) -> None:
         # A picture encodes to less than its pixels take; two of them and the fields fit at any quality.
         sizes = max(_INPUT_BYTES, 2 * limits.max_bytes), max(_OUTPUT_BYTES, 12 * limits.longest_side**2)
-        self.descriptors = descriptors or (os.memfd_create("hub-in"), os.memfd_create("hub-out"))
-        if descriptors is None:
-            for descriptor, size in zip(self.descriptors, sizes, strict=True):
-                os.ftruncate(descriptor, size)
+        self.descriptors = descriptors or (_sealed("hub-in", sizes[0]), _sealed("hub-out", sizes[1]))
         self._input = mmap.mmap(self.descriptors[0], sizes[0])
         self._output = mmap.mmap(self.descriptors[1], sizes[1])
         self._room = sizes[1] - _LENGTH.size - _DETAIL_BYTES - 12 * limits.longest_side**2 // 2
@@ -118,10 +118,10 @@ class Exchange:
         """Whether the largest result there can be fits behind this end."""
         return end < self._room
 
-    @property
-    def progress(self) -> tuple[int, ...]:
-        """Changes whenever the decoder goes on to another picture."""
-        return _HEAD.unpack_from(self._output)
+    def progress(self, most: int) -> int:
+        """Pictures that the decoder has begun, of so many that were laid in."""
+        (begun,) = _COUNT.unpack_from(self._output, _BEGUN)
+        return min(begun, most)
 
     def results(self, most: int) -> tuple[list[Outcome], int | None]:
         """What the decoder has answered, and the position of the picture it is at or was at last.
@@ -145,6 +145,14 @@ class Exchange:
             except (struct.error, IndexError, ValueError, OverflowError, OSError) as error:
                 raise ValueError(f"result {len(found)} is none: {error}") from None
         return found, begun - 1 if begun else None
+
+
+def _sealed(name: str, size: int) -> int:
+    """Descriptor of new memory whose size nobody can change."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    return descriptor
 
 
 def _packed(outcome: Outcome) -> bytes:

@@ -99,18 +99,18 @@ class Objects:
         return first if first and first.key == key else None
 
     def size(self, bucket: str, key: str) -> int | None:
-        """Bytes of an object, or None where there is none.
+        """Bytes of an object, or None where there is none or the store does not say.
 
         Raises:
             ObjectError: the store refuses or does not answer.
         """
         try:
-            answer = self._patiently(
+            answer: dict[str, Any] = self._patiently(
                 f"s3://{bucket}/{key}", lambda: self._client().head_object(Bucket=bucket, Key=key)
             )
         except NoSuchObject:
             return None
-        return int(answer["ContentLength"])
+        return answer.get("ContentLength")
 
     def read(self, bucket: str, key: str, limit: int, etag: str | None = None) -> bytes:
         """An object's content.
@@ -160,21 +160,23 @@ class Objects:
         from urllib3.exceptions import HTTPError
 
         answer = self._client().get_object(**asked)
-        size, taken = int(answer["ContentLength"]), bytearray()
+        size: int | None = answer.get("ContentLength")  # none where a store sends in chunks
+        most, taken = limit if size is None else size, bytearray()
         with answer["Body"] as body:
-            if size > limit:
+            if most > limit:
                 raise ObjectTooLarge(f"{where}: {size} bytes, at most {limit} are taken")
             try:
                 # read1 returns what has come, so that a body that trickles is left in time.
-                while chunk := body.read1(_STEP):
+                while len(taken) <= most and (chunk := body.read1(_STEP)):
                     taken += chunk
-                    if len(taken) > size:
-                        break
                     if ends is not None and time.monotonic() > ends:
-                        raise StoreUnavailable(f"{where}: {len(taken)} of {size} bytes in {self.seconds:g} s")
+                        came = f"{len(taken)} of {size or '?'} bytes"
+                        raise StoreUnavailable(f"{where}: {came} in {self.seconds:g} s")
             except HTTPError as error:
                 raise meaning(where, error) from None
-        if len(taken) != size:
+        if size is None and len(taken) > limit:
+            raise ObjectTooLarge(f"{where}: more than {limit} bytes, at most so many are taken")
+        if size is not None and len(taken) != size:
             raise StoreFaulty(f"{where}: {len(taken)} of {size} bytes came")
         return bytes(taken)
 
@@ -188,6 +190,8 @@ class Objects:
                 return call()
             except (BotoCoreError, ClientError, ResponseParserError) as error:
                 problem = meaning(where, error)
+            except ValueError as error:  # so boto3 says of a header that is not what it should be
+                problem = StoreFaulty(f"{where}: asking the store failed: {' '.join(str(error).split())}")
             except StoreFaulty as error:
                 problem = error
             pause = self.settings.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)

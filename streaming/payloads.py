@@ -101,7 +101,7 @@ class Payloads:
             if reference.scheme == "file":
                 return _file(reference, prefix, self._max_bytes)
             return self._object(reference)
-        except CredentialsError:
+        except (CredentialsError, ImportError, MemoryError):
             raise  # nobody's upload is to blame; a batch that fails loses nothing
         except ObjectTooLarge as error:
             return Rejected(Reason.TOO_LARGE, str(error))
@@ -109,19 +109,19 @@ class Payloads:
             return _unreachable(str(error))
         except OSError as error:
             return _unreachable(f"{reference}: {error.strerror or error}")
+        except Exception as error:  # one reference must not hold up all uploads, whatever a store answers
+            return _unreachable(f"{reference}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _object(self, reference: Reference) -> bytes:
         self._outage.check(str(reference))
+        answered = True
         try:
-            content = self._objects.read(reference.bucket, reference.path, self._max_bytes)
+            return self._objects.read(reference.bucket, reference.path, self._max_bytes)
         except StoreUnavailable:
-            self._outage.note(answered=False)
+            answered = False
             raise
-        except ObjectError:
-            self._outage.note(answered=True)
-            raise
-        self._outage.note(answered=True)
-        return content
+        finally:
+            self._outage.note(answered)
 
 
 @cache
@@ -178,13 +178,17 @@ def _file(reference: Reference, prefix: str, limit: int) -> bytes:
         handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     finally:
         os.close(folder)
-    with os.fdopen(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
+        # Asked first: a file object refuses a folder by itself, and leaves its descriptor open.
         if not stat.S_ISREG(about.st_mode):
-            raise OSError(f"{reference}: no regular file")
+            raise OSError("no regular file")
         if about.st_size > limit:
             raise ObjectTooLarge(f"{reference}: {about.st_size} bytes, at most {limit} are taken")
-        content = file.read(limit + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(content) > limit:
         raise ObjectTooLarge(f"{reference}: more than {limit} bytes, at most so many are taken")
     return content

@@ -175,7 +175,10 @@ def replay_of(spark: SparkSession, lake: Lake, selection: Selection) -> Replay:
 
 
 def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[Record]:
-    """The uploads as they came, with `hub_replay_of` saying from where, a few at a time."""
+    """The uploads as they came, with `hub_replay_of` saying from where, a few at a time.
+
+    What came with too many headers has too many again or, where more are allowed by now, the contract's own.
+    """
     for begin in range(0, len(replay.chosen), _AT_ONCE):
         part = replay.chosen[begin : begin + _AT_ONCE]
         rows = Selection(positions=tuple(part)).of(spark, lake)

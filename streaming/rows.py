@@ -1,20 +1,23 @@
 """Kafka records in, ledger rows out, as Arrow batches: the body of the one `mapInArrow` pass."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import types as t
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from conf.sections import Ingest
 from lake import workers
 from lake.schemas import UPLOADS
-from streaming import decoder, envelope, payloads, verify
+from streaming import decoder, envelope, headers, payloads, verify
 from streaming.envelope import Envelope
 from streaming.exchange import Buffer
 from streaming.judging import refuse_again
 from streaming.prepared import Prepared
-from streaming.record import Header
+from streaming.record import YEARS, Header
 from streaming.rules import Rules
 from streaming.verdict import Rejected, Verdict
 
@@ -24,6 +27,7 @@ _ADDED = {"ingest_time", "ingest_batch"}
 ROWS = t.StructType([field for field in UPLOADS if field.name not in _ADDED])
 
 Row = dict[str, Any]
+_END = int(datetime(YEARS[-1] + 1, 1, 1, tzinfo=UTC).timestamp()) * 10**6  # microseconds since 1970
 
 
 def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -41,7 +45,7 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
 
     def judged(batch: pa.RecordBatch) -> pa.RecordBatch:
         with workers.uncollected():
-            return pa.RecordBatch.from_pylist(rows_of(records(batch), rules), schema=schema)
+            return pa.RecordBatch.from_pylist(rows_of(records(batch, rules.ingest), rules), schema=schema)
 
     return inspect
 
@@ -51,6 +55,8 @@ class KafkaRecord(NamedTuple):
 
     Args:
         time: microseconds since 1970, as Arrow has it: a `datetime` would be made only to be taken apart.
+        headers: `ingest.max_headers` at most.
+        omitted: headers beyond those.
     """
 
     topic: str
@@ -60,32 +66,26 @@ class KafkaRecord(NamedTuple):
     key: bytes | None
     value: Buffer | None
     headers: Sequence[Header]
+    omitted: int = 0
 
 
-def records(batch: pa.RecordBatch) -> list[KafkaRecord]:
+def records(batch: pa.RecordBatch, limits: Ingest) -> list[KafkaRecord]:
     """The records of a batch of Spark's Kafka source."""
     topic, partition, offset, key = (
         batch.column(name).to_pylist() for name in ("topic", "partition", "offset", "key")
     )
-    time = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-    values, headers = _values(batch.column("value")), _headers(batch.column("headers"))
-    return list(map(KafkaRecord, topic, partition, offset, time, key, values, headers))
+    stamps = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    # A topic may take its producers' word for the time; what no `datetime` could give back is none.
+    known = pc.and_(pc.greater_equal(stamps, 0), pc.less(stamps, _END))
+    time = pc.if_else(known, stamps, None).to_pylist()
+    values = _values(batch.column("value"))
+    kept, omitted = headers.of_records(batch.column("headers"), limits.max_headers)
+    return list(map(KafkaRecord, topic, partition, offset, time, key, values, kept, omitted))
 
 
 def _values(column: pa.Array) -> list[Buffer | None]:
     # Arrow hands out signed bytes; everything else here counts from 0 to 255.
     return [memoryview(value.as_buffer()).cast("B") if value.is_valid else None for value in column]
-
-
-def _headers(column: pa.Array) -> list[list[Header]]:
-    """Headers of each record; taking the column apart as a whole is 20 times as fast as by its records."""
-    inner = column.values
-    pairs = list(zip(inner.field("key").to_pylist(), inner.field("value").to_pylist(), strict=True))
-    ends = column.offsets.to_pylist()
-    valid = column.is_valid().to_pylist()
-    return [
-        pairs[start:end] if there else [] for start, end, there in zip(ends, ends[1:], valid, strict=False)
-    ]
 
 
 def rows_of(records: Sequence[KafkaRecord], rules: Rules) -> list[Row]:
@@ -94,7 +94,7 @@ def rows_of(records: Sequence[KafkaRecord], rules: Rules) -> list[Row]:
     Pictures that travel as a reference are fetched a few ahead, and no more of them are held than
     `ingest.arrow_bytes`.
     """
-    found = [envelope.parse(record.key, record.headers, rules) for record in records]
+    found = [envelope.parse(record.key, record.headers, rules, record.omitted) for record in records]
     values = [(record.value, about) for record, about in zip(records, found, strict=True)]
     contents = payloads.of(rules).contents(values)
     rows: list[Row] = []

@@ -69,10 +69,12 @@ def function(name: str) -> Prepare:
 def _watched(pid: int, generation: int, orders: socket.socket) -> int | None:
     """Wait for a worker's end; None where the Python worker is gone, and the worker with it."""
     ended = os.pidfd_open(pid)
+    news = select.poll()
+    news.register(ended, select.POLLIN)
+    news.register(orders, select.POLLIN)
     try:
         while True:
-            ready = select.select([ended, orders.fileno()], [], [])[0]
-            if ended in ready:
+            if ended in dict(news.poll()):
                 break
             order = orders.recv(TASK.size, socket.MSG_WAITALL)
             if not order or TASK.unpack(order)[0] == generation:
@@ -130,7 +132,7 @@ class _Clock:
 
 def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int) -> None:
     clock = _Clock(rules.decoding.timeout_seconds)
-    while order := tasks.recv(ORDER.size, socket.MSG_WAITALL):
+    while order := tasks.recv(ORDER.size):
         task, meant_for = ORDER.unpack(order)
         # What a predecessor left unread was meant for it: the pictures are being written anew.
         if meant_for != generation:

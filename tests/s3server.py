@@ -131,9 +131,10 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
 
-# What a proxy does to a request: pass it on, answer with a status, say nothing, or break off in mid-body.
-Spoil = Callable[[str, str], int | str | None]
-_TAG = re.compile(rb"\r\netag:[^\r]*", re.IGNORECASE)
+# What a proxy makes of an answer, and does to a request: pass it on, answer with a status, say nothing, break
+# off in mid-body, or pass on another answer.
+Change = Callable[[bytes], bytes]
+Spoil = Callable[[str, str], int | str | Change | None]
 
 
 @dataclass
@@ -144,7 +145,7 @@ class Between:
         server: host:port of the real one.
         spoil: gets method and path of each request and says what becomes of it: None passes it on, a number
             is the status of an error, "stall" gets no answer, "trickle" the second half of the body byte by
-            byte, "cut" only the first half, "untagged" all but the ETag.
+            byte, "cut" only the first half, "untagged" all but the ETag; a function makes another of it.
         seen: method and path of every request.
     """
 
@@ -193,11 +194,9 @@ class _Conversation(socketserver.StreamRequestHandler):
                 self.wfile.write(_error(what, method))
                 continue
             answer = self._answer(head, body)
-            if what is None:
-                self.wfile.write(answer)
-                return
-            if what == "untagged":
-                self.wfile.write(_TAG.sub(b"", answer, count=1))
+            change = _CHANGES.get(what, what)
+            if callable(change):
+                self.wfile.write(change(answer))
                 return
             begin = answer.index(b"\r\n\r\n") + 4
             half = begin + (len(answer) - begin) // 2
@@ -232,6 +231,25 @@ class _Conversation(socketserver.StreamRequestHandler):
             while select.select([upstream], [], [], 30)[0] and (chunk := upstream.recv(1 << 16)):
                 answer += chunk
         return bytes(answer)
+
+
+def headed(name: str, value: str | None, answer: bytes) -> bytes:
+    """The answer with another value of a header, or without it."""
+    line = b"" if value is None else f"\r\n{name}: {value}".encode()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    others = re.sub(rb"\r\n%s:[^\r]*" % name.encode(), b"", head, flags=re.IGNORECASE)
+    return others + line + b"\r\n\r\n" + body
+
+
+_CHANGES: dict[object, Change] = {None: bytes, "untagged": partial(headed, "etag", None)}
+
+
+def chunked(answer: bytes) -> bytes:
+    """The answer as a server gives it that learns of its length only at its end."""
+    answer = headed("transfer-encoding", "chunked", headed("content-length", None, answer))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    parts = [body[start : start + 40] for start in range(0, len(body), 40)]
+    return head + b"\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
 
 
 def _length(head: bytes) -> int:

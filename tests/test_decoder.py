@@ -4,7 +4,7 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def evil_decoder(rules: Rules) -> Iterator[Decoder]:
         (evil.GIANT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
         (evil.LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
         (evil.SLEEP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.SHRINK, Reason.DECODER_CRASHED, "left with 1"),
+        (evil.WORD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.FLOOD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.RESTLESS, Reason.DECODER_CRASHED, "answered nonsense: 0 results and "),
+        (evil.EARLY, Reason.DECODER_CRASHED, "answered nonsense: done, and no result"),
+        (evil.LIAR, Reason.DECODER_CRASHED, "answered nonsense: 1152921504606846976 results"),
     ],
 )
 def test_a_decoder_fault_costs_that_one_picture(
@@ -160,20 +166,46 @@ def test_hard_bounds_on_cpu_and_memory_stand_and_no_secret_is_passed_on(
         assert b"AWS_" not in Path(f"/proc/{own.pid}/environ").read_bytes()
 
 
-def test_a_user_with_a_cpu_limit_of_its_own_can_decode(settings: Settings) -> None:
-    """Only root may raise a hard limit, so the decoder must keep to the one it finds."""
+def in_a_process_of_its_own(holds: Callable[[], bool]) -> bool:
+    """Whether something holds there, where it may change limits for good."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            resource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))
-            # Root, too, may not raise it in what it starts without this capability.
-            ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE)
-            with Decoder(Rules.of(settings)) as own:
-                status = int(not all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD)))
+            status = int(not holds())
         finally:
             os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_user_with_a_cpu_limit_of_its_own_can_decode(settings: Settings) -> None:
+    """Only root may raise a hard limit, so the decoder must keep to the one it finds."""
+
+    def decodes() -> bool:
+        resource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))
+        # Root, too, may not raise it in what it starts without this capability.
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE)
+        with Decoder(Rules.of(settings)) as own:
+            return all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD))
+
+    assert in_a_process_of_its_own(decodes)
+
+
+def test_a_process_of_thousands_of_open_files_can_decode(rules: Rules) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def decodes() -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        with Path(os.devnull).open() as file:
+            while os.dup(file.fileno()) < 1100:
+                pass
+        with Decoder(rules) as own:
+            outcomes = own.prepare([GOOD[0], GOOD[1] + evil.SLEEP, GOOD[2]])
+        return [type(outcome) for outcome in outcomes] == [Prepared, Rejected, Prepared]
+
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip(f"at most {hard} files may be open")
+    assert in_a_process_of_its_own(decodes)
 
 
 def children(pid: int) -> list[int]:

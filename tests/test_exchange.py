@@ -1,5 +1,6 @@
 """What a decoder writes into the shared memory is not trusted."""
 
+import os
 import struct
 from collections.abc import Iterator
 
@@ -62,3 +63,19 @@ def test_more_results_than_pictures_are_nonsense(memory: Exchange) -> None:
     memory.answer(1, memory.answer(0, 0, PREPARED), PREPARED)
     with pytest.raises(ValueError, match="2 results"):
         memory.results(1)
+
+
+@pytest.mark.parametrize("size", [0, 1 << 40])
+def test_nobody_can_change_the_size_of_the_memory(memory: Exchange, size: int) -> None:
+    for descriptor in memory.descriptors:
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, size)
+
+
+def test_no_more_progress_is_believed_than_there_are_pictures(memory: Exchange) -> None:
+    memory.offer(1, [b"one", b"two"])
+    assert memory.progress(2) == 0
+    memory.begin(0)
+    assert memory.progress(2) == 1
+    memory.begin(1 << 40)
+    assert memory.progress(2) == 2

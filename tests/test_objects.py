@@ -1,6 +1,7 @@
 """The object store: what it answers, and what becomes of a store that is busy, silent or broken off."""
 
 import time
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from streaming.errors import (
     StoreUnavailable,
 )
 from streaming.objects import Objects
-from tests.s3server import Between, Bucket, free_port
+from tests.s3server import Between, Bucket, chunked, free_port, headed
 
 pytestmark = pytest.mark.services
 
@@ -107,6 +108,37 @@ def test_body_that_trickles_is_left_when_the_time_is_over(bucket: Bucket) -> Non
         begun = time.monotonic()
         Objects(through(bucket.s3, endpoint), seconds=1).read(bucket.name, "x", 1000)
     assert time.monotonic() - begun < 10
+
+
+def test_object_without_a_stated_length_is_read_up_to_the_limit(bucket: Bucket) -> None:
+    """So answers a store that unpacks what it holds packed, and learns of the length only at the end."""
+    bucket.put({"x": b"content" * 100})
+    between = Between(bucket.s3.endpoint, lambda method, path: chunked)
+    with between.running() as endpoint:
+        objects = Objects(through(bucket.s3, endpoint), seconds=5)
+        assert objects.read(bucket.name, "x", 700) == b"content" * 100
+        with pytest.raises(ObjectTooLarge, match="more than 699 bytes, at most so many are taken"):
+            objects.read(bucket.name, "x", 699)
+        assert objects.size(bucket.name, "x") is None
+        (entry,) = Objects(bucket.s3).entries(bucket.name, "")
+        assert objects.part(entry, 7, 14) == b"content" * 2
+
+
+def test_chunked_body_that_breaks_off_is_told(bucket: Bucket) -> None:
+    bucket.put({"x": b"content" * 100})
+    between = Between(bucket.s3.endpoint, lambda method, path: lambda answer: chunked(answer)[:-100])
+    told = r"broke off.*, at each of 3 attempts"
+    with between.running() as endpoint, pytest.raises(StoreFaulty, match=told):
+        Objects(through(bucket.s3, endpoint)).read(bucket.name, "x", 700)
+
+
+@pytest.mark.parametrize("header", ["Last-Modified", "Content-Length", "x-amz-missing-meta"])
+def test_header_that_is_not_what_it_should_be_is_the_stores_fault(bucket: Bucket, header: str) -> None:
+    bucket.put({"x": b"content"})
+    between = Between(bucket.s3.endpoint, lambda method, path: partial(headed, header, "yesterday"))
+    told = f"s3://{bucket.name}/x: asking the store failed: .*yesterday.*, at each of 3 attempts"
+    with between.running() as endpoint, pytest.raises(StoreFaulty, match=told):
+        Objects(through(bucket.s3, endpoint)).read(bucket.name, "x", 700)
 
 
 def test_endpoint_where_nothing_listens_is_told_in_time(s3: S3) -> None:

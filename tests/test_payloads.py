@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import socket
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from conf.settings import Settings
 from streaming import payloads
 from streaming.envelope import Envelope
 from streaming.errors import CredentialsError
+from streaming.objects import Objects
 from streaming.rules import Rules
 from streaming.verdict import Reason, Rejected
-from tests.s3server import Between, Bucket, free_port
+from tests.s3server import Between, Bucket, Change, chunked, free_port, headed
 
 MOST = 1000
 
@@ -105,6 +108,31 @@ def test_files_below_a_folder_are_read_and_no_link_is_followed(
     assert reasons(fetcher.fetch([f"file://{outside}/secret"])) == [Reason.PAYLOAD_UNREACHABLE]
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device"])
+def test_what_is_no_file_is_refused_at_once_and_leaves_no_descriptor_open(
+    kind: str, limits: Payloads, s3: S3, tmp_path: Path
+) -> None:
+    folder, name = tmp_path, "x"
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "folder":
+            (tmp_path / "x").mkdir()
+        elif kind == "pipe":
+            os.mkfifo(tmp_path / "x")
+        elif kind == "socket":
+            listening.bind(str(tmp_path / "x"))
+        else:
+            folder, name = Path("/dev"), "zero"
+        fetcher = payloads.Payloads(allowing(limits, f"file://{folder}"), s3, MOST)
+        (first,) = fetcher.fetch([f"file://{folder}/{name}"])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        found = fetcher.fetch([f"file://{folder}/{name}"] * 50)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert reasons([first, *found]) == [Reason.PAYLOAD_UNREACHABLE] * 51
+    assert isinstance(first, Rejected)
+    told = "No such device or address" if kind == "socket" else "no regular file"
+    assert first.detail == f"file://{folder}/{name}: {told}"
+
+
 def test_allowed_folder_may_itself_be_a_link(limits: Payloads, s3: S3, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x").write_bytes(b"x")
@@ -163,6 +191,42 @@ def test_object_that_never_comes_is_a_verdict_and_the_others_are_fine(
     assert reasons(found) == [None] * 3 + [Reason.PAYLOAD_UNREACHABLE] + [None] * 4
     assert isinstance(found[3], Rejected)
     assert bucket.uri("in/3") in found[3].detail
+
+
+@pytest.mark.services
+def test_answer_that_makes_no_sense_is_a_verdict_and_the_others_are_fine(
+    bucket: Bucket, limits: Payloads
+) -> None:
+    bucket.put({f"in/{n}": bytes(100) for n in range(4)})
+    odd: dict[str, Change] = {"1": chunked, "2": partial(headed, "Last-Modified", "yesterday")}
+    between = Between(bucket.s3.endpoint, lambda method, path: odd.get(path[-1]))
+    with between.running() as endpoint:
+        s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
+        fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), s3, MOST)
+        found = fetcher.fetch([bucket.uri(f"in/{n}") for n in range(4)])
+    assert reasons(found) == [None, None, Reason.PAYLOAD_UNREACHABLE, None]
+    assert found[1] == bytes(100)
+
+
+def test_whatever_goes_wrong_with_one_reference_costs_no_other(
+    limits: Payloads, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(self: Objects, bucket: str, key: str, limit: int) -> bytes:
+        if key == "odd":
+            raise RuntimeError("nobody\nthought of this")
+        if key == "lost":
+            raise MemoryError
+        return b"x"
+
+    monkeypatch.setattr(Objects, "read", read)
+    fetcher = payloads.Payloads(allowing(limits, "s3://bucket"), s3, MOST)
+    odd, good = fetcher.fetch(["s3://bucket/odd", "s3://bucket/good"])
+    assert good == b"x"
+    assert isinstance(odd, Rejected)
+    assert odd.reason is Reason.PAYLOAD_UNREACHABLE
+    assert odd.detail == "s3://bucket/odd: RuntimeError: nobody thought of this"
+    with pytest.raises(MemoryError):
+        fetcher.fetch(["s3://bucket/lost"])
 
 
 @pytest.mark.services

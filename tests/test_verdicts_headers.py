@@ -1,20 +1,23 @@
 """Headers that strangers send: any script, any bytes, any number of them."""
 
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
+from lake.erasure import of_user
 from lake.schemas import Table
 from streaming import envelope
 from streaming.envelope import Envelope
 from streaming.query import Ingestion, IngestReport
 from streaming.record import Header
-from streaming.rows import KafkaRecord, rows_of
+from streaming.rows import KafkaRecord, records, rows_of
 from streaming.verdict import Reason, Verdict
 from tests import pictures
 from tests.uploads import Raw, send, upload
@@ -214,6 +217,102 @@ def test_place_of_anything_else_is_refused(place: str) -> None:
     assert reason(headers(geo=place)) is Reason.BAD_HEADER
 
 
+def arrow(raw: list[Raw]) -> pa.RecordBatch:
+    """Records as Spark's Kafka source hands them to Python."""
+    columns = {
+        "topic": pa.array(["images"] * len(raw)),
+        "partition": pa.array([3] * len(raw), pa.int32()),
+        "offset": pa.array(range(7, 7 + len(raw)), pa.int64()),
+        "timestamp": pa.array([0] * len(raw), pa.timestamp("us", "UTC")),
+        "key": pa.array([key for key, _, _ in raw], pa.binary()),
+        "value": pa.array([value for _, value, _ in raw], pa.binary()),
+        "headers": lists([found for _, _, found in raw]),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def lists(found: list[Any]) -> pa.ListArray:
+    """Headers of each record, as a column; null for None."""
+    names = pa.array([name for each in found for name, _ in each or ()], pa.string())
+    values = pa.array([value for each in found for _, value in each or ()], pa.binary())
+    ends = [sum(len(each or ()) for each in found[:n]) for n in range(len(found) + 1)]
+    pairs = pa.StructArray.from_arrays([names, values], ["key", "value"])
+    mask = pa.array([each is None for each in found], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pairs, mask=mask)
+
+
+FLOOD: list[Header] = [("", None)] * 300_000
+
+
+def test_record_of_very_many_headers_costs_itself_a_verdict_and_no_memory() -> None:
+    """2 bytes of Kafka each, 280 here: those of one record could fill the worker."""
+    most, picture = rules().ingest.max_headers, pictures.jpeg()
+    late: list[Header] = [*headers(user="eve"), *[("ce_batch", b"x")] * 3]
+    raw: list[Raw] = [(b"a", picture, headers()), (b"b", picture, FLOOD + late), (b"c", picture, headers())]
+    batch = arrow(raw)
+    rows_of(records(arrow(raw[:1]), rules().ingest), rules())  # loads what it needs
+    tracemalloc.start()
+    try:
+        rows = rows_of(records(batch, rules().ingest), rules())
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+    assert [made["verdict"] for made in rows] == [Verdict.ACCEPTED, Verdict.REJECTED, Verdict.ACCEPTED]
+    bad = rows[1]
+    assert (bad["topic"], bad["partition"], bad["offset"], bad["payload"]) == ("images", 3, 8, picture)
+    assert bad["reason"] is Reason.BAD_HEADER
+    assert bad["detail"] == f"{len(FLOOD) + len(late)} headers, at most {most} are allowed"
+    assert bad["user"] == "eve"
+    kept = [(each["key"], each["value"]) for each in bad["headers"]]
+    own = [header for header in late if header[0].startswith("ce_")][:-2]  # two of a name are kept
+    assert kept == FLOOD[: most - len(own)] + own
+    again = rows_of(records(batch, rules().ingest), rules())
+    assert [made["headers"] for made in again[1:2]] == [bad["headers"]]
+
+
+def test_a_time_of_a_record_that_no_table_could_give_back_is_left_out() -> None:
+    """Of a topic that takes its producers' word for it."""
+    good = 1_795_259_733_000_000
+    stamps = pa.array([-(10**17), -1, 0, good, 2**62, None], pa.timestamp("us", "UTC"))
+    batch = arrow([(None, None, [])] * len(stamps)).set_column(3, "timestamp", stamps)
+    assert [record.time for record in records(batch, rules().ingest)] == [None, None, 0, good, None, None]
+
+
+def test_as_many_headers_as_are_allowed_are_fine() -> None:
+    most = rules().ingest.max_headers
+    full = FLOOD[: most - len(headers())] + headers()
+    rows = rows_of(records(arrow([(b"a", pictures.jpeg(), full)]), rules().ingest), rules())
+    assert rows[0]["verdict"] == Verdict.ACCEPTED
+    rows = rows_of(records(arrow([(b"a", pictures.jpeg(), [*full, ("", None)])]), rules().ingest), rules())
+    assert rows[0]["detail"] == f"{most + 1} headers, at most {most} are allowed"
+
+
+@pytest.mark.parametrize("most", [1, 3, 1000])
+def test_headers_of_a_slice_are_its_own(most: int) -> None:
+    found: list[Any] = [FLOOD, [("a", b"1"), ("b", None)], None, [], [("c", b"2")] * 4, [("d", b"3")], FLOOD]
+    column = lists(found)
+    limits = rules().ingest.model_copy(update={"max_headers": most})
+    for start in range(len(found)):
+        for stop in range(start, len(found)):
+            part = column.slice(start, stop - start)
+            batch = arrow([(None, None, [])] * len(part)).set_column(6, "headers", part)
+            got = records(batch, limits)
+            assert [record.headers for record in got] == [(each or [])[:most] for each in found[start:stop]]
+            assert [record.omitted for record in got] == [
+                max(len(each or ()) - most, 0) for each in found[start:stop]
+            ]
+
+
+def test_null_record_may_hide_headers_behind_it() -> None:
+    """Arrow allows a null list to have a place among the values."""
+    plain = lists([[("a", b"1")], [("b", b"2")], [("c", b"3")]])
+    column = pa.ListArray.from_arrays(plain.offsets, plain.values, mask=pa.array([False, True, False]))
+    batch = arrow([(None, None, [])] * 3).set_column(6, "headers", column)
+    got = records(batch, rules().ingest)
+    assert [record.headers for record in got] == [[("a", b"1")], [], [("c", b"3")]]
+
+
 @pytest.mark.services
 def test_what_strangers_wrote_can_be_read_back_from_the_tables(
     spark: SparkSession, settings: Settings, kafka: Kafka, tmp_path: Any
@@ -233,13 +332,16 @@ def test_what_strangers_wrote_can_be_read_back_from_the_tables(
         upload(60, time=datetime(1, 1, 1, tzinfo=UTC)),
         upload(61, time=datetime(9999, 1, 1, tzinfo=UTC)),
     ]
-    send(kafka, [*named, *odd, *bare, *refused])
+    many: Raw = (b"phone-1", pictures.jpeg(), [("", b"")] * 5000 + headers(user="eve"))
+    send(kafka, [*named, *odd, *bare, *refused, many])
     report = IngestReport()
     Ingestion(spark, own, kafka.bootstrap).once(report)
 
-    assert report.rejected == {Reason.MISSING_HEADER: 2, Reason.BAD_HEADER: 2}
+    assert report.rejected == {Reason.MISSING_HEADER: 2, Reason.BAD_HEADER: 3}
     rows = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'").collect()
     assert {row.user for row in rows} == {*SCRIPTS.values(), *(each.user for each in odd)}
     # PySpark gives times without a zone, in the process's own.
     assert set(times) <= {row.event_time.astimezone(UTC) for row in rows}
-    assert len(tables.read(spark, lake, Table.UPLOADS).toPandas()) == len(named) + 6
+    assert len(tables.read(spark, lake, Table.UPLOADS).toPandas()) == len(named) + 7
+    (flooded,) = tables.read(spark, lake, Table.UPLOADS).where(of_user("eve")).collect()
+    assert len(flooded.headers) == ingest.max_headers
