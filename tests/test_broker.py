@@ -214,6 +214,7 @@ def test_external_cluster_gets_topics_and_is_never_stopped(
         "broker": "external",
         "bootstrap": broker,
         "topics_made": [topic, f"{topic}.rejected"],
+        "topics_guarded": [],
     }
     assert json.loads(hub("status", "--json", **external).stdout)["broker"] == "external"
     stopped = hub("down", **external)
