@@ -2,7 +2,7 @@
 
 Where to look, along the way of a picture:
 
-sources       sources, items, archives, forward, buckets, ranged, digits, phones: pictures as uploads
+sources       sources, items, archives, forward, xz, buckets, ranged, digits, phones: pictures as uploads
 hostile       hostile, specimens: uploads that ought to be refused, for demos and tests
 push          orders, producer, pushed, claims, ahead: acknowledged, counted, large ones through the store
 contract      record, wire, envelope, headers, references, verdict, errors, units: what an upload says

@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import IO, cast
 
 from conf.sections import Push
+from streaming import xz
 from streaming.errors import BadSource
 from streaming.forward import Explodes, Forward
 from streaming.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
 
+# A zip's first member, the end of one without members, and what begins one that was to be split. What merely
+# ends as a zip is another file that has one in it.
+_ZIP = (b"PK\3\4", b"PK\5\6", b"PK00PK\3\4")
 _RATIO_FLOOR = 1 << 20  # a small member may be packed as well as it likes (bytes)
 _DIRECTORY_LIMIT = 1 << 27  # bytes of a zip's directory, which zipfile reads whole: some 1.4 million members
 _UTF8_NAME = 0x800
@@ -57,12 +61,20 @@ class ZipArchive:
             BadSource: its directory cannot be read or is absurdly large.
         """
         with self.file.open() as file, self._opened(file) as archive:
+            budget, read = _budget(file, self.limits), set[int]()
             for member in archive.infolist():
                 if member.is_dir():
                     continue
                 name = _zip_name(member)
                 reason, content = unwanted(name) or self._refusal(member), b""
+                if reason is None and member.header_offset in read:
+                    reason = "member that is another one's"
                 if reason is None:
+                    read.add(member.header_offset)
+                    budget -= member.file_size  # never more is unpacked
+                    if budget < 0:
+                        skipped.add("rest of an archive that explodes", f"from {name}")
+                        return
                     reason, content = self._content(archive, member)
                 if reason is None and not is_picture(name, content):
                     reason = "no picture by its content"
@@ -127,7 +139,7 @@ class TarArchive:
         """
         name = ""
         with self.file.open() as packed:
-            budget = max(self.limits.member_limit, self.limits.ratio_limit * packed.seek(0, 2))
+            budget = _budget(packed, self.limits)
             stream = Forward(_unpacked(packed), budget)
             try:
                 with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", encoding="utf-8") as archive:
@@ -163,26 +175,44 @@ class TarArchive:
 
 
 def is_zip(file: Packed) -> bool:
-    """Whether a file ends as a zip."""
+    """Whether a file begins as a zip."""
     with file.open() as packed:
-        return zipfile.is_zipfile(packed)
+        return packed.read(max(map(len, _ZIP))).startswith(_ZIP)
 
 
 def is_tar(file: Packed) -> bool:
-    """Whether a file begins as a tar, packed or not."""
+    """Whether a file begins as a tar, packed or not.
+
+    Raises:
+        BadSource: unpacking it takes too much memory.
+    """
     with file.open() as packed:
         try:
             with tarfile.open(fileobj=cast("IO[bytes]", Forward(_unpacked(packed), 1 << 20)), mode="r:"):
                 return True
+        except xz.TakesMemory:
+            raise BadSource(
+                f"{file}: its dictionary takes more than {xz.MEMORY >> 20} MiB to unpack; "
+                "pack it again, by `xz -9` or less"
+            ) from None
         except (Explodes, *_DAMAGED):
             return False
 
 
 def archive(file: Packed, limits: Push, labelling: Labelling) -> Source | None:
-    """The zip or tar that a file is by its content, or None."""
+    """The zip or tar that a file is by its beginning, or None.
+
+    Raises:
+        BadSource: unpacking it takes too much memory.
+    """
     if is_zip(file):
         return ZipArchive(file, limits, labelling)
     return TarArchive(file, limits, labelling) if is_tar(file) else None
+
+
+def _budget(packed: IO[bytes], limits: Push) -> int:
+    """Bytes that may be unpacked of an archive in all."""
+    return max(limits.member_limit, limits.ratio_limit * packed.seek(0, 2))
 
 
 def _unpacked(packed: IO[bytes]) -> IO[bytes]:
@@ -195,7 +225,7 @@ def _unpacked(packed: IO[bytes]) -> IO[bytes]:
     if magic.startswith(b"BZh"):
         return cast("IO[bytes]", bz2.BZ2File(packed))
     if magic == b"\xfd7zXZ\0":
-        return cast("IO[bytes]", lzma.LZMAFile(packed))
+        return xz.opened(packed)
     return packed
 
 

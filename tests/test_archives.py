@@ -2,15 +2,18 @@
 
 import bz2
 import io
+import lzma
 import os
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
+from streaming import xz
 from streaming.errors import BadSource
 from streaming.items import Labelling, Skipped
 from streaming.sources import open_source
@@ -50,6 +53,30 @@ def test_archive_is_read_one_member_at_a_time(
     assert sum(1 for _ in items) == 17
     assert taken > 4_000_000
     assert [file.name for file in tmp_path.iterdir()] == ["archive"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("name", ["small.zip", "table.xlsx"])
+def test_tar_that_ends_with_a_zip_is_a_tar(kind: str, name: str, tmp_path: Path) -> None:
+    small = zipped(tmp_path / "small.zip", {"dog/1.jpg": PICTURE}).read_bytes()
+    members = {f"cat/{n}.jpg": os.urandom(1000) for n in range(5)} | {name: small}
+    items, skipped = read(MAKERS[kind](tmp_path / "archive", members))
+    assert [item.name for item in items] == [f"cat/{n}.jpg" for n in range(5)]
+    assert skipped.counts == {"no picture by its ending": 1}
+
+
+def test_file_that_merely_ends_with_a_zip_is_no_archive(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "archive", {"cat/1.jpg": PICTURE})
+    path.write_bytes(b"what no one reads" + path.read_bytes())
+    with pytest.raises(BadSource, match="neither a zip nor a tar file"):
+        read(path)
+
+
+def test_zip_without_its_end_is_told_as_one(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "archive.zip", {"cat/1.jpg": PICTURE})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(BadSource, match="cannot be read as a zip file"):
+        read(path)
 
 
 # Each of these holds one good picture before the bad member and one after it.
@@ -115,6 +142,27 @@ def test_zip_member_whose_header_lies_about_its_size_is_skipped(claim: int, tmp_
     assert sum(skipped.counts.values()) == 1
 
 
+def test_zip_whose_entries_share_a_member_gives_it_once(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "archive.zip", {"cat/1.jpg": PICTURE})
+    content = path.read_bytes()
+    first, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    entries, record = content[first:end] * 2000, bytearray(content[end:])
+    struct.pack_into("<HHI", record, 8, 2000, 2000, len(entries))
+    path.write_bytes(content[:first] + entries + record)
+    items, skipped = read(path)
+    assert [item.content for item in items] == [PICTURE]
+    assert skipped.counts == {"member that is another one's": 1999}
+
+
+def test_zip_that_explodes_as_a_whole_is_left_in_time(tmp_path: Path) -> None:
+    """No member of a megabyte is too large, but a hundred of them are for 100 kB of zip."""
+    path = zipped(tmp_path / "archive.zip", {f"cat/{n}.jpg": bytes(1_000_000) for n in range(100)})
+    items, skipped = read(path)
+    assert sum(len(item.content) for item in items) <= LIMITS.ratio_limit * path.stat().st_size
+    assert 0 < len(items) < 20
+    assert skipped.counts == {"rest of an archive that explodes": 1}
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_zip_methods_that_unpack_without_a_bound_are_not_taken(method: int, tmp_path: Path) -> None:
     path = zipped(tmp_path / "archive.zip", {"cat/x.jpg": bytes(1000)}, method)
@@ -168,6 +216,52 @@ def test_tar_stream_that_explodes_is_left_in_time(tmp_path: Path) -> None:
     items, skipped = read(path)
     assert [item.name for item in items] == ["cat/1.jpg"]
     assert skipped.counts == {"no picture by its ending": 1, "rest of an archive that explodes": 1}
+
+
+def _with_dictionary(packed: bytes, size: int) -> bytes:
+    """An xz file of one stream and block, whose header names another dictionary: 2 to the power of size.
+
+    Source: The .xz File Format 1.1.0, sections 3.1 and 5.3.1.
+    """
+    block, length = bytearray(packed[12:]), (packed[12] + 1) * 4
+    block[block.index(b"\x21\x01") + 2] = (size - 12) * 2
+    struct.pack_into("<I", block, length - 4, zlib.crc32(block[: length - 4]))
+    return packed[:12] + block
+
+
+def test_xz_whose_dictionary_takes_too_much_memory_is_refused(tmp_path: Path) -> None:
+    """Two gigabytes of memory for a file of 2 kB."""
+    path = tarred(tmp_path / "archive.tar.xz", {"cat/1.jpg": PICTURE}, "w:xz")
+    packed = path.read_bytes()
+    path.write_bytes(_with_dictionary(packed, 26))  # that of `xz -9`
+    assert len(read(path)[0]) == 1
+    path.write_bytes(_with_dictionary(packed, 31))
+    with pytest.raises(BadSource, match="its dictionary takes more than 256 MiB to unpack") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_xz_stream_with_a_huge_dictionary_behind_others_is_left(tmp_path: Path) -> None:
+    members = {f"cat/{n}.jpg": os.urandom(200_000) for n in range(2)}
+    whole = tarred(tmp_path / "archive.tar", members).read_bytes()
+    begin, rest = lzma.compress(whole[:300_000]), lzma.compress(whole[300_000:])
+    path = tmp_path / "archive.tar.xz"
+    path.write_bytes(begin + bytes(8) + rest)
+    assert [item.content for item in read(path)[0]] == list(members.values())
+    path.write_bytes(begin + _with_dictionary(rest, 31))
+    items, skipped = read(path)
+    assert [item.name for item in items] == ["cat/0.jpg"]
+    assert skipped.counts == {"rest of an archive that explodes": 1}
+
+
+def test_streams_of_an_xz_file_may_be_padded() -> None:
+    """Source: The .xz File Format 1.1.0, section 2.2."""
+    content = os.urandom(200_000) + bytes(2_000_000)
+    packed = lzma.compress(content)
+    assert xz.opened(io.BytesIO(packed + bytes(200_000) + packed + bytes(4))).read() == content * 2
+    with pytest.raises(EOFError):
+        xz.opened(io.BytesIO(packed + packed[:-20])).read()
 
 
 def test_tar_with_a_gigantic_extended_header_is_left(tmp_path: Path) -> None:
