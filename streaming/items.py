@@ -15,6 +15,7 @@ _ENDINGS = frozenset({
     ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif",
 })  # fmt: skip
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAMED = 3  # examples that are kept for each reason
 
 
@@ -116,6 +117,11 @@ def is_picture(name: str, content: bytes) -> bool:
     return bool(PurePosixPath(name).suffix) or content.startswith(_MAGIC)
 
 
+def encodable(text: str) -> str:
+    """Text that has file names in it, as it can be encoded: bytes that are no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def printable(name: str) -> str:
-    """A file name as text that can be encoded: bytes that are no UTF-8 become `\N{REPLACEMENT CHARACTER}`."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A file name that can be shown, too: control characters, which a terminal obeys, become U+FFFD as well."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", encodable(name))

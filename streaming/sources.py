@@ -27,7 +27,7 @@ class Folder:
                 reason = unwanted(name) or self._refusal(root, file)
                 content = b"" if reason else file.read_bytes()
             except OSError as error:
-                reason = f"cannot be read: {error.strerror}"
+                reason = _unreadable(error)
             if reason is None and not is_picture(name, content):
                 reason = "no picture by its content"
             if reason is not None:
@@ -48,13 +48,22 @@ def open_source(location: str, labelling: Labelling, limits: Push) -> Source:
     Raises:
         BadSource: there is nothing there, it is no archive, or it holds no picture with a label.
     """
-    path = Path(location).expanduser()
+    path = _path(location)
     try:
         source = _source(location, path, labelling, limits)
         refuse_without_pictures(location, source, labelling)
     except OSError as error:
         raise BadSource(f"{location}: cannot be read: {error.strerror or error}") from None
     return source
+
+
+def _path(location: str) -> Path:
+    try:
+        return Path(location).expanduser()
+    except RuntimeError:
+        raise BadSource(
+            f"{location}: no such user has a home folder; write ./{location} for a path that begins so"
+        ) from None
 
 
 def _source(location: str, path: Path, labelling: Labelling, limits: Push) -> Source:
@@ -102,7 +111,21 @@ def _files(root: Path, skipped: Skipped) -> Iterator[Path]:
         except OSError as error:
             if folder == root:
                 raise
-            skipped.add(f"cannot be read: {error.strerror}", printable(folder.relative_to(root).as_posix()))
+            skipped.add(_unreadable(error), printable(folder.relative_to(root).as_posix()))
             continue
-        yield from (entry for entry in entries if entry.is_file())
-        folders += [entry for entry in reversed(entries) if entry.is_dir() and not entry.is_symlink()]
+        files: list[Path] = []
+        below: list[Path] = []
+        for entry in entries:
+            try:
+                if entry.is_file():
+                    files.append(entry)
+                elif entry.is_dir() and not entry.is_symlink():
+                    below.append(entry)
+            except OSError as error:
+                skipped.add(_unreadable(error), printable(entry.relative_to(root).as_posix()))
+        yield from files
+        folders += reversed(below)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}"

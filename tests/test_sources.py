@@ -1,5 +1,6 @@
 """Folders and archives: what is read, how it is labelled, what is a bad source."""
 
+import errno
 import gzip
 import os
 import zlib
@@ -85,11 +86,49 @@ def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:
     assert (item.name, item.label) == ("k\N{REPLACEMENT CHARACTER}fer/1.jpg", "k\N{REPLACEMENT CHARACTER}fer")
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+def test_control_characters_of_names_and_labels_are_made_printable(kind: str, tmp_path: Path) -> None:
+    members = {"\x1b]0;cat\x07\n\x9bA/1.jpg": PICTURE}
+    (item,), _ = read(MAKERS[kind](tmp_path / "source", members))
+    assert (item.name, item.label) == (
+        "\ufffd]0;cat\ufffd\ufffd\ufffdA/1.jpg",
+        "\ufffd]0;cat\ufffd\ufffd\ufffdA",
+    )
+
+
 def test_too_large_file_in_a_folder_is_not_read(tmp_path: Path) -> None:
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE})
     with (folder / "cat" / "2.jpg").open("wb") as sparse:
         sparse.truncate(1 << 40)
     assert read(folder)[1].counts == {"too large to be read": 1}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_entry_that_cannot_be_looked_at_is_skipped_alone(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that may be listed but not entered, or on a disk that fails."""
+    folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE, "cat/2.jpg": PICTURE, "dog/3.jpg": PICTURE})
+    original = Path.stat
+
+    def stat(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self.name == "2.jpg":
+            raise OSError(number, os.strerror(number), str(self))
+        return original(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    items, skipped = read(folder)
+    assert [item.name for item in items] == ["cat/1.jpg", "dog/3.jpg"]
+    assert str(skipped) == f"1 × cannot be read: {os.strerror(number)} ('cat/2.jpg')"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
+def test_folder_that_may_be_listed_but_not_entered_is_skipped(tmp_path: Path) -> None:
+    folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE, "dog/2.jpg": PICTURE})
+    (folder / "dog").chmod(0o444)
+    items, skipped = read(folder)
+    assert [item.name for item in items] == ["cat/1.jpg"]
+    assert str(skipped) == "1 × cannot be read: Permission denied ('dog/2.jpg')"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +143,10 @@ def test_too_large_file_in_a_folder_is_not_read(tmp_path: Path) -> None:
         (
             lambda p: foldered(p, {"a": b"PK\5\6" + b"\xff" * 18}) / "a",
             "cannot be read as a zip|neither|directory",
+        ),
+        (
+            lambda _: Path("~no-such-user/pictures"),
+            "no such user has a home folder; write ./~no-such-user/pi",
         ),
         (lambda p: zipped(p / "a.zip", {}), "it is empty"),
         (lambda p: tarred(p / "a.tar", {}), "it is empty"),
