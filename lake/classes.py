@@ -30,11 +30,12 @@ def record(settings: Settings) -> None:
     with tempfile.TemporaryDirectory(dir=session.CLASSES.parent) as folder:
         written = Path(folder) / session.CLASSES.name
         usual = session.defaults(settings)["spark.driver.extraJavaOptions"].replace(session.QUICK_START, "")
+        archived = session.quoted(f"-XX:ArchiveClassesAtExit={written}")
         spark = session.start(
             settings,
             "classes",
             "local-cluster[1,1,1024]",
-            spark__driver__extraJavaOptions=f"{usual} -XX:ArchiveClassesAtExit={written}",
+            spark__driver__extraJavaOptions=f"{usual} {archived}",
         )
         try:
             spark.sparkContext.parallelize(range(2), 1).map(str).collect()

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pyspark
@@ -17,10 +18,16 @@ from conf.places import CONF, home
 from conf.settings import Settings
 from lake.errors import SparkUnavailable
 
+
+def quoted(option: str) -> str:
+    """A Java option with a path in it: Spark takes them apart at blanks, and a path may have some."""
+    return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 # Spark's classes as set-up has left them; a JVM that finds them elsewhere, or others, goes without. Not in
 # conf/spark-defaults.conf: a JVM with another Spark would say so on the standard output of `spark-submit`.
 CLASSES = home() / "jars" / "spark.jsa"
-QUICK_START = f"-XX:SharedArchiveFile={CLASSES}"
+QUICK_START = quoted(f"-XX:SharedArchiveFile={CLASSES}")
 
 _ending: list[threading.Thread] = []  # sessions; Spark has one in a process, and would hand out one that ends
 
@@ -104,11 +111,13 @@ def defaults(settings: Settings) -> dict[str, str]:
             properties[name] = value.strip()
     properties["spark.jars"] = ",".join(_jars(settings))
     work = settings.spark.work_dir
-    properties["spark.driver.extraJavaOptions"] = (
-        properties["spark.driver.extraJavaOptions"]
-        .replace("=conf/", f"={CONF}/")
-        .replace("=build/logs", f"={settings.logs.dir}")
-        + f" -Dderby.system.home={work} -Xms{settings.spark.driver_memory} {QUICK_START}"
+    properties["spark.driver.extraJavaOptions"] = " ".join(
+        (
+            *map(partial(_option, settings), properties["spark.driver.extraJavaOptions"].split()),
+            quoted(f"-Dderby.system.home={work}"),
+            f"-Xms{settings.spark.driver_memory}",
+            QUICK_START,
+        )
     )
     return properties | {
         "spark.driver.memory": settings.spark.driver_memory,
@@ -117,6 +126,14 @@ def defaults(settings: Settings) -> dict[str, str]:
         **_checkpoint_properties(settings.lake.root),
         **_s3_properties(settings),
     }
+
+
+def _option(settings: Settings, option: str) -> str:
+    """A Java option of the file, with its path made absolute."""
+    name, _, value = option.partition("=")
+    if value.startswith("conf/"):
+        return quoted(f"{name}={CONF.parent / value}")
+    return quoted(f"{name}={settings.logs.dir}") if value == "build/logs" else option
 
 
 def _jars(settings: Settings) -> list[str]:

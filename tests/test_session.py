@@ -1,9 +1,12 @@
 """One session in a process, whoever starts and ends it."""
 
+import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
@@ -47,7 +50,7 @@ def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: Spa
     jvm = spark.sparkContext._jvm
     assert jvm
     given = [*jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()]
-    assert session.QUICK_START in given, "the session's JVM was not told of it"
+    assert f"-XX:SharedArchiveFile={session.CLASSES}" in given, "the session's JVM was not told of it"
     path = jvm.java.lang.System.getProperty("java.class.path")
     java = Path(jvm.java.lang.System.getProperty("java.home")) / "bin/java"
     command = [
@@ -62,6 +65,38 @@ def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: Spa
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     found = [line for line in done.stdout.splitlines() if "shared objects file (top)" in line]
     assert any("org.apache.spark." in line for line in found)
+
+
+def test_java_options_with_blanks_and_quotes_in_their_paths_arrive_whole(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Spark's own launcher takes them apart, for the driver; executors' are by the same rules."""
+    folder = tmp_path / 'my "own" \\ folder'
+    shutil.copytree(session.CONF, folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(session, "CONF", folder / "conf")
+    monkeypatch.setattr(session, "QUICK_START", session.quoted(f"-XX:SharedArchiveFile={folder}/spark.jsa"))
+    own = settings.model_copy(update={
+        "logs": settings.logs.model_copy(update={"dir": folder / "logs"}),
+        "spark": settings.spark.model_copy(update={"work_dir": folder / "work"}),
+    })  # fmt: skip
+    options = session.defaults(own)["spark.driver.extraJavaOptions"]
+    spark_home = Path(pyspark.__file__).parent
+    done = subprocess.run(
+        ["java", "-cp", f"{spark_home}/jars/*", "org.apache.spark.launcher.Main",
+         "org.apache.spark.deploy.SparkSubmit", "--conf", f"spark.driver.extraJavaOptions={options}", "x.py"],
+        env=os.environ | {"SPARK_HOME": str(spark_home), "SPARK_SCALA_VERSION": "2.13"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    arguments = done.stdout.split("\0")
+    for option in (
+        f"-Dlog4j2.configurationFile={folder}/conf/log4j2.properties",
+        f"-Dhub.logs={folder}/logs",
+        f"-Dderby.system.home={folder}/work",
+        f"-XX:SharedArchiveFile={folder}/spark.jsa",
+        f"-Xms{settings.spark.driver_memory}",
+        "-XX:+UseParallelGC",
+    ):
+        assert option in arguments
 
 
 def test_the_jvm_has_its_whole_heap_from_the_start(settings: Settings) -> None:
