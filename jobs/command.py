@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from conf.errors import HubError
+from streaming.items import encodable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -35,9 +36,9 @@ class Command(click.Command):
         outcome = super().invoke(ctx)
         results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
         if as_json:
-            click.echo(json.dumps(results, default=str, ensure_ascii=False))
+            click.echo(encodable(json.dumps(results, default=str, ensure_ascii=False)))
         elif text:
-            click.echo(text)
+            click.echo(encodable(text))
         ctx.exit(status)
 
 
@@ -70,7 +71,7 @@ def quiet() -> bool:
 
 def say(text: str) -> None:
     """Tell a person what happens next, on standard error where standard output is for JSON."""
-    click.echo(text, err=quiet())
+    click.echo(encodable(text), err=quiet())
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:

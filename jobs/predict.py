@@ -7,6 +7,7 @@ import click
 from conf import settings as hub
 from conf.errors import UsageError
 from jobs.command import Command, Outcome, run
+from streaming.items import printable
 
 if TYPE_CHECKING:
     from conf.settings import Settings
@@ -55,7 +56,7 @@ def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outco
         for p in predictions
     ]
     lines = [
-        f"{p.path}  error: {p.error}" if p.error else f"{p.path}  {p.label}  {p.probability:.3f}"
+        f"{printable(p.path)}  " + (f"error: {p.error}" if p.error else f"{p.label}  {p.probability:.3f}")
         for p in predictions
     ]
     status = 1 if all(p.error for p in predictions) else 0

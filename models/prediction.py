@@ -1,5 +1,6 @@
 """Labels for pictures: a few in this process, many on Spark."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -245,14 +246,16 @@ def predict_on_spark(
     def labelled(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         model = load_in_task(card, artifacts, many=False)
         for frame in frames:
-            rows = predict(model, frame["path"].tolist())
+            rows = predict(model, [os.fsdecode(path) for path in frame["path"]])
             named = [
                 {"number": number, **asdict(row)} for number, row in zip(frame["number"], rows, strict=True)
             ]
-            yield pd.DataFrame(named, columns=["number", "path", "label", "probability", "error"])
+            yield pd.DataFrame(named, columns=["number", "label", "probability", "error"])
 
-    numbered = spark.createDataFrame(list(enumerate(files)), "number long, path string")
-    schema = "number long, path string, label string, probability double, error string"
+    # As bytes: a path need not be UTF-8, and strings of Spark are.
+    paths = [(number, os.fsencode(file)) for number, file in enumerate(files)]
+    numbered = spark.createDataFrame(paths, "number long, path binary")
+    schema = "number long, label string, probability double, error string"
     spread = numbered.repartition(spark.sparkContext.defaultParallelism).mapInPandas(labelled, schema)
     rows = sorted(spread.collect(), key=lambda row: row.number)
-    return [Prediction(row.path, row.label, row.probability, row.error) for row in rows]
+    return [Prediction(files[row.number], row.label, row.probability, row.error) for row in rows]

@@ -123,5 +123,5 @@ def encodable(text: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name that can be shown, too: control characters, which a terminal obeys, become U+FFFD as well."""
+    """A file name that can be shown, too: control characters, which a terminal obeys, become U+FFFD."""
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", encodable(name))

@@ -1,6 +1,7 @@
 """`hub predict` as a user types it: a few pictures in its own process, many on Spark's executors."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ def model(settings: Settings) -> str:
 
 
 def pictures(folder: Path, count: int) -> Path:
-    """Pictures of one colour each, named by it, of which number 7 is broken."""
+    """Pictures of one colour each, named by it; number 7 is broken, the name of number 5 is not UTF-8."""
     folder.mkdir()
     for number in range(count):
         name = list(COLOURS)[number % 3]
         content = b"\xff\xd8 broken" if number == 7 else colours.jpeg(name)
-        (folder / f"{number:03}-{name}.jpg").write_bytes(content)
+        start = f"{number:03}-" + os.fsdecode(b"k\xe4fer-" if number == 5 else b"")
+        (folder / f"{start}{name}.jpg").write_bytes(content)
     return folder
 
 
@@ -42,6 +44,7 @@ def predicted(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str
     done = hub(
         "predict", "--json", "--model", model, str(folder),
         HUB__SPARK__MASTER="local-cluster[2,1,1024]", PYSPARK_SUBMIT_ARGS=f"{logged} pyspark-shell",
+        PYTHONIOENCODING="utf-8",
     )  # fmt: skip
     assert done.status == 0, done.stderr
     return json.loads(done.stdout)["predictions"]
@@ -60,11 +63,16 @@ def through_python_workers(events: Path) -> dict[str, int]:
     return rows
 
 
+def named(number: int, label: str) -> str:
+    """What the file is called in an answer."""
+    return f"{number:03}-" + ("k\N{REPLACEMENT CHARACTER}fer-" if number == 5 else "") + f"{label}.jpg"
+
+
 def right(rows: list[dict[str, Any]]) -> bool:
     return all(
         "cannot read" in row["error"] and row["label"] is None
         if number == 7
-        else f"{number:03}-{row['label']}.jpg" == Path(row["path"]).name and row["probability"] > 0.9
+        else named(number, row["label"]) == Path(row["path"]).name and row["probability"] > 0.9
         for number, row in enumerate(rows)
     )
 
