@@ -12,7 +12,10 @@ FLAGS = ("dark", "bright", "blurry", "low_information", "odd_aspect", "odd_size"
 
 _PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file://(?=/))(?P<path>(/[^?#%\\\s]*)?)")
 
+LAST_SEED = 2**32 - 1  # the largest that Keras and NumPy take
+
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +30,7 @@ def _object_prefix(value: str) -> str:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lake(_Section):
@@ -183,7 +186,7 @@ class Organize(_Section):
 
     phash_distance: Annotated[int, Field(ge=0, le=16)]
     fractions: tuple[Share, Share, Share]
-    seed: int
+    seed: Seed
     shard_rows: Positive
     row_group_rows: Positive
     no_flip_parents: tuple[str, ...]
@@ -206,7 +209,7 @@ class Train(_Section):
     warmup_epochs: Annotated[float, Field(ge=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
-    seed: int
+    seed: Seed
     embedding: Positive
     triplet_margin: Annotated[float, Field(gt=0, lt=4)]
     images_per_label: Annotated[int, Field(ge=2)]

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conf.errors import UsageError
+from conf.sections import LAST_SEED
 from jobs.command import Command, Outcome, run
 
 if TYPE_CHECKING:
@@ -11,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
-@click.option("--labels", default="", help="Labels, separated by commas; all that are ready where absent.")
-@click.option("--seed", type=int, help="Another one shuffles and splits anew.")
+@click.option("--labels", help="Labels, separated by commas; all that are ready where absent.")
+@click.option("--seed", type=click.IntRange(0, LAST_SEED), help="Another one shuffles and splits anew.")
 @click.option("--phash-distance", type=click.IntRange(0, 16), help="Bits by which near copies may differ.")
-def main(labels: str, seed: int | None, phash_distance: int | None) -> Outcome:
+def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Outcome:
     """Group near copies, split by group, and write a dataset snapshot."""
     from conf import settings as configuration
     from lake import alone, organize, session
@@ -23,7 +25,9 @@ def main(labels: str, seed: int | None, phash_distance: int | None) -> Outcome:
     changes = {"seed": seed, "phash_distance": phash_distance}
     plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
     settings = settings.model_copy(update={"organize": plan})
-    wanted = [label.strip() for label in labels.split(",") if label.strip()]
+    wanted = [label.strip() for label in (labels or "").split(",") if label.strip()]
+    if labels is not None and not wanted:
+        raise UsageError(f"--labels {labels!r} names no label: leave it out for all that are ready")
     alone.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:

@@ -53,10 +53,10 @@ def selection(
 
 def _time(text: str) -> datetime:
     ago = fullmatch(r"(\d{1,6})([mhd])", text)
-    if ago:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
+        if ago:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         time = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError(f"--since {text!r}: give 30m, 12h, 7d, or a time such as 2026-11-21T08:00") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

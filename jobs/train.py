@@ -6,6 +6,7 @@ import click
 
 from conf import settings as hub
 from conf.errors import UsageError
+from conf.sections import LAST_SEED
 from jobs.command import Command, Outcome, quiet, run, say
 from models.plan import OBJECTIVES, SIDES
 
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 @click.option(
     "--learning-rate", type=float, help="For a global batch of 128, scaled. Default: train.learning_rate."
 )
-@click.option("--seed", type=int, help="Of weights, order and augmentation. Default: train.seed.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LAST_SEED),
+    help="Of weights, order and augmentation. Default: train.seed.",
+)
 @click.option(
     "--objective", type=click.Choice(OBJECTIVES), help="labels, or triplet for embeddings. Default: labels."
 )

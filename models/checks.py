@@ -1,8 +1,11 @@
 """What is refused before any cluster time is spent. No TensorFlow."""
 
+import math
+
 import numpy as np
 
 from conf.errors import UsageError
+from conf.sections import LAST_SEED
 from lake.snapshot import Snapshot, Split
 from models.errors import NotTrainable
 from models.inputs import equal_share, label_column
@@ -24,8 +27,10 @@ def check(plan: TrainingPlan, snapshot: Snapshot) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
     if plan.architecture not in SIDES:
         raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(SIDES)}")
-    if plan.learning_rate <= 0:
-        raise UsageError(f"--learning-rate {plan.learning_rate}: must be above 0")
+    if not (math.isfinite(plan.learning_rate) and plan.learning_rate > 0):
+        raise UsageError(f"--learning-rate {plan.learning_rate}: must be a number above 0")
+    if not 0 <= plan.seed <= LAST_SEED:
+        raise UsageError(f"--seed {plan.seed}: must be between 0 and {LAST_SEED}")
     _check_start(plan)
     _check_objective(plan)
     if len(snapshot.labels) < 2:

@@ -53,11 +53,16 @@ class Order:
     referenced: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Refuse a batch name that every upload would be rejected for.
+        """Refuse a source that is none, and a batch name that every upload would be rejected for.
 
         Raises:
-            UsageError: it is empty, too long or holds control characters.
+            UsageError: the source is empty; the batch is, or is too long or holds control characters.
         """
+        if not self.source:
+            raise UsageError(
+                "SOURCE '' is empty: give a folder (. is the current one), a zip, a tar, s3://bucket/prefix "
+                f"or the word {DIGITS}"
+            )
         if not self.batch or not self.batch.isprintable() or len(self.batch) > _BATCH_CHARACTERS:
             raise UsageError(
                 f"--batch {self.batch[: _BATCH_CHARACTERS + 1]!r}: "

@@ -1,15 +1,18 @@
 """What every command does alike: help, one-line errors, exit statuses, --json."""
 
 import json
+import os
 import re
 
 import click
 import pytest
 
 from conf.errors import HubError, UsageError
+from conf.settings import Settings
 from jobs.command import Command, Outcome, run
 from jobs.hub import COMMANDS
 from jobs.hub import hub as whole
+from lake import session
 from tests.conftest import Hub
 
 
@@ -43,6 +46,14 @@ def test_text_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_is_one_object_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert _status("badly", "--json") == 3
     assert json.loads(capsys.readouterr().out) == {"how": "badly"}
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_file_name_that_is_not_utf8_can_be_printed(
+    flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(os.fsdecode(b"k\xe4fer.jpg"), *flag) == 0
+    assert "k\N{REPLACEMENT CHARACTER}fer.jpg" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,31 @@ def test_wrong_setting_ends_a_command_with_one_line_and_status_2(hub: Hub) -> No
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr.startswith("hub status: error: setting kafka.bootstrap = 'nowhere'")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("organize --labels=,", "--labels ',' names no label: leave it out for all that are ready"),
+        ("organize --labels=", "--labels '' names no label: leave it out"),
+        ("organize --seed -1", "'--seed': -1 is not in the range 0<=x<=4294967295"),
+        ("organize --seed 9223372036854775808", "'--seed': 9223372036854775808 is not in the range"),
+        ("rejects --since 999999d", "--since '999999d': give 30m, 12h, 7d, or a time such as"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_no_session(
+    arguments: str, told: str, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a session was started")
+
+    monkeypatch.setattr(session, "start", started)
+    with pytest.raises(SystemExit) as left:
+        run(whole, arguments.split())
+    error = capsys.readouterr().err
+    assert (left.value.code, error.count("\n")) == (2, 1)
+    assert told in error
 
 
 def test_unknown_command_ends_with_status_2(hub: Hub) -> None:

@@ -183,9 +183,11 @@ def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
     def plan(dataset_id: str = "unfit", workers: int = 2, **given: Any) -> TrainingPlan:
         return TrainingPlan.of(settings, dataset_id, workers, **given)
 
-    for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, {"architecture": "vgg"}):
+    unknown = {"architecture": "vgg"}
+    for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, unknown, {"seed": -1}, {"seed": 2**32}):
         with pytest.raises(UsageError):
             check(plan(**wrong), snapshot)
+    check(plan(seed=2**32 - 1), snapshot)
     with pytest.raises(NotTrainable, match="--workers 300 is more than the 256 training pictures"):
         check(plan(workers=300), snapshot)
     lonely = tiny.snapshot(settings, "lonely", (8, 0, 0), labels=("across",))

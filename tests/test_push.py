@@ -179,6 +179,8 @@ def test_command_names_what_was_not_sent(kafka: Kafka, hub: Hub, tmp_path: Path)
     ("arguments", "status", "message"),
     [
         (["nowhere.zip"], 1, "nowhere.zip: no such folder or file"),
+        ([""], 2, "SOURCE '' is empty: give a folder (. is the current one)"),
+        (["~no-such-user/x"], 1, "no such user has a home folder"),
         (["digits", "--label-pattern", "("], 2, "no regular expression"),
         (["digits", "--batch", ""], 2, "--batch"),
         (["digits", "--devices", "0"], 2, "devices"),

@@ -161,7 +161,8 @@ def test_times_are_ago_or_absolute() -> None:
     assert since is not None
     assert timedelta(hours=1, minutes=59) < datetime.now(UTC) - since < timedelta(hours=2, minutes=1)
     assert selection((), (), (), "2026-11-21T08:00").since == datetime(2026, 11, 21, 8, tzinfo=UTC)
-    with pytest.raises(UsageError, match=r"--since 'soon'"):
-        selection((), (), (), "soon")
+    for wrong in ("soon", "999999d"):
+        with pytest.raises(UsageError, match=rf"--since '{wrong}'"):
+            selection((), (), (), wrong)
     with pytest.raises(UsageError, match=r"'tiny'.*too_small"):
         selection(("tiny",), (), (), None)

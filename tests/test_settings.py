@@ -26,6 +26,9 @@ def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
         ("HUB__BROKER__HEAP", "lots", ["broker.heap", "'lots'"]),
         ("HUB__LAKE__ROOT", " ", ["lake.root", "s3a://"]),
         ("HUB__LABELS__MODE", "ajar", ["labels.mode", "'open' or 'closed'"]),
+        ("HUB__ORGANIZE__SEED", "4294967296", ["organize.seed", "less than or equal to 4294967295"]),
+        ("HUB__TRAIN__SEED", "-1", ["train.seed", "'-1'", "greater than or equal to 0"]),
+        ("HUB__TRAIN__LEARNING_RATE", "nan", ["train.learning_rate", "'nan'", "finite"]),
         ("HUB__ORGANIZE__FRACTIONS", "[0.5, 0.5, 0.5]", ["organize.fractions", "sum to 1"]),
         (
             "HUB__PAYLOADS__PREFIX",
