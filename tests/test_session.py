@@ -10,6 +10,7 @@ import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
+from conf.places import CONF
 from conf.settings import Settings
 from lake import session
 from lake.errors import SparkUnavailable
@@ -72,7 +73,7 @@ def test_java_options_with_blanks_and_quotes_in_their_paths_arrive_whole(
 ) -> None:
     """As Spark's own launcher takes them apart, for the driver; executors' are by the same rules."""
     folder = tmp_path / 'my "own" \\ folder'
-    shutil.copytree(session.CONF, folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CONF, folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(session, "CONF", folder / "conf")
     monkeypatch.setattr(session, "QUICK_START", session.quoted(f"-XX:SharedArchiveFile={folder}/spark.jsa"))
     own = settings.model_copy(update={
