@@ -34,7 +34,12 @@ def test_bytes_are_counted_where_they_are_however_deep(
     taken: list[Any] = []
     kind = type(spark.range(1))
     collect = kind.collect
-    monkeypatch.setattr(kind, "collect", lambda frame: taken.extend(collect(frame)) or taken)
+
+    def collected(frame: Any) -> list[Any]:
+        taken.extend(collect(frame))
+        return taken
+
+    monkeypatch.setattr(kind, "collect", collected)
     picture = "CAST(repeat('x', 1234) AS BINARY)"
     header = f"named_struct('key', 'k', 'value', {picture})"
     statement = (
