@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot
-from lake.storage import Storage
+from lake.storage import Storage, is_name
 from models import artifacts, cards, cluster, registry, resumption, starts
 from models.checks import check
 from models.course import Course
@@ -91,7 +91,7 @@ def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
         DamagedSnapshot: it cannot be read.
     """
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
-    if dataset_id and storage.exists(MANIFEST):
+    if is_name(dataset_id) and storage.exists(MANIFEST):
         return Snapshot.load(storage)
     names = Storage(settings.lake.at("snapshots"), settings.s3).names()
     known = sorted(name.removesuffix(f"/{MANIFEST}") for name in names if name.endswith(f"/{MANIFEST}"))
