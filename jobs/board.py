@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from conf.settings import Settings
 
 
-@click.command(cls=Command, name="tensorboard", example="hub tensorboard --model resnet20-20261121-0812-3fa9")
+@click.command(
+    cls=Command, name="tensorboard", example="hub tensorboard --model resnet20-20261121-0812-3fa9c07e"
+)
 @click.option("--model", "model_id", help="Only this model's logs. Default: those of all models.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def main(model_id: str | None, port: int) -> Outcome:

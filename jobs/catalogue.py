@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 STATES = ("training", "ready", "failed", "retired")
 FORMATS = ("keras", "saved_model", "tflite", "tflite-int8")
-_ID = "resnet20-20261121-0812-3fa9"
+_ID = "resnet20-20261121-0812-3fa9c07e"
 
 
 @click.group(cls=Group, name="models", example=f"hub models show {_ID} --json")
@@ -105,7 +105,9 @@ def show(model_id: str) -> Outcome:
     return results, text + "\n\n" + table(["setting", "value"], plan), 0
 
 
-@main.command(cls=Command, name="compare", example=f"hub models compare {_ID} resnet20-20261121-0920-77c1")
+@main.command(
+    cls=Command, name="compare", example=f"hub models compare {_ID} resnet20-20261121-0920-77c1d5b2"
+)
 @click.argument("model_ids", nargs=-1, required=True, metavar="ID ID...")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Where the picture goes.")
 def compare(model_ids: tuple[str, ...], png: Path | None) -> Outcome:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _CONFUSED = 5  # pairs of labels shown
 
 
-@click.command(cls=Command, name="evaluate", example="hub evaluate --model resnet20-20261121-0812-3fa9")
+@click.command(cls=Command, name="evaluate", example="hub evaluate --model resnet20-20261121-0812-3fa9c07e")
 @click.option("--model", "model_id", help="Id of the model (see `hub models`). Default: the one in use.")
 def main(model_id: str | None) -> Outcome:
     """Measure a model on its dataset's test split.
@@ -49,6 +49,8 @@ def summary(evaluation: "Evaluation") -> str:
     ]
     if confused := _confused(evaluation):
         lines.append(f"confused most: {confused}")
+    if evaluation.accuracy is None:  # an embedding alone has no nearest neighbour
+        return "\n".join([*lines, "accuracy – (no test pictures to compare)"])
     lines.append(
         f"accuracy {evaluation.accuracy:.4f} ({_ends(evaluation.accuracy_interval)}) "
         f"on {evaluation.pictures:,} test pictures"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    cls=Command, name="predict", example="hub predict --model resnet20-20261121-0812-3fa9 cat.jpg holiday/"
+    cls=Command,
+    name="predict",
+    example="hub predict --model resnet20-20261121-0812-3fa9c07e cat.jpg holiday/",
 )
 @click.option("--model", "model_id", help="Id of the model (see `hub models`). Default: the one in use.")
 @click.option("--table", help="In place of PATH: uploads, samples, or the path of a Delta or Parquet table.")

@@ -18,7 +18,7 @@ from lake import alone, shards, tables
 from lake.duplicates import with_duplicate_group
 from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.labels import Hierarchy
-from lake.schemas import LABEL_CONFLICT, Table
+from lake.schemas import LABEL_CONFLICT, USABLE, Table
 from lake.snapshot import MANIFEST, Snapshot, Split
 from lake.splits import split_of
 from lake.storage import Storage
@@ -72,13 +72,15 @@ def _organized(
     spark: SparkSession, settings: Settings, labels: Sequence[str], refuse_if_lost: Callable[[], None]
 ) -> Organized:
     lake, plan = settings.lake, settings.organize
-    versions = {table.value: tables.version(spark, lake, table) for table in (Table.UPLOADS, Table.SAMPLES)}
+    # Samples first: ingestion commits to uploads before it does to samples, so the pictures of these samples
+    # are in any version of uploads that is asked for later; in one asked for before they may not be.
+    versions = {table.value: tables.version(spark, lake, table) for table in (Table.SAMPLES, Table.UPLOADS)}
     samples = with_split(tables.read(spark, lake, Table.SAMPLES, versions[Table.SAMPLES]), plan).persist()
     try:
         chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
         refuse_if_lost()
         _remember_groups(samples, settings)
-        usable = samples.where(~f.array_contains("flags", LABEL_CONFLICT))
+        usable = samples.where(USABLE)
         chosen = usable.where(f.col("label").isin(chosen_labels))
         counts = _counts(chosen, chosen_labels)
         places = _places(chosen, chosen_labels, plan).persist()
@@ -119,7 +121,7 @@ def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
 
 
 def _chosen_labels(samples: DataFrame, asked: Sequence[str], ready_images: int) -> list[str]:
-    usable = samples.where(~f.array_contains("flags", LABEL_CONFLICT))
+    usable = samples.where(USABLE)
     counted = {row.label: row["count"] for row in usable.groupBy("label").count().collect()}
     unknown = [label for label in asked if label not in counted]
     if unknown:

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageFile
 RGB = NDArray[np.uint8]
 
 _MANY = 16  # pixels that become one
+LONG = 4  # times its shortest side, of what is enlarged at most
 _GRAY_BITS = {"L;2": 2, "L;4": 4}  # of a sample, by Pillow's name for the layout of the file
 
 cv2.setNumThreads(1)  # one Spark task or training worker is one core; OpenCV's own threads would fight for it
@@ -140,11 +141,15 @@ def _shrunk(rgb: RGB, width: int, height: int) -> RGB:
 def square(rgb: RGB, side: int) -> RGB:
     """The centre of the picture as a square: shortest side scaled to `side`, the rest cut off.
 
+    Of a picture that is enlarged the far ends go before: else 20,000 pixels in one line would become 3.8 GB.
+
     Returns:
         uint8 (side, side, 3).
     """
+    scale = side / min(rgb.shape[:2])
+    if scale > 1:
+        rgb = _without_far_ends(rgb)
     height, width = rgb.shape[:2]
-    scale = side / min(height, width)
     size = max(side, round(width * scale)), max(side, round(height * scale))
     if (width, height) == size:
         scaled = rgb
@@ -154,6 +159,18 @@ def square(rgb: RGB, side: int) -> RGB:
         scaled = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
     top, left = (scaled.shape[0] - side) // 2, (scaled.shape[1] - side) // 2
     return scaled[top : top + side, left : left + side]
+
+
+def _without_far_ends(rgb: RGB) -> RGB:
+    """At most about `LONG` times as long as wide, around the same centre.
+
+    What is enlarged from it may lie half a pixel of the result beside what it were from the whole.
+    """
+    long, most = max(rgb.shape[:2]), LONG * min(rgb.shape[:2])
+    if long <= most:
+        return rgb
+    end = (long - most) // 2
+    return rgb[end : long - end, :] if rgb.shape[0] == long else rgb[:, end : long - end]
 
 
 def jpeg(rgb: RGB, quality: int) -> bytes:

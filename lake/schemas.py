@@ -70,6 +70,7 @@ UPLOADS = _columns(
 )
 
 LABEL_CONFLICT = "label_conflict"  # flag of an image that is claimed under two labels
+USABLE = f"NOT array_contains(flags, '{LABEL_CONFLICT}')"  # samples that datasets are made of
 
 SAMPLES = _columns(
     ("image_id", _STRING),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -103,12 +104,16 @@ class Snapshot:
         return sum(shard.rows for shard in self.shards.get(split, ()))
 
     def batches(self, split: Split, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """Rows `start` to `stop` of a split, counted across its shards; reads only their row groups.
+        """Rows `start` to `stop` of a split, counted across its shards; reads only the shards they are in.
 
-        Any number of workers can share a split by rows without one of them being short of data.
+        Any number of workers can share a split by rows without one of them being short of data. A shard is
+        read whole and held against its sha256 before a row of it is given.
 
         Yields:
             record batches with the columns of `SHARD`.
+
+        Raises:
+            DamagedSnapshot: a shard cannot be read, or is not the one that the manifest names.
         """
         first = 0
         for shard in self.shards.get(split, ()):
@@ -116,17 +121,51 @@ class Snapshot:
                 yield from self._rows_of(shard, max(start - first, 0), min(stop - first, shard.rows))
             first += shard.rows
 
+    def column(self, split: Split, name: str) -> Iterator[pa.ChunkedArray]:
+        """A column of every shard of a split, read without the others; the shards' rows are counted only.
+
+        Raises:
+            DamagedSnapshot: a shard cannot be read, or has other rows than the manifest says.
+        """
+        for shard in self.shards.get(split, ()):
+            filesystem, path = self.storage.arrow(shard.path)
+            with self._readable(shard), pq.ParquetFile(path, filesystem=filesystem) as file:
+                self._refuse_other_rows(shard, file)
+                yield file.read(columns=[name])[name]
+
     def _rows_of(self, shard: Shard, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        filesystem, path = self.storage.arrow(shard.path)
+        with self._readable(shard), pq.ParquetFile(pa.BufferReader(self._content(shard))) as file:
+            self._refuse_other_rows(shard, file)
+            first = 0
+            for number in range(file.num_row_groups):
+                rows = file.metadata.row_group(number).num_rows
+                if first < stop and first + rows > start:
+                    table = file.read_row_group(number, columns=SHARD.names)
+                    low = max(start - first, 0)
+                    yield from table.slice(low, min(stop - first, rows) - low).to_batches()
+                first += rows
+
+    def _content(self, shard: Shard) -> bytes:
+        content = self.storage.read(shard.path)
+        if hashlib.sha256(content).hexdigest() != shard.sha256:
+            raise DamagedSnapshot(
+                f"shard {shard.path} of {self.storage.root} has another sha256 than the manifest says; "
+                "delete the snapshot's folder and organize again"
+            )
+        return content
+
+    def _refuse_other_rows(self, shard: Shard, file: pq.ParquetFile) -> None:
+        if file.metadata.num_rows != shard.rows:
+            raise DamagedSnapshot(
+                f"shard {shard.path} of {self.storage.root} has {file.metadata.num_rows} rows, "
+                f"the manifest says {shard.rows}; delete the snapshot's folder and organize again"
+            )
+
+    @contextmanager
+    def _readable(self, shard: Shard) -> Iterator[None]:
+        """Whatever a damaged shard leads Arrow to is one line."""
         try:
-            with pq.ParquetFile(path, filesystem=filesystem) as file:
-                first = 0
-                for number in range(file.num_row_groups):
-                    rows = file.metadata.row_group(number).num_rows
-                    if first < stop and first + rows > start:
-                        table = file.read_row_group(number, columns=SHARD.names)
-                        low = max(start - first, 0)
-                        yield from table.slice(low, min(stop - first, rows) - low).to_batches()
-                    first += rows
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DamagedSnapshot(f"cannot read shard {shard.path} of {self.storage.root}: {error}") from None
+            yield
+        except (OSError, StorageError, pa.ArrowException) as error:
+            cause = " ".join(str(error).split())[:200]
+            raise DamagedSnapshot(f"cannot read shard {shard.path} of {self.storage.root}: {cause}") from None

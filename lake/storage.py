@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,11 @@ class Storage:
         if scheme not in {"s3", "s3a"}:
             raise StorageError(f"cannot use {self.root!r}: the scheme must be s3a:// or none")
         return _s3(self.s3), f"{rest.rstrip('/')}/{name}".rstrip("/")
+
+
+def is_name(text: str) -> bool:
+    """Whether this names a folder directly below another, and no other place: an id, not a path."""
+    return re.fullmatch(r"\w[\w.-]*", text) is not None
 
 
 def _s3(settings: S3) -> fs.FileSystem:

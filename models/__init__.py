@@ -2,7 +2,7 @@
 
 Where to look, from the command inwards:
 
-asked for     plan, checks, demand, resumption: what is asked, refused, or there already
+asked for     plan, checks, overlap, demand, resumption: what is asked, refused, or there already
 driver        run, course, report, record, cluster, launch, progress, messages, watch, bar: begun and told
 worker        training, worker, checkpoints, starts, failures: epochs, and what is kept
 process       frameworks, libraries, native, processor: TensorFlow's, what it loads, says and takes

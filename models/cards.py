@@ -9,7 +9,7 @@ from typing import Any
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake.errors import StorageError
-from lake.storage import Storage
+from lake.storage import Storage, is_name
 from models.errors import UnknownModel, UnusableModel
 
 CARD = "model.json"
@@ -105,10 +105,10 @@ def any_card(settings: Settings, model_id: str) -> Card:
     Raises:
         UnknownModel: there is none of this id; names the newest ones.
     """
-    try:
-        return _read(artifacts(settings, model_id))
-    except (StorageError, ValueError, TypeError, KeyError):
-        raise UnknownModel(unknown(model_id, [found.model_id for found in ready(settings)])) from None
+    with suppress(StorageError, ValueError, TypeError, KeyError):
+        if is_name(model_id):
+            return _read(artifacts(settings, model_id))
+    raise UnknownModel(unknown(model_id, [found.model_id for found in ready(settings)]))
 
 
 def _read(files: Storage) -> Card:
@@ -140,6 +140,11 @@ def finish(settings: Settings, model_id: str, seconds: float | None, accuracy: f
     """Make a model usable; the last thing that is written beside its artifacts."""
     made = any_card(settings, model_id)
     write(settings, replace(made, state=State.READY, seconds=seconds, accuracy=accuracy))
+
+
+def remeasure(settings: Settings, model_id: str, accuracy: float | None) -> None:
+    """Give a model's card another accuracy; what it has come to, maybe in the meantime, stays."""
+    write(settings, replace(any_card(settings, model_id), accuracy=accuracy))
 
 
 def listed(settings: Settings) -> list[Card]:

@@ -20,8 +20,8 @@ from models.plan import TrainingPlan
 
 
 def new_id(architecture: str) -> str:
-    """An id that sorts by time, like `resnet20-20261121-0812-3fa9`."""
-    return f"{architecture}-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+    """An id that sorts by time, like `resnet20-20261121-0812-3fa9c07e`."""
+    return f"{architecture}-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(4)}"
 
 
 def find(spark: SparkSession, lake: Lake, model_id: str) -> State:

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake.errors import UnknownDataset
 from lake.snapshot import MANIFEST, Snapshot
-from lake.storage import Storage
-from models import artifacts, cards, cluster, registry, resumption, starts
+from lake.storage import Storage, is_name
+from models import artifacts, cards, cluster, overlap, registry, resumption, starts
 from models.checks import check
 from models.course import Course
 from models.errors import TrainingFailed
@@ -91,7 +91,7 @@ def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
         DamagedSnapshot: it cannot be read.
     """
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
-    if dataset_id and storage.exists(MANIFEST):
+    if is_name(dataset_id) and storage.exists(MANIFEST):
         return Snapshot.load(storage)
     names = Storage(settings.lake.at("snapshots"), settings.s3).names()
     known = sorted(name.removesuffix(f"/{MANIFEST}") for name in names if name.endswith(f"/{MANIFEST}"))
@@ -132,6 +132,7 @@ def train(
     check(plan, snapshot)
     if spark is None:
         cluster.refuse_too_many(settings, plan.workers)
+    seen = overlap.counted(settings, plan, snapshot)
     plan, start = starts.resolved(settings, plan, snapshot.labels)
     with resumption.claimed(settings, plan, snapshot, start) as claim:
         course = Course(settings, plan, snapshot, claim, bar)
@@ -141,7 +142,7 @@ def train(
         with course.told():
             storage = course.storage
             trained = _trained(record, judgement, plan, claim.model_id, storage.root, began)
-            _write(settings, storage, snapshot, trained)
+            _write(settings, storage, snapshot, trained, seen)
             registry.end(settings, claim.model_id, trained.metrics)
             claim.close()
     now = time.monotonic()
@@ -176,8 +177,11 @@ def _trained(
     )
 
 
-def _write(settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel) -> None:
+def _write(
+    settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel, seen: int
+) -> None:
     plan = trained.plan
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
-    storage.write_json(artifacts.METRICS, trained.metrics | manifest)
+    told = {"overlap": seen} if seen else {}  # pictures it is measured on that its start was trained on
+    storage.write_json(artifacts.METRICS, trained.metrics | manifest | told)
     cards.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

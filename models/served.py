@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from lake import pixels
 from models.inputs import kept_side
 
 EXIF_BYTES = 65_536  # a segment of a JPEG is no longer; phones write EXIF first
@@ -76,8 +77,9 @@ def prepared(content: Any, side: int) -> Any:
     """
     rgb = tf.cond(tf.io.is_jpeg(content), lambda: _jpeg(content), lambda: _png(content))
     kept = kept_side(side)
+    scale = kept / tf.reduce_min(tf.cast(tf.shape(rgb)[:2], tf.float64))
+    rgb = tf.cond(scale > 1, lambda: _without_far_ends(rgb), lambda: rgb)
     size = tf.cast(tf.shape(rgb)[:2], tf.float64)
-    scale = kept / tf.reduce_min(size)
     target = tf.maximum(tf.cast(tf.round(size * scale), tf.int32), kept)
     rgb = tf.cond(
         scale < 1,
@@ -86,6 +88,13 @@ def prepared(content: Any, side: int) -> Any:
     )
     corner = (target - kept) // 2 + (kept - side) // 2
     return tf.round(tf.image.crop_to_bounding_box(rgb, corner[0], corner[1], side, side))
+
+
+def _without_far_ends(rgb: Any) -> Any:
+    """As of `lake.pixels`: what is enlarged is no longer than that."""
+    size = tf.shape(rgb)[:2]
+    ends = tf.maximum(size - pixels.LONG * tf.reduce_min(size), 0) // 2
+    return rgb[ends[0] : size[0] - ends[0], ends[1] : size[1] - ends[1]]
 
 
 def _jpeg(content: Any) -> Any:

@@ -5,9 +5,10 @@ Resolved on the driver, before any cluster time is spent, and handed to the work
 
 import io
 import json
+import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,29 @@ def architecture_of(settings: Settings, source: str) -> str:
     if name not in SIDES:
         raise UnfitStart(f"--from {source}: its architecture {name!r} is none of {', '.join(SIDES)}")
     return str(name)
+
+
+def ancestors(settings: Settings, source: str) -> Iterator[cards.Card]:
+    """The model that `--from` names, the one that it started from, and so on; a .keras file tells none.
+
+    Raises:
+        UnknownModel, UnusableModel: the first is none that is ready; of others that are gone a line says so.
+    """
+    if _is_file(source):
+        return
+    card = _card(settings, source)
+    seen: set[str] = set()
+    while card.model_id not in seen:
+        yield card
+        seen.add(card.model_id)
+        before = str(card.plan.get("source") or "")
+        if not before or _is_file(before):
+            return
+        try:
+            card = cards.any_card(settings, before)
+        except UnknownModel as error:
+            print(f"{card.model_id} started from a model that is gone: {error}", file=sys.stderr)
+            return
 
 
 def resolved(

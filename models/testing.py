@@ -115,7 +115,7 @@ def _renew(settings: Settings, card: Card, storage: Storage, evaluation: Evaluat
         return
     renewed = metrics | found
     storage.write_json(artifacts.METRICS, renewed)
-    cards.finish(settings, card.model_id, card.seconds, evaluation.accuracy)
+    cards.remeasure(settings, card.model_id, evaluation.accuracy)
     row = {name: value for name, value in renewed.items() if isinstance(value, float)}
     registry.remeasure(settings, card.model_id, row)
 

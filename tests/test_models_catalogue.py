@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from jobs.command import run
 from jobs.hub import hub as whole
 from lake import rows, session
 from lake.schemas import Table
-from models import artifacts, cards, catalogue
+from models import artifacts, cards, catalogue, registry
 from models.cards import Card, State
 from models.errors import UnknownModel
 from models.messages import EpochEnded
@@ -187,6 +188,26 @@ def test_retiring_takes_effect_at_once_but_not_on_the_model_in_use(own: Settings
     with pytest.raises(Exception, match="is failed, not ready"):
         catalogue.retire(own, BROKEN)
     assert cards.card(own, NEW).state is State.READY
+
+
+@pytest.mark.parametrize("name", [f"{OLD}/", f"./{OLD}", f"../artifacts/{OLD}", f"{OLD}\n", "", ".", ".."])
+def test_what_is_no_plain_id_names_no_model(own: Settings, name: str) -> None:
+    for call in (cards.any_card, cards.card, catalogue.use, catalogue.retire):
+        with pytest.raises(UnknownModel, match=r"^no model .*: the newest are") as raised:
+            call(own, name)
+        assert "\n" not in str(raised.value)
+    assert catalogue.in_use(own) is None
+
+
+def test_paths_are_told_as_unknown_models(said: Callable[..., Said]) -> None:
+    status, _, error = said("models", "use", f"{OLD}/")
+    assert status == 1 and error.count("\n") == 1
+    assert f"no model '{OLD}/': the newest are {NEW}, {OLD}" in error
+
+
+def test_ids_of_one_minute_have_32_bits_to_differ_in() -> None:
+    made = registry.new_id("resnet20")
+    assert re.fullmatch(r"resnet20-\d{8}-\d{4}-[0-9a-f]{8}", made)
 
 
 def test_cards_of_older_hubs_are_those_of_ready_models(own: Settings) -> None:

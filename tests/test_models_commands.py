@@ -61,6 +61,8 @@ def refused(
     ("arguments", "status", "said"),
     [
         ("--dataset nowhere", 1, "no dataset 'nowhere': there are "),
+        ("--dataset fine/", 1, "no dataset 'fine/': there are "),
+        ("--dataset ../snapshots/fine", 1, "no dataset '../snapshots/fine': there are "),
         ("--dataset one-label", 1, "has 1 label (across); a model needs two or more"),
         ("--dataset unvalidated", 1, "has no validation pictures: organize with more pictures"),
         ("--dataset thin", 1, "has no training pictures of red: organize"),

@@ -1,7 +1,7 @@
 """Shares, epochs and augmentation: worked out on paper, without a cluster."""
 
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,17 @@ from lake.errors import DamagedSnapshot
 from lake.snapshot import Snapshot, Split
 from models import augment
 from models.epochs import Augmentation, Deal, Feed, Waiting, deal
-from models.inputs import Pace, Pictures, Rows, equal_share, kept_side, measured, read, whole_share
+from models.inputs import (
+    Pace,
+    Pictures,
+    Rows,
+    equal_share,
+    kept_side,
+    label_column,
+    measured,
+    read,
+    whole_share,
+)
 from models.plan import TrainingPlan
 from models.spool import Spool, share, spooled
 from tests import tiny
@@ -114,41 +124,49 @@ def test_memory_is_used_up_to_its_limit_and_not_beyond(snapshot: Snapshot) -> No
 
 
 def test_pictures_of_mixed_sizes_become_squares_of_one_side(settings: Settings) -> None:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    made = tiny.snapshot(settings, "sizes", (3, 0, 0))
-    shapes = [(32, 200), (500, 33), (64, 64)]
-    table = pa.table(
-        {
-            "image_id": ["wide", "tall", "square"],
-            "label": pa.array([0, 1, 2], pa.int32()),
-            "jpeg": [tiny.jpeg(np.full((*shape, 3), 77, np.uint8)) for shape in shapes],
-        }
-    )
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    made.storage.write("train/00000.parquet", file.getvalue())
+    shapes = {"wide": (32, 200), "tall": (500, 33), "square": (64, 64)}
+    listed = [
+        (name, label, tiny.jpeg(np.full((*shape, 3), 77, np.uint8)))
+        for label, (name, shape) in enumerate(shapes.items())
+    ]
+    made = tiny.written(settings, "sizes", tiny.LABELS, {Split.TRAIN: listed})
     for memory in (0, 10**9):
         taken = share(made, Split.TRAIN, Rows(0, 3), 32, memory).take(np.arange(3, dtype=np.int32))
         assert taken.shape == (3, 36, 36, 3) and np.abs(taken.astype(int) - 77).max() <= 1
 
 
 def test_a_picture_that_cannot_be_decoded_is_named(settings: Settings) -> None:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    made = tiny.snapshot(settings, "damaged", (1, 0, 0))
-    table = pa.table({"image_id": ["broken"], "label": pa.array([0], pa.int32()), "jpeg": [b"\xff\xd8 no"]})
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    made.storage.write("train/00000.parquet", file.getvalue())
+    listed = [("broken", 0, b"\xff\xd8 no")]
+    made = tiny.written(settings, "damaged", tiny.LABELS, {Split.TRAIN: listed})
     with pytest.raises(DamagedSnapshot, match="picture broken cannot be decoded"):
         read(made, Split.TRAIN, Rows(0, 1), 32)
+
+
+@pytest.mark.parametrize("memory", [0, 10**9])
+def test_shards_that_lie_where_another_should_are_not_trained_on(settings: Settings, memory: int) -> None:
+    made = tiny.snapshot(settings, "swapped", (8, 0, 0), shard_rows=4)
+    first, second = made.shards[Split.TRAIN]
+    content = made.storage.read(second.path)
+    made.storage.write(first.path, content)
+    with pytest.raises(DamagedSnapshot, match=f"{first.path} of .*swapped has another sha256") as raised:
+        share(made, Split.TRAIN, Rows(3, 5), 32, memory)
+    assert "\n" not in str(raised.value)
+    assert share(made, Split.TRAIN, Rows(4, 8), 32, memory).image_ids[0] == "train-4"  # of the other
+
+
+def test_shards_of_other_rows_than_the_manifest_says_are_refused_before_any_is_decoded(
+    settings: Settings,
+) -> None:
+    made = tiny.snapshot(settings, "short", (3, 0, 0))
+    (shard,) = made.shards[Split.TRAIN]
+    made = replace(made, shards={Split.TRAIN: (replace(shard, rows=6),)})
+    for take in (
+        lambda: read(made, Split.TRAIN, Rows(0, 6), 32),
+        lambda: spooled(made, Split.TRAIN, Rows(0, 6), 32),
+        lambda: label_column(made, Split.TRAIN),
+    ):
+        with pytest.raises(DamagedSnapshot, match="has 3 rows, the manifest says 6"):
+            take()
 
 
 def test_time_that_waits_for_pictures_is_told_from_time_that_computes() -> None:

@@ -80,6 +80,26 @@ def test_prediction_sees_the_pixels_that_measuring_sees(settings: Settings) -> N
     assert np.array_equal(inputs.square(jpeg, 32), measured)
 
 
+def test_servers_enlarge_no_more_than_the_hub_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    from models.served import prepared
+
+    resize, sizes = tf.image.resize, []
+
+    def recorded(rgb: Any, size: Any, method: str) -> Any:
+        sizes.append(size.numpy().tolist())
+        return resize(rgb, size, method=method)
+
+    monkeypatch.setattr(tf.image, "resize", recorded)
+    columns = np.random.default_rng(1).integers(0, 256, (1, 3000, 3), dtype=np.uint8)
+    for picture in (columns, columns.transpose(1, 0, 2), np.tile(columns, (2, 1, 1))):
+        content = tf.io.encode_png(picture)
+        apart = np.abs(prepared(content, 32).numpy() - inputs.square(content.numpy(), 32).astype(float))
+        assert apart.max() <= 1
+    assert sizes == [[36, 144], [144, 36], [36, 144]]
+
+
 def test_scores_worked_out_on_paper() -> None:
     true = np.array([0, 0, 0, 1, 1, 2], np.int32)
     predicted = np.array([0, 0, 1, 1, 1, 0], np.int32)

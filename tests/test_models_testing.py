@@ -12,9 +12,10 @@ from conf.settings import Settings
 from lake import tables
 from lake.schemas import MODELS, Table
 from lake.snapshot import Split
-from models import artifacts, cards, registry
+from models import artifacts, cards, catalogue, registry, testing
 from models.cards import State
 from models.plan import TrainingPlan
+from models.prediction import LoadedModel, load
 from models.testing import evaluate_model
 from tests import colours, tiny
 from tests.conftest import Hub
@@ -80,6 +81,23 @@ def test_executors_give_the_figures_of_one_process(spark: "SparkSession", own: S
         assert alone[name] == written[name], name
     assert alone["calibration_error"] == pytest.approx(written["calibration_error"], abs=1e-5)
     assert Path(alone["mistakes_png"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_is_retired_while_it_is_measured_stays_so(
+    own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = cards.artifacts(own, MODEL)
+    files.write_json(artifacts.METRICS, files.read_json(artifacts.METRICS) | {"test_accuracy": 0.5})
+
+    def loaded_and_retired(settings: Settings, model_id: str) -> LoadedModel:
+        model = load(settings, model_id)
+        catalogue.retire(settings, model_id)
+        return model
+
+    monkeypatch.setattr(testing, "load", loaded_and_retired)
+    evaluate_model(own, MODEL)
+    found = cards.any_card(own, MODEL)
+    assert found.state is State.RETIRED and found.accuracy == 0.97
 
 
 def test_a_retired_models_row_says_so(spark: "SparkSession", own: Settings) -> None:

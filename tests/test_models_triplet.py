@@ -13,6 +13,7 @@ from lake.snapshot import Snapshot, Split
 from models import cards, messages, sampling, verification
 from models.checks import check
 from models.errors import NotTrainable
+from models.evaluation import evaluate_retrieval
 from models.export import KERAS, SAVED_MODEL, TFLITE
 from models.inputs import Pace, Rows, measured, read
 from models.messages import Done
@@ -149,6 +150,15 @@ def test_retrieval_finds_the_nearest_other_picture_in_chunks_as_at_once(
     assert np.array_equal(positions, every.argmin(axis=1)) and squared == pytest.approx(
         every.min(axis=1), abs=1e-5
     )
+
+
+def test_one_test_picture_has_no_nearest_and_the_summary_says_so() -> None:
+    from jobs.evaluate import summary
+
+    alone = Embeddings(("a",), np.array([1], np.int32), on_circle(0))
+    found = evaluate_retrieval(("cat", "dog"), alone)
+    assert found.accuracy is None
+    assert summary(found).splitlines()[-1] == "accuracy – (no test pictures to compare)"
 
 
 def test_embeddings_travel_as_messages() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as f
 
 from conf.sections import Lake
 from conf.settings import Settings
+from lake import organize as organizing
 from lake import tables
 from lake.duplicates import near_pairs
 from lake.errors import DamagedSnapshot, NothingToOrganize
@@ -199,6 +202,36 @@ def test_pairs_of_near_hashes_are_all_found(spark: SparkSession) -> None:
         }
         found = near_pairs(spark.createDataFrame([(h,) for h in ordered], "phash long"), distance)
         assert {(row.low, row.high) for row in found.collect()} == expected
+
+
+def test_what_is_ingested_while_versions_are_read_has_its_pictures(
+    spark: SparkSession, own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two versions an ingestion commits to both tables, the ledger first."""
+    shutil.copytree(own.lake.root, tmp_path / "lake", ignore=shutil.ignore_patterns("snapshots"))
+    busy = own.model_copy(update={"lake": Lake(root=str(tmp_path / "lake"))})
+    version, read = tables.version, {}
+
+    def version_and_ingestion(spark: SparkSession, lake: Lake, table: Table) -> int:
+        read[table] = version(spark, lake, table)
+        if len(read) == 1:
+            for name in (Table.UPLOADS, Table.SAMPLES):
+                rows = tables.read(spark, lake, name).where("upload_id = 'u0'")
+                rows = rows.withColumns({"image_id": f.lit(f"{1000:064x}"), "upload_id": f.lit("u1000")})
+                rows.write.format("delta").mode("append").save(lake.at(name))
+        return read[table]
+
+    def enough(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(tables, "version", version_and_ingestion)
+    monkeypatch.setattr(organizing, "with_split", enough)
+    with pytest.raises(InterruptedError):
+        organize(spark, busy)
+    samples, uploads = (
+        tables.read(spark, busy.lake, name, read[name]) for name in (Table.SAMPLES, Table.UPLOADS)
+    )
+    assert samples.join(uploads, ["image_id", "upload_id"], "left_anti").isEmpty()
 
 
 def test_the_row_of_a_dataset_says_how_to_make_it_again(

@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from conf import settings as configuration
-from lake.pixels import fit
+from lake.pixels import _shrunk, fit, square
 from streaming import verify
 from streaming.preprocess import prepare
 from streaming.rules import Rules
@@ -202,3 +203,49 @@ def test_shrinking_is_the_mean_over_areas(size: tuple[int, int]) -> None:
     expected = cv2.resize(picture, found.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert max(found.shape) == 256
     assert np.abs(found.astype(int) - expected).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("size", "side"),
+    [((300, 200), 36), ((5000, 40), 36), ((36, 36), 36), ((40, 30), 36), ((7, 20), 36), ((4, 16), 252)],
+)
+def test_ordinary_pictures_become_squares_by_way_of_the_whole_picture(
+    size: tuple[int, int], side: int
+) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    assert np.array_equal(square(picture, side), by_way_of_the_whole(picture, side))
+
+
+@pytest.mark.parametrize("length", [10, 101, 400])
+@pytest.mark.parametrize(("width", "side"), [(1, 252), (2, 36), (5, 36)])
+def test_far_ends_of_what_is_enlarged_change_its_centre_by_a_rounding(
+    length: int, width: int, side: int
+) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (width, length, 3), dtype=np.uint8)
+    for turned in (picture, picture.transpose(1, 0, 2).copy()):
+        found, expected = square(turned, side), by_way_of_the_whole(turned, side)
+        assert found.shape == (side, side, 3) and np.abs(found.astype(int) - expected).max() <= 1
+
+
+def by_way_of_the_whole(picture: np.ndarray, side: int) -> np.ndarray:
+    """The centre of the whole picture at its new size."""
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    size = max(side, round(width * scale)), max(side, round(height * scale))
+    if scale < 1:
+        whole = _shrunk(picture, *size)
+    else:
+        whole = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) if scale > 1 else picture
+    top, left = (whole.shape[0] - side) // 2, (whole.shape[1] - side) // 2
+    return whole[top : top + side, left : left + side]
+
+
+def test_a_line_of_pixels_becomes_a_square_in_little_memory() -> None:
+    line = np.full((1, 20_000, 3), 77, np.uint8)
+    tracemalloc.start()
+    try:
+        assert (square(line[:, :1500], 252) == 77).all() and (square(line, 252) == 77).all()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10**7, "1,500 pixels would be 286 MB of the whole picture"
