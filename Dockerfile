@@ -13,7 +13,7 @@ WORKDIR /hub
 COPY --chown=hub:hub setup.py constraints.txt README.md ./
 COPY --chown=hub:hub conf/ivy.xml conf/
 COPY --chown=hub:hub local/setup.sh local/
-RUN for package in conf lake local streaming models web jobs; do mkdir -p $package && touch $package/__init__.py; done \
+RUN for package in conf lake local streaming models organize web jobs; do mkdir -p $package && touch $package/__init__.py; done \
  && PIP_NO_CACHE_DIR=1 local/setup.sh spark broker s3 s3server \
  && rm -rf build
 COPY --chown=hub:hub . .

@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-PACKAGES := conf lake local streaming models web jobs
+PACKAGES := conf lake local streaming models organize web jobs
 ARCHIVE ?=
 
 .PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-train bench-accuracy bench-predict up down status clean distclean
@@ -29,7 +29,7 @@ test-faults: setup-s3server ## Kill, starve and break real processes, and what e
 	@$(BIN)/python -m pytest -m faults
 
 fuzz: setup ## Put 20,000 spoilt pictures through the verify pass; SEED= and COUNT= give others
-	@$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),20000)
+	@$(BIN)/python -m tests.fuzz.target --seed $(or $(SEED),1) --count $(or $(COUNT),20000)
 
 lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGES = ["conf", "lake", "local", "streaming", "models", "web", "jobs"]
+PACKAGES = ["conf", "lake", "local", "streaming", "models", "organize", "web", "jobs"]
 
 setup(
     name="deep-images-hub",

@@ -26,8 +26,8 @@ from benchmarks.ground import fresh, ground, settings_in
 from benchmarks.training import datasets
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.terminal import table
-from models.run import planned, train
+from jobs.cli.text_table import table
+from models.runs.train import planned, train
 
 WORKERS = 2
 PROBED = 4  # epochs from which the time of one is taken

@@ -7,8 +7,9 @@ from conf import settings as configuration
 from conf.places import home
 from conf.sections import Lake
 from conf.settings import Settings
-from streaming import orders, producer, topics
-from streaming.orders import Order
+from streaming import topics
+from streaming.upload import producer, push_request
+from streaming.upload.push_request import Order
 
 # Their ids are the records' keys. With a few dozen keys one of four partitions gets a sixth more than the
 # others, and one core waits for the other at the end of each micro-batch.
@@ -45,7 +46,7 @@ def filled(settings: Settings, bootstrap: str, folder: Path, images: int, batch:
     """Make the topics where they are missing, and push so many pictures of a folder, over and over."""
     topics.create(settings.kafka, bootstrap)
     order = Order(str(folder), batch, repeat=images, limit=images, devices=_PHONES)
-    pushed = producer.push(settings.kafka, settings.push, bootstrap, orders.records(order, settings))
+    pushed = producer.push(settings.kafka, settings.push, bootstrap, push_request.records(order, settings))
     assert pushed.acknowledged == images, pushed
 
 

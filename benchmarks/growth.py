@@ -12,7 +12,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.schemas import SAMPLES, UPLOADS, Table
-from streaming.query import Ingestion, IngestReport
+from streaming.ingestion import Ingestion, IngestReport
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

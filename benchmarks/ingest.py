@@ -26,11 +26,11 @@ from benchmarks.ground import emptied, filled, fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.terminal import table
-from lake import session
+from jobs.cli.text_table import table
+from lake.spark import session
 from local import broker
-from streaming.ledger import BatchCounts
-from streaming.query import Ingestion, IngestReport
+from streaming.ingestion import Ingestion, IngestReport
+from streaming.ledger.ledger import BatchCounts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

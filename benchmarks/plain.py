@@ -13,14 +13,18 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
-from lake import pixels, turbo, workers
-from streaming import decoder, envelope, orders, quality
-from streaming.decoder import Decoder
-from streaming.orders import Order
-from streaming.phash import phash
-from streaming.rows import ROWS, KafkaRecord, rows_of
-from streaming.rules import Rules
-from streaming.wire import Record
+from lake.pictures import jpeg_codec, pixels
+from lake.spark import python_workers
+from streaming.contract import envelope
+from streaming.contract.producer_record import Record
+from streaming.contract.rules import Rules
+from streaming.isolate import decoder
+from streaming.isolate.arrow_batches import ROWS, KafkaRecord, rows_of
+from streaming.isolate.decoder import Decoder
+from streaming.upload import push_request
+from streaming.upload.push_request import Order
+from streaming.verify import quality
+from streaming.verify.phash import phash
 
 
 def records(
@@ -30,7 +34,7 @@ def records(
     order = Order(str(folder), "plain", label_pattern, repeat=images, limit=images)
     return [
         KafkaRecord("plain", 0, number, None, record.key, record.value, record.headers)
-        for number, record in enumerate(orders.records(order, settings))
+        for number, record in enumerate(push_request.records(order, settings))
         if isinstance(record, Record)
     ]
 
@@ -60,7 +64,7 @@ def loop(folder: Path, settings: Settings, images: int, processes: int) -> float
 def _loop(folder: Path, settings: Settings, images: int, barrier: Barrier, times: Any) -> None:
     rules, work = bare(settings), records(folder, settings, images)
     rows_of(work[:8], rules)
-    workers.settle()  # as in Spark; without it every collection looks through all the records
+    python_workers.settle()  # as in Spark; without it every collection looks through all the records
     barrier.wait(300)
     begun = time.perf_counter()
     accepted = 0
@@ -108,7 +112,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
     schema = to_arrow_schema(ROWS, timezone="UTC")
     chunks = [rows[start : start + 512] for start in range(0, len(rows), 512)]
     pa.RecordBatch.from_pylist(rows[:1], schema=schema)  # loads what it needs
-    workers.settle()
+    python_workers.settle()
     timed = {
         "headers": _seconds(lambda record: envelope.parse(record.key, record.headers, rules), work),
         "sha256": _seconds(lambda content: hashlib.sha256(content).hexdigest(), contents),
@@ -124,8 +128,8 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
 
 
 def _decoded(content: bytes, longest_side: int) -> pixels.RGB:
-    size = turbo.size(content)
-    rgb = size and turbo.decode(content, size, longest_side)
+    size = jpeg_codec.size(content)
+    rgb = size and jpeg_codec.decode(content, size, longest_side)
     return pixels.decode(content, longest_side) if rgb is None else rgb
 
 

@@ -22,11 +22,12 @@ import numpy as np
 from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.settings import Settings
-from jobs.terminal import table
-from lake import session
-from models import cards, inputs
-from models.cards import Card
+from jobs.cli.text_table import table
+from lake.spark import session
+from models.pictures import inputs
 from models.plan import SIDES, Pixels
+from models.registry import model_cards
+from models.registry.model_cards import Card
 
 _CORES = os.cpu_count() or 1
 _BATCH = 64
@@ -69,7 +70,7 @@ def main(only: tuple[str, ...], share: float) -> None:
 
 
 def _measured(settings: Settings, load: Load, share: float, folder: Path, work: Path) -> dict[str, Any]:
-    from models.bulk import predict_table
+    from models.inference.batch_inference import predict_table
 
     files = sorted(folder_of(load.kind, folder / "pictures", None).rglob("*.jpg"))
     contents = [file.read_bytes() for file in files]
@@ -112,16 +113,16 @@ def _built(settings: Settings, architecture: str) -> str:
     """A model of random weights, which are as slow as any."""
     import keras
 
-    from models.export import KERAS
-    from models.resnet import ARCHITECTURES, logits
+    from models.formats.export import KERAS
+    from models.nets.resnet import ARCHITECTURES, logits
 
     model_id = f"{architecture}-20261121-0000-0000"
     built = ARCHITECTURES[architecture].build(logits(len(_LABELS)), Pixels.UNIT)
     model = keras.Model(built.input, keras.layers.Softmax()(built.output))
-    path = Path(cards.artifacts(settings, model_id).root) / KERAS
+    path = Path(model_cards.artifacts(settings, model_id).root) / KERAS
     path.parent.mkdir(parents=True)
     model.save(path)
-    cards.write(settings, Card(model_id, "none", architecture, SIDES[architecture], _LABELS))
+    model_cards.write(settings, Card(model_id, "none", architecture, SIDES[architecture], _LABELS))
     return model_id
 
 
@@ -130,11 +131,11 @@ def _loop(settings: Settings, model_id: str, contents: list[bytes], count: int) 
     import keras
     import tensorflow as tf
 
-    from models.export import KERAS
+    from models.formats.export import KERAS
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    card, files = cards.card(settings, model_id), cards.artifacts(settings, model_id)
+    card, files = model_cards.card(settings, model_id), model_cards.artifacts(settings, model_id)
     model = keras.models.load_model(Path(files.root) / KERAS, compile=False)
     model.predict_on_batch(np.zeros((_BATCH, card.side, card.side, 3), np.float32))  # traces the graph
     labelled, began = 0, time.perf_counter()

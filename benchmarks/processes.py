@@ -73,7 +73,7 @@ def _descendants() -> list[tuple[int, str]]:
 
 def _kind(command: str) -> str:
     for mark, kind in (
-        ("streaming.sandbox", "decoders"),
+        ("streaming.isolate.sandbox", "decoders"),
         ("pyspark.daemon", "python workers"),
         ("kafka.Kafka", "broker"),
         ("java", "spark jvm"),

@@ -42,8 +42,8 @@ def main(
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(seed)
+    from models.nets.resnet import ARCHITECTURES, logits
     from models.plan import Pixels
-    from models.resnet import ARCHITECTURES, logits
 
     manifest = json.loads((snapshot / "manifest.json").read_text())
     side = ARCHITECTURES[architecture].side

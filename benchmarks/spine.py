@@ -19,14 +19,15 @@ from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.terminal import table
-from lake import session
+from jobs.cli.text_table import table
+from lake.spark import session
 from local import broker
-from streaming import orders, producer, topics
-from streaming.orders import Order
-from streaming.pushed import PushReport
-from streaming.query import Ingestion, IngestReport
-from streaming.rows import rows_of
+from streaming import topics
+from streaming.ingestion import Ingestion, IngestReport
+from streaming.isolate.arrow_batches import rows_of
+from streaming.upload import producer, push_request
+from streaming.upload.push_report import PushReport
+from streaming.upload.push_request import Order
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -105,7 +106,7 @@ def _through(
     own: Settings, bootstrap: str, load: Load, spark: "SparkSession", batch: str
 ) -> tuple[PushReport, IngestReport]:
     order = Order(str(load.source), batch, load.label_pattern, repeat=load.images, limit=load.images)
-    pushed = producer.push(own.kafka, own.push, bootstrap, orders.records(order, own))
+    pushed = producer.push(own.kafka, own.push, bootstrap, push_request.records(order, own))
     report = IngestReport()
     Ingestion(spark, own, bootstrap).once(report)
     # Rejecting everything would be the fastest ingestion of all.

@@ -23,14 +23,15 @@ from benchmarks.ground import fresh, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.terminal import table
-from lake import session
-from lake.organize import organize
+from jobs.cli.text_table import table
+from lake.spark import session
 from local import broker
-from models.run import planned, train
-from streaming import orders, producer, topics
-from streaming.orders import Order
-from streaming.query import Ingestion, IngestReport
+from models.runs.train import planned, train
+from organize.dataset import organize
+from streaming import topics
+from streaming.ingestion import Ingestion, IngestReport
+from streaming.upload import producer, push_request
+from streaming.upload.push_request import Order
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Setting
         own = _own(settings, number)
         with broker.running(own) as bootstrap:
             topics.create(own.kafka, bootstrap)
-            producer.push(own.kafka, own.push, bootstrap, orders.records(Order(str(source), "bench"), own))
+            producer.push(
+                own.kafka, own.push, bootstrap, push_request.records(Order(str(source), "bench"), own)
+            )
             spark = session.start(own, "bench train")
             try:
                 Ingestion(spark, own, bootstrap).once(IngestReport())

@@ -9,9 +9,9 @@ import pyarrow as pa
 from benchmarks import processes
 from benchmarks.ground import emptied, filled
 from conf.settings import Settings
-from lake.properties import properties
-from streaming import connection
-from streaming.query import tuned
+from lake.spark.session_properties import properties
+from streaming import kafka_source
+from streaming.ingestion import tuned
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,7 +46,7 @@ def microseconds(
 
     with properties(spark, tuned(settings.ingest)):
         query = (
-            connection.uploads(spark, settings, bootstrap, "earliest")
+            kafka_source.uploads(spark, settings, bootstrap, "earliest")
             .writeStream.foreachBatch(passed)
             .option("checkpointLocation", settings.lake.at("transport"))
             .trigger(availableNow=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, Outcome, quiet, run, say
+from jobs.cli.command import Command, Outcome, quiet, run, say
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from conf.settings import Settings
-    from lake.organize import Organized
-    from models.run import TrainedModel
+    from models.runs.train import TrainedModel
+    from organize.dataset import Organized
 
 _HOSTILE = 60
 _WORKERS = 2
@@ -40,7 +40,7 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
     from jobs import push
     from local import broker
     from streaming import topics
-    from streaming.orders import DIGITS, Order, batch_name
+    from streaming.upload.push_request import DIGITS, Order, batch_name
 
     source, begun = archive or DIGITS, time.monotonic()
     settings = configuration.load() if archive else closed(configuration.load())
@@ -70,7 +70,7 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
 
 def closed(settings: "Settings") -> "Settings":
     """With closed labels, so that unknown ones are refused too; where the list has the digits."""
-    from lake.labels import Hierarchy
+    from lake.label_hierarchy import Hierarchy
 
     if not set("0123456789") <= set(Hierarchy.read(settings.labels.file).labels):
         return settings
@@ -79,8 +79,9 @@ def closed(settings: "Settings") -> "Settings":
 
 def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, int, Organized]":
     from jobs import ingest, organize
-    from lake import organize as organizing
-    from lake import session, views
+    from lake import views
+    from lake.spark import session
+    from organize import dataset as organizing
 
     _step(2, "ingest: verify, prepare, store (Spark Structured Streaming to Delta)")
     spark = session.start(settings, "demo")
@@ -102,9 +103,9 @@ def _trained(
     from jobs.sql import rendered
     from lake import views
     from lake.snapshot import Split
-    from models import cluster
     from models.plan import TrainingPlan
-    from models.run import train
+    from models.runs import cluster
+    from models.runs.train import train
 
     rows = organized.snapshot.rows(Split.TRAIN)
     epochs = epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _IMAGES // max(rows, 1)))
@@ -127,7 +128,7 @@ def _report(
 ) -> Path:
     from conf.places import home
     from lake.storage import Storage
-    from models import artifacts
+    from models.evaluation import artifacts
     from web import report
 
     storage = Storage(trained.path, settings.s3)
@@ -160,7 +161,7 @@ def _step(number: int, text: str) -> None:
 
 
 def _summary(results: dict[str, object], trained: "TrainedModel", answer: str) -> str:
-    from jobs.terminal import table
+    from jobs.cli.text_table import table
 
     accuracy = trained.evaluation.accuracy
     uploads = ", ".join(f"{results[what]:,} {what}" for what in ("pushed", "accepted", "rejected"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conf.errors import UsageError
-from jobs.command import Command, Outcome, run, say
+from jobs.cli.command import Command, Outcome, run, say
 
 if TYPE_CHECKING:
     from streaming.erasure import Erasure
@@ -23,9 +23,11 @@ def main(user: str, dry_run: bool) -> Outcome:
     its reach.
     """
     from conf import settings as configuration
-    from lake import alone, session
+    from lake.locks import maintenance_lock
+    from lake.spark import session
     from local import broker
-    from streaming import erasure, lease, topics
+    from streaming import erasure, topics
+    from streaming.ledger import lake_lease
 
     if not user:
         raise UsageError("--user is empty: give the id of a user")
@@ -33,8 +35,8 @@ def main(user: str, dry_run: bool) -> Outcome:
     bootstrap = broker.address(settings)
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
     if not dry_run:
-        lease.refuse_if_held(settings)
-        alone.refuse_if_held(settings)
+        lake_lease.refuse_if_held(settings)
+        maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "erase")
     try:
         if dry_run:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from conf import settings as hub
-from jobs.command import Command, Outcome, run
+from jobs.cli.command import Command, Outcome, run
 
 if TYPE_CHECKING:
-    from models.evaluation import Evaluation
-    from models.intervals import Interval
+    from models.evaluation.confidence_intervals import Interval
+    from models.evaluation.metrics import Evaluation
 
 _CONFUSED = 5  # pairs of labels shown
 
@@ -23,13 +23,15 @@ def main(model_id: str | None) -> Outcome:
     and what is confused most; renews evaluation.json, confusion.png and mistakes.png beside the model. More
     than 2,048 pictures are answered by Spark's executors.
     """
-    from models import artifacts, cards, catalogue
-    from models.testing import evaluate_model
+    from models.evaluation import artifacts
+    from models.inference import catalogue
+    from models.inference.distributed_evaluation import evaluate_model
+    from models.registry import model_cards
 
     settings = hub.load()
     model_id = catalogue.chosen(settings, model_id)
     evaluation = evaluate_model(settings, model_id)
-    files = cards.artifacts(settings, model_id).root
+    files = model_cards.artifacts(settings, model_id).root
     pictures = {
         "confusion_png": f"{files}/{artifacts.CONFUSION}",
         "mistakes_png": f"{files}/{artifacts.MISTAKES}",

@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from jobs import command
+from jobs.cli import command
 
 COMMANDS = {
     "up": "Start the embedded Kafka broker and make the topics.",
@@ -25,8 +25,14 @@ COMMANDS = {
     "demo": "Run the whole path, from push to report.",
 }
 
-# spark-submit puts jobs/ before everything else, so files named like these would hide the packages.
-FILES = {"models": "catalogue", "tensorboard": "board"}
+# Commands whose file has another name or folder: jobs/models.py would hide the package from spark-submit.
+FILES = {
+    "up": "services.up",
+    "down": "services.down",
+    "status": "services.status",
+    "tensorboard": "services.tensorboard",
+    "models": "model_registry",
+}
 
 
 class _Commands(click.Group):

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, Outcome, quiet, run, say
+from jobs.cli.command import Command, Outcome, quiet, run, say
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from conf.settings import Settings
-    from streaming.query import IngestReport
+    from streaming.ingestion import IngestReport
 
 
 @click.command(cls=Command, name="ingest", example="hub ingest --once")
@@ -49,21 +49,22 @@ def ingest(
         spark: a session to run on; one is made, and stopped, where there is none.
         accept_loss: go on where retention removed records before they were taken.
     """
-    from jobs import live
-    from lake import session
-    from streaming import lease, topics
-    from streaming.ingested import IngestReport
-    from streaming.query import Ingestion
+    from jobs.cli import live_line
+    from lake.spark import session
+    from streaming import topics
+    from streaming.ingestion import Ingestion
+    from streaming.ledger import lake_lease
+    from streaming.watch.ingest_report import IngestReport
 
     topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
-    lease.refuse_if_held(settings)
+    lake_lease.refuse_if_held(settings)
     warn(settings, bootstrap)
     say(f"Taking uploads from {settings.kafka.topic} at {bootstrap}; the first batch takes some seconds.")
     running = spark or session.start(settings, "ingest")
     report = IngestReport()
     try:
         ingestion = Ingestion(running, settings, bootstrap, accept_loss=accept_loss)
-        with live.shown(report, quiet()):
+        with live_line.shown(report, quiet()):
             if once:
                 ingestion.once(report)
             else:
@@ -100,7 +101,7 @@ def results(report: "IngestReport") -> dict[str, object]:
 
 def summary(report: "IngestReport") -> str:
     """The report for a person."""
-    from jobs.terminal import table
+    from jobs.cli.text_table import table
 
     lines = [_lost(report)] if report.lost else []
     lines += [

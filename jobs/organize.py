@@ -6,10 +6,10 @@ import click
 
 from conf.errors import UsageError
 from conf.sections import LAST_SEED
-from jobs.command import Command, Outcome, run
+from jobs.cli.command import Command, Outcome, run
 
 if TYPE_CHECKING:
-    from lake.organize import Organized
+    from organize.dataset import Organized
 
 
 @click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Outcome:
     """Group near copies, split by group, and write a dataset snapshot."""
     from conf import settings as configuration
-    from lake import alone, organize, session
+    from lake.locks import maintenance_lock
+    from lake.spark import session
+    from organize import dataset
 
     settings = configuration.load()
     changes = {"seed": seed, "phash_distance": phash_distance}
@@ -28,10 +30,10 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Ou
     wanted = [label.strip() for label in (labels or "").split(",") if label.strip()]
     if labels is not None and not wanted:
         raise UsageError(f"--labels {labels!r} names no label: leave it out for all that are ready")
-    alone.refuse_if_held(settings)
+    maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:
-        organized = organize.organize(spark, settings, wanted)
+        organized = dataset.organize(spark, settings, wanted)
     finally:
         spark.stop()
     return results(organized), summary(organized), 0
@@ -54,7 +56,7 @@ def results(organized: "Organized") -> dict[str, object]:
 
 def summary(organized: "Organized") -> str:
     """The dataset for a person."""
-    from jobs.terminal import table
+    from jobs.cli.text_table import table
     from lake.snapshot import Split
 
     columns = ["label", *(split.value for split in Split)]

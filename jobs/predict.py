@@ -6,8 +6,8 @@ import click
 
 from conf import settings as hub
 from conf.errors import UsageError
-from jobs.command import Command, Outcome, run
-from streaming.items import printable
+from jobs.cli.command import Command, Outcome, run
+from streaming.sources.items import printable
 
 if TYPE_CHECKING:
     from conf.settings import Settings
@@ -35,7 +35,7 @@ def main(
     error, model_id. A table has its pictures in a binary column jpeg, image or content, their names in
     image_id, id or path.
     """
-    from models import catalogue
+    from models.inference import catalogue
 
     if bool(paths) == bool(table):
         raise UsageError("name pictures or folders, or one table with --table")
@@ -49,7 +49,7 @@ def main(
 
 
 def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outcome:
-    from models.prediction import predict_paths
+    from models.inference.prediction import predict_paths
 
     predictions = predict_paths(settings, model_id, paths)
     rows = [
@@ -66,11 +66,11 @@ def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outco
 
 
 def _table(settings: "Settings", model_id: str, table: str, target: str, replace: bool) -> Outcome:
-    from lake import session
-    from models import cards
-    from models.bulk import predict_table
+    from lake.spark import session
+    from models.inference.batch_inference import predict_table
+    from models.registry import model_cards
 
-    cards.card_for_labels(settings, model_id)  # said before Spark is started
+    model_cards.card_for_labels(settings, model_id)  # said before Spark is started
     spark = session.start(settings, "predict")
     try:
         done = predict_table(spark, settings, model_id, table, target, replace)

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.command import Command, Outcome, quiet, run
-from streaming.orders import Order, batch_name
+from jobs.cli.command import Command, Outcome, quiet, run
+from streaming.upload.push_request import Order, batch_name
 
 if TYPE_CHECKING:
     from conf.settings import Settings
-    from streaming.pushed import PushReport
+    from streaming.upload.push_report import PushReport
 
 HOSTILE = 60
 _LABELS_SHOWN = 12
@@ -63,9 +63,9 @@ def push(settings: "Settings", bootstrap: str, order: Order, rate: float | None 
     """
     from tqdm import tqdm
 
-    from streaming import orders, producer
+    from streaming.upload import producer, push_request
 
-    records = orders.records(order, settings)
+    records = push_request.records(order, settings)
     with tqdm(unit=" images", desc="push", disable=quiet() or None, dynamic_ncols=True) as bar:
 
         def show(report: "PushReport") -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from conf.errors import UsageError
-from jobs.command import Command, Outcome, run
-from jobs.selection import flags, selection
+from jobs.cli.command import Command, Outcome, run
+from jobs.cli.reject_filters import flags, selection
 
 if TYPE_CHECKING:
     from streaming.rejects import Listing
@@ -35,7 +35,7 @@ def main(
     The bytes that --save writes are whatever a stranger has sent; open them with care.
     """
     from conf import settings as configuration
-    from lake import session
+    from lake.spark import session
     from streaming import rejects
 
     settings = configuration.load()
@@ -56,7 +56,7 @@ def main(
 
 def text(found: "Listing") -> str:
     """The listing for a person."""
-    from jobs.terminal import table
+    from jobs.cli.text_table import table
 
     if not found.total:
         return "no rejected uploads"

@@ -6,15 +6,15 @@ import click
 
 from conf.errors import UsageError
 from jobs import push
-from jobs.command import Command, Outcome, quiet, run, say
-from jobs.selection import flags, selection
+from jobs.cli.command import Command, Outcome, quiet, run, say
+from jobs.cli.reject_filters import flags, selection
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from conf.settings import Settings
-    from streaming.pushed import PushReport
     from streaming.rejects import Replay
+    from streaming.upload.push_report import PushReport
 
 
 @click.command(cls=Command, name="replay", example="hub replay --reason too_small --since 7d --dry-run")
@@ -34,7 +34,7 @@ def main(
     is a duplicate_upload. Those rejected as duplicate_upload are left out.
     """
     from conf import settings as configuration
-    from lake import session
+    from lake.spark import session
     from local import broker
     from streaming import rejects, topics
 
@@ -62,7 +62,8 @@ def replay(spark: "SparkSession", settings: "Settings", bootstrap: str, planned:
     """
     from tqdm import tqdm
 
-    from streaming import producer, rejects
+    from streaming import rejects
+    from streaming.upload import producer
 
     say(f"Sending {len(planned.chosen):,} rejected uploads to {settings.kafka.topic} at {bootstrap} again.")
     with tqdm(unit=" uploads", desc="replay", disable=quiet() or None, dynamic_ncols=True) as bar:

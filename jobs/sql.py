@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from conf.errors import UsageError
-from jobs.command import Command, Outcome, run
+from jobs.cli.command import Command, Outcome, run
 
 EXAMPLE = 'hub sql "SELECT label, count(*) FROM samples GROUP BY label"'
 
@@ -23,7 +23,8 @@ def main(statement: str, shape: str, limit: int) -> Outcome:
     Binary columns are shown by their size; name other columns to leave pixels unread.
     """
     from conf import settings as configuration
-    from lake import session, views
+    from lake import views
+    from lake.spark import session
 
     if not statement.strip():
         raise UsageError('the statement is empty: give one such as "SELECT count(*) FROM samples"')
@@ -41,7 +42,7 @@ def main(statement: str, shape: str, limit: int) -> Outcome:
 
 def rendered(columns: list[str], rows: list[dict[str, Any]], shape: str) -> str:
     """Rows as a table, CSV or JSON."""
-    from jobs.terminal import table
+    from jobs.cli.text_table import table
 
     if shape == "json":
         return json.dumps(rows, default=str, ensure_ascii=False)

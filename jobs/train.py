@@ -7,14 +7,14 @@ import click
 from conf import settings as hub
 from conf.errors import UsageError
 from conf.sections import LAST_SEED
-from jobs.command import Command, Outcome, quiet, run, say
+from jobs.cli.command import Command, Outcome, quiet, run, say
 from models.plan import OBJECTIVES, SIDES
 
 if TYPE_CHECKING:
     from conf.settings import Settings
-    from models.cards import Card
     from models.plan import TrainingPlan
-    from models.run import TrainedModel
+    from models.registry.model_cards import Card
+    from models.runs.train import TrainedModel
 
 
 @click.command(cls=Command, name="train", example="hub train --dataset digits-3f2a --workers 2 --epochs 20")
@@ -54,7 +54,7 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
     Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
     row in the table models.
     """
-    from models.run import planned, train
+    from models.runs.train import planned, train
 
     settings = hub.load()
     if labels is not None:
@@ -102,7 +102,7 @@ def _rounded(seconds: float | None) -> float | None:
 def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str:
     """The dataset of the labels asked for, said where a person listens."""
     from jobs.organize import summary
-    from models import demand
+    from organize import demand
 
     wanted = [label.strip() for label in labels.split(",") if label.strip()]
     if dataset_id or not wanted:
@@ -114,20 +114,21 @@ def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str
 
 
 def _found(settings: "Settings", plan: "TrainingPlan") -> "Card | None":
-    from models import demand
+    from organize import demand
 
     return demand.existing(settings, plan)
 
 
 def _reused(settings: "Settings", card: "Card") -> Outcome:
-    from models import cards, catalogue
+    from models.inference import catalogue
+    from models.registry import model_cards
 
     found = catalogue.entry(settings, card.model_id)
     results = {
         "model_id": card.model_id,
         "dataset_id": card.dataset_id,
         "reused": True,
-        "path": cards.artifacts(settings, card.model_id).root,
+        "path": model_cards.artifacts(settings, card.model_id).root,
         "epochs": len(found.history),
         "steps": int(found.figures.get("steps", 0)),
         "workers": card.workers,

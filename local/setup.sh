@@ -183,19 +183,19 @@ keep_jars() {
 
 # --- Spark's classes ----------------------------------------------------------------------------------
 
-# What the file that lake/classes.py makes depends on: Java, the jars and where they are.
+# What the file that lake/spark/cds_archive.py makes depends on: Java, the jars and where they are.
 fingerprint_of_classes() {
   { fingerprint_of_venv; fingerprint_of_jars; "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1; } | cksum
 }
 
 recorded() {
-  [ ! -f lake/classes.py ] || [ "$(cat jars/.recorded 2>/dev/null)" = "$(fingerprint_of_classes)" ]
+  [ ! -f lake/spark/cds_archive.py ] || [ "$(cat jars/.recorded 2>/dev/null)" = "$(fingerprint_of_classes)" ]
 }
 
 # Everything works without it, so a machine that cannot make it is not asked again.
 record() {
   rm -f jars/spark.jsa
-  .venv/bin/python -m lake.classes || echo "not made; JVMs start without it"
+  .venv/bin/python -m lake.spark.cds_archive || echo "not made; JVMs start without it"
   fingerprint_of_classes >jars/.recorded
 }
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from models.verification import Embeddings
+from models.nets.verification import Embeddings
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,15 @@
-"""From the phone to the table: producer, verification, preparation, the streaming queries.
+"""From the phone to the table: uploads are sent, checked, stored in the ledger, and followed.
 
-Where to look, along the way of a picture:
+Where to look, in the order an upload passes through:
 
-sources       sources, items, archives, forward, xz, buckets, ranged, digits, phones: pictures as uploads
-hostile       hostile, specimens: uploads that ought to be refused, for demos and tests
-push          orders, producer, pushed, claims, ahead: acknowledged, counted, large ones through the store
-contract      record, wire, envelope, headers, references, verdict, errors, units: what an upload says
-object store  objects, answers, payloads: reading and writing S3, fetching what uploads refer to
-topics        topics, connection: made, described, reached
-one picture   rules, verify, exhaustion, preprocess, quality, phash, prepared: bytes in, verdict out
-isolation     decoder, sandbox, exchange: the process that may die of a picture
-ledger        rows, ledger, judging, identity, index, lease: a micro-batch is one commit, each upload once
-derived       follow, followers, derived, samples, images, labels, deadletters: what follows from the ledger
-ingest        query, checkpoint, continuation, failures, gate, interrupts: started, gone on with, ended
-watched       watch, ingested, lag, metrics, progress: what a running ingestion shows
-afterwards    rejects, erasure: refused uploads sent again, users taken out
+reading       sources: folders, archives, buckets and the digits that `hub push` reads
+sending       upload, stores: Kafka records that are acknowledged; large pictures go to an object store
+contract      contract, errors, units: what an upload says, and the closed list of verdicts
+Kafka         topics, kafka_source: the hub's topics, and how Spark reads them
+one picture   verify: bytes in, verdict out
+Arrow pass    isolate: records in, ledger rows out; a decoder process that may crash
+ledger        ledger: one commit for each micro-batch, each upload once, and where to resume
+followers     follow: samples, label counts and dead letters
+ingestion     ingestion, watch: all streaming queries together, and what a running ingestion shows
+afterwards    rejects, erasure: rejected uploads sent again, users erased
 """

@@ -10,14 +10,18 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from lake import alone, counts, erasure, purge, tables
-from lake.erasure import Traces
+from lake import label_counts, tables
+from lake.erasure import purge, redaction
+from lake.erasure.redaction import Traces
 from lake.errors import LakeError, StorageError
+from lake.locks import maintenance_lock
 from lake.schemas import Table
 from lake.storage import Storage
-from streaming import follow, index, lease, topics
+from streaming import topics
 from streaming.errors import LakeInUse, UnknownUser
-from streaming.query import Ingestion
+from streaming.follow import ledger_stream
+from streaming.ingestion import Ingestion
+from streaming.ledger import lake_lease, local_index
 
 _SWEPT = (Table.SAMPLES, Table.LABELS, Table.UPLOADS)
 
@@ -69,7 +73,10 @@ def erase(
         StorageError: old files cannot be removed.
     """
     lost: list[str] = []
-    with lease.held(settings, "erase", lost.append), alone.held(settings, "erase") as refuse_if_lost:
+    with (
+        lake_lease.held(settings, "erase", lost.append),
+        maintenance_lock.held(settings, "erase") as refuse_if_lost,
+    ):
 
         def step(what: str) -> None:
             """Begin what may only be done alone: others' unfinished files would be removed, too."""
@@ -86,13 +93,13 @@ def erase(
         _notes(settings).write_json(_note(user), asdict(found))
         try:
             step("remove samples, or hand them to others who uploaded the same image")
-            erasure.hand_over(spark, settings.lake, user)
+            redaction.hand_over(spark, settings.lake, user)
             step("empty the rows of the ledger")
-            erasure.bury(spark, settings.lake, user)
+            redaction.bury(spark, settings.lake, user)
             ledger = tables.read(spark, settings.lake, Table.UPLOADS)
-            counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
+            label_counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
             samples = tables.identifier(spark, settings.lake, Table.SAMPLES)
-            index.discard(index.file_of(settings.ingest.index_dir, samples))
+            local_index.discard(local_index.file_of(settings.ingest.index_dir, samples))
             for table in _SWEPT:
                 step(f"remove old versions of {table}")
                 _forget(spark, settings, table)
@@ -139,7 +146,7 @@ def _found(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, 
         raise LakeError(f"no tables in {settings.lake.root}: nothing to erase; is HUB__LAKE__ROOT right?")
     notes = _notes(settings)
     pending = notes.exists(_note(user))
-    found = erasure.traces(spark, settings, user)
+    found = redaction.traces(spark, settings, user)
     if found.uploads:
         return found, pending
     if not pending:
@@ -155,7 +162,7 @@ def _forget(spark: SparkSession, settings: Settings, table: Table) -> None:
     version = purge.sweep(spark, settings, table)
     if table == Table.UPLOADS:
         # Followers that went on from before would look for versions that are gone.
-        follow.restart_at(spark, settings, version)
+        ledger_stream.restart_at(spark, settings, version)
     purge.forget(spark, settings, table, version)
 
 

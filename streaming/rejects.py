@@ -13,10 +13,10 @@ from conf.sections import Lake
 from lake import tables
 from lake.errors import LakeError
 from lake.schemas import Table
+from streaming.contract.producer_record import Record
+from streaming.contract.verdict import Reason, Verdict
 from streaming.errors import NoRejects
-from streaming.identity import Position
-from streaming.verdict import Reason, Verdict
-from streaming.wire import Record
+from streaming.ledger.upload_index import Position
 
 REPLAY_OF = "hub_replay_of"
 _LISTED = [

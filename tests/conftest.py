@@ -2,14 +2,9 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +15,14 @@ from conf.sections import S3, Kafka
 from conf.settings import Settings
 from local import broker as local_broker
 from streaming import topics
-from tests import s3server
-from tests.s3server import Bucket
+from tests.support import s3server
+from tests.support.commands import ROOT, Finished, Hub, hub_command
+from tests.support.s3server import Bucket
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from models.run import TrainedModel
-
-ROOT = Path(__file__).resolve().parent.parent
+    from models.runs.train import TrainedModel
 
 
 def pytest_configure() -> None:
@@ -66,7 +60,7 @@ def broker(settings: Settings) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def spark(settings: Settings) -> Iterator["SparkSession"]:
     """The Spark session of the test run: two cores, as ingestion and SQL have on one machine."""
-    from lake import session
+    from lake.spark import session
 
     spark = session.start(settings, "tests", master="local[2,4]")
     yield spark
@@ -82,7 +76,7 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
     """
     from pyspark.sql import SparkSession
 
-    from models.cluster import start_session
+    from models.runs.cluster import start_session
 
     running = SparkSession.getActiveSession()
     if running is not None:
@@ -104,8 +98,8 @@ def by_value(request: pytest.FixtureRequest) -> None:
 def digits_model(settings: Settings, cluster: "SparkSession") -> "TrainedModel":
     """A model that two workers trained on scanned digits (dataset `digits`), for all who need a real one."""
     from models.plan import TrainingPlan
-    from models.run import train
-    from tests import tiny
+    from models.runs.train import train
+    from tests.support import tiny
 
     tiny.digits(settings, "digits")
     plan = TrainingPlan.of(settings, "digits", 2, epochs=5, batch_size=32, warmup_epochs=1.0)
@@ -150,18 +144,6 @@ def kafka(settings: Settings, broker: str, topic: str) -> Kafka:
     return fresh
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a command left: its exit status and what it printed."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-Hub = Callable[..., Finished]
-
-
 @pytest.fixture
 def hub(settings: Settings) -> Hub:
     """Runs `hub` as a user does, in a process of its own: `hub("up", "--json", HUB__BROKER__HEAP="256m")`."""
@@ -178,30 +160,6 @@ def hub(settings: Settings) -> Hub:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return call
-
-
-def hub_command(*arguments: str) -> list[str]:
-    """The command line of `hub` in this Python."""
-    return [sys.executable, "-P", "-m", "jobs.hub", *arguments]
-
-
-def comes_true(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether the condition holds before the deadline."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.05)
-    return True
-
-
-def is_open(bootstrap: str) -> bool:
-    """Whether something listens at host:port."""
-    host, _, port = bootstrap.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, int(port))) == 0
 
 
 @pytest.fixture(scope="session")

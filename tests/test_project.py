@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Finished
+from tests.support.commands import ROOT, Finished
 
-PACKAGES = ("conf", "lake", "local", "streaming", "models", "web", "jobs")
+PACKAGES = ("conf", "lake", "local", "streaming", "models", "organize", "web", "jobs")
 
 
 def _printed(*command: str) -> str:
@@ -34,11 +35,27 @@ def test_nothing_but_the_packages_is_installed() -> None:
     assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("name", ["models", "streaming"])
-def test_each_module_of_a_large_package_is_on_its_map(name: str) -> None:
+@pytest.mark.parametrize("name", ["lake", "models", "streaming"])
+def test_each_part_of_a_large_package_is_on_its_map(name: str) -> None:
     groups = re.findall(r"^\w[\w ]*?  +([\w, ]+):", importlib.import_module(name).__doc__ or "", re.MULTILINE)
-    listed = [module for group in groups for module in group.split(", ")]
-    assert sorted(listed) == sorted(path.stem for path in (ROOT / name).glob("[!_]*.py"))
+    listed = [part for group in groups for part in group.split(", ")]
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / name).glob("[!_]*"))
+
+
+def _modules() -> list[Path]:
+    folders = [*PACKAGES, "tests", "benchmarks"]
+    return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_no_folder_has_more_modules_than_a_reader_can_take_in() -> None:
+    sizes = Counter(path.parent.relative_to(ROOT) for path in _modules() if path.name != "__init__.py")
+    assert {str(folder): size for folder, size in sizes.items() if size > 16} == {}
+
+
+def test_no_module_of_a_package_is_too_long_to_read_at_once() -> None:
+    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in _modules()}
+    long = {str(path): lines for path, lines in lengths.items() if lines > 260 and path.parts[0] in PACKAGES}
+    assert long == {}
 
 
 def test_make_help_lists_every_target() -> None:
@@ -130,7 +147,7 @@ def test_jvm_kafka_versions_are_the_connectors(settings: object) -> None:
 
 def test_light_commands_load_neither_spark_nor_tensorflow() -> None:
     code = (
-        "import sys, jobs.hub, jobs.up, jobs.down, jobs.status; "
+        "import sys, jobs.hub, jobs.services.up, jobs.services.down, jobs.services.status; "
         "print(sorted({'pyspark', 'tensorflow', 'cv2'} & set(sys.modules)))"
     )
     assert _printed(sys.executable, "-c", code) == "[]\n"

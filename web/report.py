@@ -12,9 +12,9 @@ from pyspark.sql import functions as f
 
 from conf.sections import Lake
 from lake import tables
-from lake.organize import Organized
 from lake.schemas import Table
 from lake.snapshot import Split
+from organize.dataset import Organized
 from web.specimen import specimen
 
 _PER_LABEL = 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageFile
 
-from lake import pixels
+from lake.pictures import pixels
 
 _SIDE = 160
 _MAX_PIXELS = 64_000_000

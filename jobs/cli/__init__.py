@@ -1,0 +1,1 @@
+"""What commands share: flags, errors, tables and the live line on a terminal."""

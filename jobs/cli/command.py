@@ -1,0 +1,121 @@
+"""What all commands share: --json, --debug, one-line errors and exit statuses."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from conf.errors import HubError
+from streaming.sources.items import encodable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class Command(click.Command):
+    """A click command with the two flags that every command has and an example in its help."""
+
+    def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
+        attributes.setdefault("epilog", f"\b\nExample:\n  {example}")
+        super().__init__(*args, **attributes)
+        self.params += [
+            click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object and nothing else."),
+            click.Option(["--debug"], is_flag=True, help="Show a stack trace when something fails."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the callback and print what it returns: results and a text for people."""
+        as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
+        ctx.obj = {"json": as_json, "debug": debug}
+        # Libraries log what the one line of an error says anyway, some of them at every attempt.
+        logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, stream=sys.stderr)
+        outcome = super().invoke(ctx)
+        results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
+        if as_json:
+            click.echo(encodable(json.dumps(results, default=str, ensure_ascii=False)))
+        elif text:
+            click.echo(encodable(text))
+        ctx.exit(status)
+
+
+class Group(click.Group):
+    """Commands about one thing; without a name of one the first is run."""
+
+    def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
+        attributes.setdefault("epilog", f"\b\nExample:\n  {example}")
+        super().__init__(*args, **attributes)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the first command's name before flags that no command's name precedes."""
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the file."""
+        return list(self.commands)
+
+
+Outcome = tuple[Mapping[str, object] | list[dict[str, object]], str, int]
+
+
+def quiet() -> bool:
+    """Whether the running command was asked for JSON, so that nothing else may be printed."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.obj and ctx.obj["json"])
+
+
+def say(text: str) -> None:
+    """Tell a person what happens next, on standard error where standard output is for JSON."""
+    click.echo(encodable(text), err=quiet())
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit status: 0, 1 for a failure, 2 for wrong usage.
+
+    Errors are one line on standard error; a stack trace comes with --debug only.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    program, shown = "hub", "hub"
+    if isinstance(command, click.Group):
+        shown += "".join(
+            f" {name}" for name in arguments[:1] if name in command.list_commands(click.Context(command))
+        )
+    else:
+        program = shown = f"hub {command.name}"
+    status = _status(
+        lambda: command.main(arguments, prog_name=program, standalone_mode=False), shown, arguments
+    )
+    # Spark and Kafka leave threads that may not stand between a finished command and its status.
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    sys.exit(status)
+
+
+def _status(call: Callable[[], object], name: str, arguments: list[str]) -> int:
+    try:
+        result = call()
+        return result if isinstance(result, int) else 0
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{name}: interrupted", err=True)
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        message, status = f"{error.format_message()} See `{name} --help`.", 2
+    except HubError as error:
+        if "--debug" in arguments:
+            raise
+        message, status = str(error), error.exit_status
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        lines = str(error).strip().splitlines() or ["no message"]
+        message, status = f"unexpected {type(error).__name__}: {lines[0]} (--debug shows the trace)", 1
+    click.echo(f"{name}: error: {' '.join(message.split())}", err=True)
+    return status

@@ -1,0 +1,62 @@
+"""The flags that choose rejected uploads, the same for every command that has them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from re import fullmatch
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from conf.errors import UsageError
+
+if TYPE_CHECKING:
+    from streaming.rejects import Selection
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --reason, --batch, --device and --since to a command."""
+    for option in (
+        click.option("--since", metavar="TIME", help="Ingested since: 30m, 12h, 7d, or an ISO 8601 time."),
+        click.option("--device", "devices", multiple=True, help="Of this device."),
+        click.option("--batch", "batches", multiple=True, help="Of this upload batch."),
+        click.option("--reason", "reasons", multiple=True, help="Rejected for this; give it again for more."),
+    ):
+        command = option(command)
+    return command
+
+
+def selection(
+    reasons: tuple[str, ...],
+    batches: tuple[str, ...],
+    devices: tuple[str, ...],
+    since: str | None,
+    positions: tuple[str, ...] = (),
+    limit: int | None = None,
+) -> "Selection":
+    """What the flags mean.
+
+    Raises:
+        UsageError: a reason is not of the list, or a time or position cannot be read.
+    """
+    from streaming.contract.verdict import Reason
+    from streaming.rejects import Selection, position
+
+    for reason in reasons:
+        if reason not in list(Reason):
+            raise UsageError(f"--reason {reason!r}: the reasons are {', '.join(Reason)}")
+    return Selection(
+        reasons, batches, devices, _time(since) if since else None, tuple(map(position, positions)), limit
+    )
+
+
+def _time(text: str) -> datetime:
+    ago = fullmatch(r"(\d{1,6})([mhd])", text)
+    try:
+        if ago:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        time = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--since {text!r}: give 30m, 12h, 7d, or a time such as 2026-11-21T08:00") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,0 +1,24 @@
+"""Stop the embedded Kafka broker."""
+
+import click
+
+from jobs.cli.command import Command, Outcome, run
+
+
+@click.command(cls=Command, name="down", example="hub down")
+def main() -> Outcome:
+    """Stop the embedded Kafka broker; its records stay for the next start."""
+    from conf import settings as conf
+    from local import broker
+
+    settings = conf.load()
+    pid = broker.down(settings)
+    results = {"stopped": pid is not None, "pid": pid, "external": settings.kafka.bootstrap or None}
+    text = "No embedded broker was running." if pid is None else f"Stopped the broker of process {pid}."
+    if settings.kafka.bootstrap:
+        text += f" The cluster at {settings.kafka.bootstrap} is not ours and stays as it is."
+    return results, text, 0
+
+
+if __name__ == "__main__":
+    run(main)

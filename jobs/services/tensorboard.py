@@ -1,0 +1,86 @@
+"""`hub tensorboard`: the logs of training runs in a browser."""
+
+import importlib.util
+import logging
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conf import settings as configuration
+from jobs.cli.command import Command, Outcome, run, say
+
+if TYPE_CHECKING:
+    from conf.settings import Settings
+
+
+@click.command(
+    cls=Command, name="tensorboard", example="hub tensorboard --model resnet20-20261121-0812-3fa9c07e"
+)
+@click.option("--model", "model_id", help="Only this model's logs. Default: those of all models.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+def main(model_id: str | None, port: int) -> Outcome:
+    """Open the logs of training runs in TensorBoard, on this machine only; Ctrl-C stops it.
+
+    Logs of a lake on S3 are copied once, when it starts.
+    """
+    from conf.errors import HubError
+
+    if importlib.util.find_spec("tensorboard") is None:
+        raise HubError("TensorBoard is not installed: `pip install tensorboard`")
+    settings = configuration.load()
+    with tempfile.TemporaryDirectory() as copies:
+        url = _launched(_logs(settings, model_id, Path(copies)), port)
+        say(f"TensorBoard is at {url} (Ctrl-C stops it)")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return {"url": url}, "", 0
+
+
+def _logs(settings: "Settings", model_id: str | None, copies: Path) -> str:
+    """The folder that TensorBoard is to read.
+
+    Raises:
+        UnknownModel: there is none of this id.
+        HubError: there are no logs.
+    """
+    from conf.errors import HubError
+    from models.registry import model_cards
+
+    chosen = [model_cards.any_card(settings, model_id)] if model_id else model_cards.listed(settings)
+    folders = [model_cards.artifacts(settings, card.model_id).below("tensorboard") for card in chosen]
+    found = [folder for folder in folders if folder.names()]
+    if not found:
+        raise HubError(f"no logs of {model_id or 'any model'}: `hub train` writes them after each epoch")
+    if not settings.lake.root.startswith("s3a://"):
+        return found[0].root if model_id else settings.lake.at("artifacts")
+    for folder in found:
+        folder.download(copies / folder.root.split("/")[-2])
+    return str(copies)
+
+
+def _launched(logs: str, port: int) -> str:
+    """Start the server in a thread; where it answers.
+
+    Raises:
+        HubError: the port is taken.
+    """
+    from tensorboard import program
+
+    from conf.errors import HubError
+
+    for noisy in ("tensorflow", "tensorboard", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    board = program.TensorBoard()
+    board.configure(argv=["tensorboard", "--logdir", logs, "--host", "127.0.0.1", "--port", str(port)])
+    try:
+        return str(board.launch())
+    except program.TensorBoardServerException as error:
+        raise HubError(f"TensorBoard cannot start: {' '.join(str(error).split())}") from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Removing a user from the tables and from their old versions."""

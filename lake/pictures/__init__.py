@@ -1,0 +1,1 @@
+"""Decoding, orientation, resizing and encoding: the same for uploads, training and prediction."""

@@ -1,0 +1,1 @@
+"""How good a model is: metrics, confidence intervals, calibration, and pictures of them."""

@@ -1,0 +1,1 @@
+"""Using finished models: prediction, batch inference, evaluation again, export, listing."""

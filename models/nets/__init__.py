@@ -1,0 +1,1 @@
+"""Networks in Keras, their losses, and their learning rates."""

@@ -1,0 +1,1 @@
+"""From the rows of a dataset snapshot to batches of pixels."""

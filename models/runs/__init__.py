@@ -1,0 +1,1 @@
+"""What the driver does for a training run: checks, the cluster, progress, resumption, results."""

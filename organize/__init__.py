@@ -1,0 +1,1 @@
+"""From samples to datasets: near duplicates, splits, and dataset snapshots."""

@@ -1,0 +1,1 @@
+"""What an upload says: the record contract, its headers, and the verdicts on it."""

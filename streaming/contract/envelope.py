@@ -1,0 +1,216 @@
+"""Kafka headers to the fields of an upload, each checked. Pure: no Spark, no pixels."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from re import compile as pattern
+from typing import TypeVar
+
+import pygeohash
+
+from streaming.contract.record import LABEL, SPEC_VERSION, TYPE, YEARS, Header, normalized_label
+from streaming.contract.rules import Rules
+from streaming.contract.verdict import Reason, Rejected, quoted
+
+_REQUIRED = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
+_OPTIONAL = ("ce_specversion", "ce_user", "ce_batch", "ce_geo", "ce_sha256", "ce_dataref")
+KNOWN = _REQUIRED + _OPTIONAL
+_NAMES = frozenset(KNOWN)
+
+# RFC 3339 section 5.6; Python's parser alone would take week dates and times without a zone.
+_TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+# Python's numbers alone would be 1_0 and those of any script.
+_PLACE = pattern(r" *([+-]?[0-9]+(?:\.[0-9]+)?) *, *([+-]?[0-9]+(?:\.[0-9]+)?) *")
+_SOURCE = pattern(r"/devices/([^/\s]{1,128})")
+_SHA256 = pattern(r"[0-9a-fA-F]{64}")
+
+# Control characters, line and paragraph separators, and what turns the direction of the text behind it.
+# Everything else may be part of a name: joiners, wide blanks, letters newer than Python's tables.
+_UNREADABLE = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_YEARS_ALLOWED = f"must lie in the years {YEARS[0]} to {YEARS[-1]}"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the headers say of an upload; a field that is absent or malformed is None.
+
+    Args:
+        problem: the first thing wrong, in the order too many, missing, malformed, label; None where all is
+            well.
+    """
+
+    upload_id: str | None = None
+    device: str | None = None
+    user: str | None = None
+    batch: str | None = None
+    label: str | None = None
+    event_time: datetime | None = None
+    geohash: str | None = None
+    sha256: str | None = None
+    dataref: str | None = None
+    problem: Rejected | None = None
+
+
+def parse(key: bytes | None, headers: Sequence[Header], rules: Rules, omitted: int = 0) -> Envelope:
+    """Read and check the headers of one record.
+
+    Args:
+        key: Kafka key; names the device where the source header does not.
+        headers: in the record's order; names that the contract does not know are ignored.
+        rules: header limits and known labels.
+        omitted: headers of the record that were too many to be read.
+
+    Returns:
+        the envelope, with `problem` set where the upload must be rejected.
+    """
+    reader = _Reader(headers, rules.ingest.max_header_bytes)
+    reader.checked("ce_specversion", _spec_version)
+    reader.checked("ce_type", _type)
+    envelope = {
+        "upload_id": reader.text("ce_id"),
+        "device": reader.checked("ce_source", _device) or _key_text(key),
+        "event_time": reader.checked("ce_time", _time),
+        "user": reader.text("ce_user"),
+        "batch": reader.text("ce_batch"),
+        "geohash": reader.checked("ce_geo", lambda text: _geohash(text, rules.ingest.geohash_length)),
+        "sha256": reader.checked("ce_sha256", _sha256),
+        "dataref": reader.text("ce_dataref"),
+        "label": reader.checked("ce_label", lambda text: _label(text, rules.labels)),
+    }
+    problem = _too_many(len(headers) + omitted, rules.ingest.max_headers) or reader.first_problem()
+    return Envelope(**envelope, problem=problem)  # type: ignore[arg-type]
+
+
+class _Reader:
+    """Takes values out of the headers and remembers what was wrong with them."""
+
+    def __init__(self, headers: Sequence[Header], limit: int) -> None:
+        self._limit = limit
+        self._problems: list[Rejected] = []
+        self._texts: dict[str, str] = {}
+        known = [(name, value) for name, value in headers if name in _NAMES]
+        counts = Counter(name for name, _ in known)
+        for name, value in known:
+            if counts[name] > 1:
+                self._reject(f"{name} stands {counts[name]} times")
+            elif value is not None:
+                self._decode(name, value)
+        present = {name for name, value in known if value is not None}
+        self._missing = [name for name in _REQUIRED if name not in present]
+
+    def text(self, name: str) -> str | None:
+        """The value of a header, or None."""
+        return self._texts.get(name)
+
+    def checked(self, name: str, check: Callable[[str], T]) -> T | None:
+        """The value of a header made into what it states, or None where it is absent or malformed."""
+        text = self._texts.get(name)
+        if text is None:
+            return None
+        try:
+            return check(text)
+        except Rejected as problem:
+            self._problems.append(problem)
+        except ValueError as error:
+            self._reject(f"{name} = {quoted(text)}: {error}")
+        return None
+
+    def first_problem(self) -> Rejected | None:
+        """What the upload is rejected for, if anything: missing before malformed before the label."""
+        if self._missing:
+            return Rejected(Reason.MISSING_HEADER, f"no {', '.join(self._missing)}")
+        return min(self._problems, key=lambda problem: problem.reason != Reason.BAD_HEADER, default=None)
+
+    def _decode(self, name: str, value: bytes) -> None:
+        if len(value) > self._limit:
+            self._reject(f"{name} has {len(value)} bytes, at most {self._limit} are allowed")
+            return
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self._reject(f"{name} is not UTF-8 at byte {error.start}")
+            return
+        if not text or (name != "ce_label" and _UNREADABLE.search(text)):
+            self._reject(f"{name} = {quoted(text)} is empty or holds control characters")
+            return
+        self._texts[name] = text
+
+    def _reject(self, detail: str) -> None:
+        self._problems.append(Rejected(Reason.BAD_HEADER, detail))
+
+
+def _too_many(count: int, limit: int) -> Rejected | None:
+    if count <= limit:
+        return None
+    return Rejected(Reason.BAD_HEADER, f"{count} headers, at most {limit} are allowed")
+
+
+def _spec_version(text: str) -> str:
+    if text != SPEC_VERSION:
+        raise ValueError(f"must be {SPEC_VERSION}")
+    return text
+
+
+def _type(text: str) -> str:
+    if text != TYPE:
+        raise ValueError(f"must be {TYPE}")
+    return text
+
+
+def _device(text: str) -> str:
+    match = _SOURCE.fullmatch(text)
+    if not match:
+        raise ValueError("must be /devices/ID")
+    return match[1]
+
+
+def _time(text: str) -> datetime:
+    if not _TIME.fullmatch(text):
+        raise ValueError("must be an RFC 3339 time with a zone")
+    leap = text[17:19] == "60"
+    if leap:  # taken as the second before it: datetime has none such, and the next one is of another day
+        text = f"{text[:17]}59{text[19:]}"
+    try:
+        time = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(_YEARS_ALLOWED) from None
+    if leap and (time.hour, time.minute) != (23, 59):
+        raise ValueError("a leap second is the last of a day in UTC")
+    if time.year not in YEARS:
+        raise ValueError(_YEARS_ALLOWED)
+    return time
+
+
+def _geohash(text: str, length: int) -> str | None:
+    place = _PLACE.fullmatch(text)
+    latitude, longitude = map(float, place.groups()) if place else (math.nan, math.nan)
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise ValueError("must be lat,lon in degrees")
+    return pygeohash.encode(latitude, longitude, precision=length) if length else None
+
+
+def _sha256(text: str) -> str:
+    if not _SHA256.fullmatch(text):
+        raise ValueError("must be 64 hexadecimal digits")
+    return text.lower()
+
+
+def _label(text: str, known: frozenset[str] | None) -> str:
+    label = normalized_label(text)
+    if not LABEL.fullmatch(label):
+        raise Rejected(Reason.BAD_LABEL, f"{quoted(text)} does not match {LABEL.pattern} when normalized")
+    if known is not None and label not in known:
+        raise Rejected(Reason.UNKNOWN_LABEL, f"{quoted(label)} is not in the list of labels")
+    return label
+
+
+def _key_text(key: bytes | None) -> str | None:
+    try:
+        text = (key or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text and not _UNREADABLE.search(text) and len(text) <= 128 else None

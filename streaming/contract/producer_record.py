@@ -1,0 +1,36 @@
+"""What goes over the wire to Kafka."""
+
+from dataclasses import dataclass
+
+from streaming.contract.record import Header, Upload
+
+
+@dataclass(frozen=True)
+class Record:
+    """One Kafka record; it may break the contract on purpose."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+
+    @classmethod
+    def of(cls, upload: Upload) -> "Record":
+        """An upload in the contract's form."""
+        return cls(upload.key(), upload.content, upload.headers())
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A picture that cannot be sent.
+
+    Args:
+        why: names the picture and what is wrong.
+    """
+
+    why: str

@@ -1,0 +1,1 @@
+"""The queries that follow the ledger: samples, label counts and dead letters."""

@@ -1,0 +1,1 @@
+"""The `mapInArrow` pass over Kafka records, and the decoder process that may crash."""

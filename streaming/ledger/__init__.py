@@ -1,0 +1,1 @@
+"""The ledger `uploads`: one commit for each micro-batch, each upload once."""

@@ -1,0 +1,1 @@
+"""Where `hub push` reads pictures: folders, archives, buckets and the digits."""

@@ -1,0 +1,123 @@
+"""scikit-learn's 1,797 scanned digits, rendered as if phones had photographed them.
+
+Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998; the test part that
+scikit-learn carries (BSD). The rendering is seeded: the same bytes on every run.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from streaming.sources.items import Item, Skipped
+
+_INK = 16.0  # the scans' darkest value
+# How pixels are stored so that each EXIF orientation turns them upright: numpy quarter turns.
+_QUARTER_TURNS = {1: 0, 3: 2, 6: 1, 8: 3}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The digits as a source.
+
+    Args:
+        devices: phones they are spread over; each has its own paper, light and habits.
+        seed: another one renders other pictures.
+    """
+
+    devices: int = 25
+    seed: int = 0
+
+    def items(self, skipped: Skipped) -> Iterator[Item]:
+        """Render every digit, one at a time."""
+        from sklearn.datasets import load_digits
+
+        scans = load_digits()
+        phones = [_Phone.of(number, self.seed) for number in range(min(self.devices, len(scans.images)))]
+        for number, (scan, digit) in enumerate(zip(scans.images, scans.target, strict=True)):
+            phone = phones[number % len(phones)]
+            rng = np.random.default_rng([self.seed, number])
+            yield Item(f"{digit}/{number:04d}.jpg", _photograph(scan, phone, rng), str(digit))
+
+
+@dataclass(frozen=True)
+class _Phone:
+    """What is the same in all pictures of a phone."""
+
+    paper: NDArray[np.float32]  # RGB 0-255
+    ink: NDArray[np.float32]
+    light: tuple[float, float]  # change of brightness from left to right and from top to bottom
+    noise: float  # standard deviation
+    orientation: int
+    located: bool
+    quality: int
+
+    @classmethod
+    def of(cls, number: int, seed: int) -> "_Phone":
+        rng = np.random.default_rng([seed, 1_000_000 + number])
+        return cls(
+            paper=rng.uniform(165, 250, 3).astype(np.float32),
+            ink=rng.uniform(5, 75, 3).astype(np.float32),
+            light=(float(rng.uniform(-0.25, 0.25)), float(rng.uniform(-0.25, 0.25))),
+            noise=float(rng.uniform(3, 9)),
+            orientation=int(rng.choice([1, 1, 1, 6, 8, 3])),
+            located=bool(rng.random() < 0.4),
+            quality=int(rng.integers(80, 95)),
+        )
+
+
+def _photograph(scan: NDArray[np.float64], phone: _Phone, rng: np.random.Generator) -> bytes:
+    width, height = (int(side) for side in rng.integers(96, 161, 2))
+    ink = _projected(scan, width, height, rng)
+    across = phone.light[0] * (np.arange(width, dtype=np.float32) / width - 0.5)
+    down = phone.light[1] * (np.arange(height, dtype=np.float32) / height - 0.5)
+    light = 1 + down[:, np.newaxis] + across
+    noise = rng.standard_normal((height, width), np.float32) * np.float32(phone.noise)
+    # Plane by plane: numpy is slow where the innermost axis has three values.
+    planes = [
+        np.clip((paper + (pen - paper) * ink) * light + noise, 0, 255).astype(np.uint8)
+        for paper, pen in zip(phone.paper, phone.ink, strict=True)
+    ]
+    upright = cv2.merge(planes)
+    stored = np.ascontiguousarray(np.rot90(upright, _QUARTER_TURNS[phone.orientation]))
+    buffer = io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=phone.quality, exif=_exif(phone, rng))
+    return buffer.getvalue()
+
+
+def _projected(
+    scan: NDArray[np.float64], width: int, height: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The 8x8 scan as ink 0-1 on the sheet: enlarged, a little turned, moved and seen at an angle."""
+    side = min(width, height) * rng.uniform(0.72, 0.92)
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    angle = np.deg2rad(rng.uniform(-9, 9))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    room = min(width, height) - side
+    middle = np.array([width, height]) / 2 + room * rng.uniform(-0.4, 0.4, 2)
+    seen = corners @ turn.T * side + middle + rng.uniform(-0.03, 0.03, (4, 2)) * side
+    matrix = cv2.getPerspectiveTransform(
+        ((corners + 0.5) * 8 - 0.5).astype(np.float32), seen.astype(np.float32)
+    )
+    sheet = cv2.warpPerspective(
+        (scan / _INK).astype(np.float32), matrix, (width, height), flags=cv2.INTER_CUBIC
+    )
+    return np.clip(sheet, 0, 1)
+
+
+def _exif(phone: _Phone, rng: np.random.Generator) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Hub"
+    exif[ExifTags.Base.Orientation] = phone.orientation
+    taken = f"2026:{rng.integers(1, 13):02d}:{rng.integers(1, 29):02d} {rng.integers(7, 22):02d}:30:00"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
+    if phone.located:
+        gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+        gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLongitudeRef] = "N", "E"
+        gps[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, float(rng.integers(0, 60)))
+        gps[ExifTags.GPS.GPSLongitude] = (13.0, 24.0, float(rng.integers(0, 60)))
+    return exif

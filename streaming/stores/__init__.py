@@ -1,0 +1,1 @@
+"""S3 object stores: listing, reading and writing objects, with retries and clear errors."""

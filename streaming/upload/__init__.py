@@ -1,0 +1,1 @@
+"""From pictures to acknowledged Kafka records: what `hub push` does."""

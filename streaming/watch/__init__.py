@@ -1,0 +1,1 @@
+"""What a running ingestion shows: counts, lag, metrics and progress."""

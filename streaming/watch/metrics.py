@@ -1,0 +1,101 @@
+"""An ingestion's figures for Prometheus, on a port while it runs.
+
+Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from conf.sections import Metrics
+from streaming.errors import MetricsUnavailable
+from streaming.ledger.ledger import BatchCounts
+from streaming.watch.ingest_report import Lag
+
+_BUCKETS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
+
+
+class IngestMetrics:
+    """The figures, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._records = Counter(
+            "hub_ingest_records", "Kafka records judged and committed to the ledger.", registry=registry
+        )
+        self._accepted = Counter("hub_ingest_accepted", "Uploads accepted.", registry=registry)
+        self._rejected = Counter(
+            "hub_ingest_rejected", "Uploads rejected, by reason.", ["reason"], registry=registry
+        )
+        self._batches = Counter(
+            "hub_ingest_batches", "Micro-batches committed to the ledger.", registry=registry
+        )
+        self._seconds = Histogram(
+            "hub_ingest_batch_seconds", "Time a micro-batch took, from its trigger to its commit.",
+            buckets=_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._lag = Gauge(
+            "hub_ingest_lag_records", "Records in the topic that are not in the ledger.", ["partition"],
+            registry=registry,
+        )  # fmt: skip
+        self._lag_seconds = Gauge(
+            "hub_ingest_lag_seconds", "Age of the oldest record that is not in the ledger; 0 for none.",
+            registry=registry,
+        )  # fmt: skip
+        self._commit = Gauge(
+            "hub_ingest_last_commit_timestamp_seconds", "Unix time of the last commit; 0 for none.",
+            registry=registry,
+        )  # fmt: skip
+
+    def committed(self, counts: BatchCounts) -> None:
+        """Count a micro-batch."""
+        self._records.inc(counts.records)
+        self._accepted.inc(counts.accepted)
+        for reason, count in counts.rejected.items():
+            self._rejected.labels(reason).inc(count)
+        self._batches.inc()
+        self._commit.set(time.time())
+
+    def took(self, seconds: float) -> None:
+        """Note how long a micro-batch took."""
+        self._seconds.observe(seconds)
+
+    def behind(self, lag: Lag) -> None:
+        """Note the lag."""
+        for partition, records in lag.partitions.items():
+            self._lag.labels(str(partition)).set(records)
+        self._lag_seconds.set(lag.seconds)
+
+
+@contextmanager
+def served(settings: Metrics) -> Iterator[IngestMetrics]:
+    """The figures, served at http://host:port/metrics while the block runs; port 0 serves nothing.
+
+    Raises:
+        MetricsUnavailable: the port is taken or the host is not this machine's.
+    """
+    metrics = IngestMetrics()
+    if not settings.port:
+        yield metrics
+        return
+    try:
+        server, thread = start_http_server(settings.port, settings.host, metrics.registry)
+    except OSError as error:
+        raise MetricsUnavailable(
+            f"metrics cannot be served at {settings.host}:{settings.port}: {error.strerror or error}; set "
+            "HUB__METRICS__PORT to a free port or to 0 for none, HUB__METRICS__HOST to an own address"
+        ) from None
+    try:
+        yield metrics
+    finally:
+        _stop(server, thread)
+
+
+def _stop(server: object, thread: threading.Thread) -> None:
+    server.shutdown()  # type: ignore[attr-defined]  # a WSGIServer
+    server.server_close()  # type: ignore[attr-defined]
+    thread.join(5)

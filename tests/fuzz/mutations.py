@@ -1,0 +1,170 @@
+"""Valid pictures of every kind, and ways to spoil them: what the fuzz target feeds to the verify pass."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from streaming.verify.file_checks import markers
+from tests.support import pictures
+
+PNG, JPEG, RIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"
+_SIZES = (0, 1, 2, 31, 32, 255, 256, 4000, 8000, 16_383, 65_535, 2**24, 2**31 - 1, 2**32 - 1)
+
+
+@cache
+def seeds() -> tuple[bytes, ...]:
+    """One valid picture of each format and mode, the same on every run."""
+    photo = pictures.noise(80, 60, seed=1)
+    alpha = Image.fromarray(np.dstack([np.asarray(photo), np.full((60, 80), 128, np.uint8)]))
+    frames = [pictures.noise(48, 40, seed) for seed in range(3)]
+    moving: dict[str, Any] = {"save_all": True, "append_images": frames[1:]}
+    exif, deep = Image.Exif(), np.asarray(photo).astype(np.uint16) * 257
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    exif.get_ifd(0x8769)[0x9003] = "2025:06:01 12:30:00"
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 0.0)
+    jpegs = [
+        pictures.encoded(photo),
+        pictures.encoded(photo, progressive=True),
+        pictures.encoded(
+            photo, subsampling=0, quality=98, exif=exif, icc_profile=b"profile" * 9, comment=b"words"
+        ),
+        pictures.encoded(photo, restart_marker_blocks=3),
+        pictures.encoded(photo.convert("L")),
+        pictures.encoded(photo.convert("CMYK")),
+        pictures.ycck(np.asarray(photo)),
+        b"".join(pictures.separate(photo)),
+        pictures.jpeg(400, 300, progressive=True),
+        pictures.jpeg(640, 480),
+    ]
+    pngs = [pictures.encoded(photo.convert(mode), "PNG") for mode in ("RGB", "L", "1", "P")]
+    pngs += [
+        pictures.encoded(alpha, "PNG", exif=exif),
+        pictures.encoded(alpha.convert("LA"), "PNG", icc_profile=b"profile" * 9),
+        pictures.encoded(photo.quantize(16), "PNG", transparency=bytes(range(0, 256, 16))),
+        pictures.encoded(Image.fromarray(deep[..., 0]), "PNG"),
+        pictures.png_of((80, 60, 16, 2), pictures.rows_of_16_bits(deep.reshape(60, -1))),
+        pictures.png_of((40, 32, 8, 0), bytes(1400), interlace=1),
+        pictures.encoded(frames[0], "PNG", **moving),
+        pictures.png_with((b"tEXt", b"k\0words"), (b"zTXt", b"k\0\0" + zlib.compress(b"words" * 99))),
+    ]
+    webps = [
+        pictures.encoded(photo, "WEBP"),
+        pictures.encoded(photo, "WEBP", lossless=True),
+        pictures.encoded(alpha, "WEBP"),
+        pictures.encoded(alpha, "WEBP", exif=exif, icc_profile=b"profile" * 9, xmp=b"<x/>"),
+        pictures.encoded(frames[0], "WEBP", **moving),
+    ]
+    return (*jpegs, *pngs, *webps)
+
+
+def mutated(seed: int, number: int) -> bytes:
+    """The picture of this number: a seed, spoilt in one to four ways; the same for the same two numbers."""
+    random = Random(seed << 32 | number)
+    content = random.choice(seeds())
+    for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
+        content = random.choice(_WAYS)(content, random)
+    return content
+
+
+def _flip(content: bytes, random: Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(random.choice((1, 1, 2, 8, 64))):
+        if changed:
+            changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def _run(content: bytes, random: Random) -> bytes:
+    """Overwrite, insert or remove a run of bytes."""
+    at, length = random.randrange(len(content) + 1), random.choice((1, 2, 4, 16, 300, 5000))
+    fill = random.choice(
+        (bytes(length), b"\xff" * length, random.randbytes(length), content[at : at + length])
+    )
+    return content[:at] + random.choice((fill, b"")) + content[at + random.choice((0, length)) :]
+
+
+def _truncate(content: bytes, random: Random) -> bytes:
+    end = random.choice((b"", b"\xff\xd9", pictures.chunk(b"IEND", b"")))
+    return content[: random.randrange(len(content) + 1)] + end
+
+
+def _splice(content: bytes, random: Random) -> bytes:
+    """The beginning of one picture and the rest of another."""
+    other = random.choice(seeds())
+    return content[: random.randrange(len(content) + 1)] + other[random.randrange(len(other)) :]
+
+
+def _number(content: bytes, random: Random) -> bytes:
+    """Put a telling number somewhere, in either byte order: lengths, sizes, offsets, counts."""
+    layout = random.choice(("<H", ">H", "<I", ">I"))
+    value = random.choice(_SIZES) & (0xFFFF if layout[1] == "H" else 0xFFFFFFFF)
+    at = random.randrange(min(len(content), random.choice((64, 1000, 10**6))) + 1)
+    return content[:at] + struct.pack(layout, value) + content[at + struct.calcsize(layout) :]
+
+
+def _parts(content: bytes, random: Random) -> bytes:
+    """Repeat, drop, move or spoil segments or chunks, with sums and sizes that are right again."""
+    head, *parts = parts_of(content)
+    for _ in range(random.choice((1, 1, 3))):
+        if not parts:
+            break
+        at, way = random.randrange(len(parts)), random.randrange(5)
+        if way == 0:
+            parts[at:at] = [parts[at]] * random.choice((1, 2, 30, 120))
+        elif way == 1:
+            del parts[at]
+        elif way == 2:
+            parts.insert(random.randrange(len(parts)), parts.pop(at))
+        elif way == 3:
+            parts[at] = parts[at][:8] + _run(parts[at][8:], random)
+        else:
+            parts[at] = parts[at][:8] + _number(parts[at][8:], random)
+    return joined(head, parts)
+
+
+_WAYS: tuple[Callable[[bytes, Random], bytes], ...] = (
+    _flip, _flip, _run, _truncate, _splice, _number, _number, _parts, _parts, _parts,
+)  # fmt: skip
+
+
+def parts_of(content: bytes) -> list[bytes]:
+    """What stands before the first part, and the parts: a JPEG's segments, a PNG's or a WebP's chunks."""
+    if content.startswith(JPEG):
+        cuts = [position for _, position in markers(content)]
+        return [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+    if content.startswith(PNG):
+        return [
+            content[:8],
+            *_chunks(content, 8, lambda at: int.from_bytes(content[at : at + 4], "big") + 12),
+        ]
+    return [content[:12], *_chunks(content, 12, lambda at: _length(content, at) + 8)]
+
+
+def _chunks(content: bytes, at: int, size: Callable[[int], int]) -> Iterator[bytes]:
+    while at + 8 <= len(content):
+        yield content[at : at + size(at)]
+        at += size(at) + (size(at) % 2 if content.startswith(RIFF) else 0)
+
+
+def _length(content: bytes, at: int) -> int:
+    return int.from_bytes(content[at + 4 : at + 8], "little")
+
+
+def joined(head: bytes, parts: list[bytes]) -> bytes:
+    """The parts as a file whose lengths, sums and paddings are right."""
+    if head.startswith(PNG):
+        return head + b"".join(pictures.chunk(part[4:8], part[8:-4]) for part in parts)
+    if head.startswith(RIFF):
+        bodies = [(part[:4].ljust(4), part[8:]) for part in parts]
+        body = b"".join(
+            name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+            for name, content in bodies
+        )
+        return RIFF + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+    return head + b"".join(parts)

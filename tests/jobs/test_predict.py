@@ -1,0 +1,103 @@
+"""`hub predict` as a user types it: a few pictures in its own process, many on Spark's executors."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conf.errors import UsageError
+from conf.settings import Settings
+from models.inference import prediction
+from models.inference.prediction import ON_SPARK
+from tests.support import colours
+from tests.support.colours import COLOURS
+from tests.support.commands import Hub
+
+pytestmark = pytest.mark.services
+
+MODEL = "by-hand-20261121-0800-0001"
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> str:
+    return colours.model(settings, MODEL)
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Pictures of one colour each, named by it; number 7 is broken, the name of number 5 is not UTF-8."""
+    folder.mkdir()
+    for number in range(count):
+        name = list(COLOURS)[number % 3]
+        content = b"\xff\xd8 broken" if number == 7 else colours.jpeg(name)
+        start = f"{number:03}-" + os.fsdecode(b"k\xe4fer-" if number == 5 else b"")
+        (folder / f"{start}{name}.jpg").write_bytes(content)
+    return folder
+
+
+def predicted(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str, Any]]:
+    """What the command answers; Spark, if it is started, has two executors and logs what they do."""
+    events.mkdir()
+    log = {"enabled": "true", "compress": "false", "dir": events.as_uri()}
+    logged = " ".join(f"--conf spark.eventLog.{name}={value}" for name, value in log.items())
+    done = hub(
+        "predict", "--json", "--model", model, str(folder),
+        HUB__SPARK__MASTER="local-cluster[2,1,1024]", PYSPARK_SUBMIT_ARGS=f"{logged} pyspark-shell",
+        PYTHONIOENCODING="utf-8",
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    return json.loads(done.stdout)["predictions"]
+
+
+def through_python_workers(events: Path) -> dict[str, int]:
+    """Rows that each executor got back from its Python workers, from Spark's own event log."""
+    rows: dict[str, int] = {}
+    for file in (file for file in events.rglob("*") if file.is_file() and "appstatus" not in file.name):
+        for event in map(json.loads, file.read_text().splitlines()):
+            if event["Event"] == "SparkListenerTaskEnd":
+                metrics = {each["Name"]: each.get("Update") for each in event["Task Info"]["Accumulables"]}
+                if "data returned from Python workers" in metrics:
+                    executor = event["Task Info"]["Executor ID"]
+                    rows[executor] = rows.get(executor, 0) + int(metrics["number of output rows"])
+    return rows
+
+
+def named(number: int, label: str) -> str:
+    """What the file is called in an answer."""
+    return f"{number:03}-" + ("k\N{REPLACEMENT CHARACTER}fer-" if number == 5 else "") + f"{label}.jpg"
+
+
+def right(rows: list[dict[str, Any]]) -> bool:
+    return all(
+        "cannot read" in row["error"] and row["label"] is None
+        if number == 7
+        else named(number, row["label"]) == Path(row["path"]).name and row["probability"] > 0.9
+        for number, row in enumerate(rows)
+    )
+
+
+@pytest.mark.faults  # slow
+def test_many_pictures_are_labelled_in_executors(hub: Hub, model: str, tmp_path: Path) -> None:
+    folder, events = pictures(tmp_path / "many", ON_SPARK + 26), tmp_path / "events"
+    rows = predicted(hub, model, folder, events)
+    assert len(rows) == ON_SPARK + 26
+    assert right(rows)
+    spread = through_python_workers(events)
+    assert set(spread) == {"0", "1"}, "the driver or one executor did it all"
+    assert sum(spread.values()) == ON_SPARK + 26
+
+
+def test_few_pictures_start_no_spark(hub: Hub, model: str, tmp_path: Path) -> None:
+    folder, events = pictures(tmp_path / "few", ON_SPARK), tmp_path / "events"
+    rows = predicted(hub, model, folder, events)
+    assert len(rows) == ON_SPARK
+    assert right(rows)
+    assert not list(events.iterdir())
+
+
+def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not there"):
+        prediction.pictures([str(tmp_path / "gone.jpg")])
+    with pytest.raises(UsageError, match="has no picture"):
+        prediction.pictures([str(tmp_path)])

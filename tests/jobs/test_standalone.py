@@ -1,0 +1,91 @@
+"""Training by spark-submit on a standalone cluster whose worker has GPUs to give, made-up ones."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from conf.settings import Settings
+from tests.support import tiny
+from tests.support.commands import ROOT
+from tests.support.s3server import free_port
+from tests.support.waiting import comes_true, is_open
+
+pytestmark = pytest.mark.faults
+
+SPARK = Path(pyspark.__file__).parent
+GPUS = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["5", "7"]}\'\n'
+
+
+@contextmanager
+def daemon(name: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Spark's own servers, for as long as the block."""
+    command = [str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def standalone(folder: Path) -> Iterator[str]:
+    """The address of a master with one worker of two cores and two GPUs."""
+    port, script, properties = free_port(), folder / "gpus.sh", folder / "worker.conf"
+    script.write_text(GPUS)
+    script.chmod(0o755)
+    properties.write_text(
+        f"spark.worker.resource.gpu.amount 2\nspark.worker.resource.gpu.discoveryScript {script}\n"
+    )
+    address = f"spark://127.0.0.1:{port}"
+    host = "--host", "127.0.0.1", "--webui-port", str(free_port())
+    with daemon("master.Master", folder / "master.log", *host, "--port", str(port)):
+        assert comes_true(lambda: is_open(f"127.0.0.1:{port}"), 60)
+        own = "--cores", "2", "--memory", "3g", "--work-dir", str(folder / "work")
+        given = "--properties-file", str(properties), address
+        worker = *own, "--host", "127.0.0.1", "--webui-port", str(free_port()), *given
+        with daemon("worker.Worker", folder / "worker.log", *worker):
+            log = folder / "worker.log"
+            assert comes_true(lambda: b"Successfully registered" in log.read_bytes(), 60)
+            yield address
+
+
+def test_spark_submit_trains_on_a_standalone_cluster_and_every_worker_has_its_own_gpu(
+    settings: Settings, tmp_path: Path
+) -> None:
+    dataset = "tiny-on-standalone"
+    tiny.snapshot(settings, dataset)
+    given = {
+        "spark.executor.cores": "1", "spark.cores.max": "2", "spark.executor.memory": "1g",
+        "spark.driver.host": "127.0.0.1", "spark.python.worker.reuse": "false", "spark.task.maxFailures": "1",
+        "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "1",
+        "spark.executorEnv.PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    variables = {
+        "HUB__LAKE__ROOT": settings.lake.root,
+        "HUB__LOGS__DIR": str(tmp_path / "logs"),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT),
+    }
+    with standalone(tmp_path) as master:
+        command = [str(SPARK / "bin" / "spark-submit"), "--master", master]
+        command += ["--properties-file", "conf/spark-defaults.conf"]
+        for name, value in given.items():
+            command += ["--conf", f"{name}={value}"]
+        command += ["jobs/train.py", "--dataset", dataset, "--workers", "2", "--epochs", "1", "--json"]
+        done = subprocess.run(
+            command, env=os.environ | variables, cwd=ROOT, capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        logs = [path.read_text() for path in (tmp_path / "work").rglob("stderr")]
+    assert json.loads(done.stdout)["workers"] == 2
+    told = sorted(line for log in logs for line in log.splitlines() if line.startswith("hub: GPU"))
+    assert told == ["hub: GPU 5 of this machine", "hub: GPU 7 of this machine"]

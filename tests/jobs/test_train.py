@@ -1,0 +1,127 @@
+"""`hub train` with what it cannot train on: one line that says so, and no cluster is started."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conf.settings import Settings
+from jobs.cli.command import run
+from jobs.train import main
+from lake.snapshot import MANIFEST
+from models.plan import Pixels
+from models.runs import cluster
+from tests.support import tiny
+
+
+@pytest.fixture(scope="module")
+def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snapshots that can and cannot be trained on, and a folder with files to start from."""
+    from models.nets.resnet import ARCHITECTURES, logits
+
+    tiny.snapshot(settings, "fine", (32, 8, 8))
+    tiny.snapshot(settings, "one-label", (32, 8, 8), labels=("across",))
+    tiny.snapshot(settings, "unvalidated", (32, 0, 8))
+    tiny.snapshot(settings, "thin", (3, 8, 8))
+    nameless = tiny.snapshot(settings, "nameless", (32, 8, 8))
+    fewer = replace(nameless, labels=nameless.labels[:3])
+    nameless.storage.write_json(MANIFEST, fewer.manifest())
+    folder = tmp_path_factory.mktemp("starts")
+    ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save_weights(folder / "other.weights.h5")
+    ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT).save(folder / "other.keras")
+    return folder
+
+
+@pytest.fixture
+def refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run the command; exit status and what stands on standard error."""
+
+    def started(*_: object) -> None:
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr(cluster, "start_session", started)
+
+    def attempt(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            run(main, list(arguments))
+        assert isinstance(left.value.code, int)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return left.value.code, captured.err
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ("--dataset nowhere", 1, "no dataset 'nowhere': there are "),
+        ("--dataset fine/", 1, "no dataset 'fine/': there are "),
+        ("--dataset ../snapshots/fine", 1, "no dataset '../snapshots/fine': there are "),
+        ("--dataset one-label", 1, "has 1 label (across); a model needs two or more"),
+        ("--dataset unvalidated", 1, "has no validation pictures: organize with more pictures"),
+        ("--dataset thin", 1, "has no training pictures of red: organize"),
+        ("--dataset nameless", 1, "has pictures of label number 3, but its manifest names 3 labels"),
+        ("--dataset fine --workers 32", 1, "--workers 32 is more than the "),
+        ("--dataset fine --workers 33", 1, "--workers 33 is more than the 32 training pictures"),
+        ("--dataset fine --from resnet99", 1, "no model 'resnet99'"),
+        ("--dataset fine --from {files}/gone.keras", 1, "gone.keras is not there"),
+        ("--dataset fine --from {files}/other.weights.h5", 1, "is no .keras file (an .h5 file"),
+        ("--dataset fine --from {files}/other.keras --arch resnet20", 1, "is a resnet32, not a resnet20"),
+        ("--dataset fine --weights {files}/other.weights.h5", 1, "does not fit resnet20"),
+        ("--dataset fine --weights {files}/gone.h5", 1, "gone.h5 is not there"),
+        (
+            "--dataset fine --weights w.h5 --from a-model --arch resnet20",
+            2,
+            "--from and --weights exclude each other",
+        ),
+        ("--dataset fine --freeze-epochs 2", 2, "--freeze-epochs 2 needs --from or --weights"),
+        ("--dataset fine --seed -1", 2, "'--seed': -1 is not in the range 0<=x<=4294967295"),
+        ("--dataset fine --seed 4294967296", 2, "'--seed': 4294967296 is not in the range"),
+        ("--dataset fine --learning-rate nan", 2, "--learning-rate nan: must be a number above 0"),
+        ("--dataset fine --learning-rate inf", 2, "--learning-rate inf: must be a number above 0"),
+        ("--dataset fine --objective triplet --batch-size 4", 2, "--batch-size 4: for --objective triplet"),
+        ("--dataset fine --objective triplet --workers 8", 1, "too few for triplets"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_no_cluster(
+    arguments: str, status: int, said: str, datasets: Path, refused: Callable[..., tuple[int, str]]
+) -> None:
+    found, error = refused(*arguments.format(files=datasets).split())
+    assert said in error
+    assert found == status and error.count("\n") == 1 and error.startswith("hub train: error: ")
+
+
+@pytest.fixture
+def lake(datasets: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake that holds the datasets and nothing else."""
+    (tmp_path / "snapshots").symlink_to(settings.lake.at("snapshots"))
+    monkeypatch.setenv("HUB__LAKE__ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_artifacts_that_cannot_be_written_are_one_line_and_no_cluster(
+    lake: Path, refused: Callable[..., tuple[int, str]]
+) -> None:
+    for place in ("artifacts", "runs"):
+        (lake / place).write_bytes(b"a file where a folder goes")
+        status, error = refused("--dataset", "fine")
+        assert status == 1 and error.count("\n") == 1
+        assert f"cannot write {lake}/{place}/" in error
+        (lake / place).unlink()
+        assert list(lake.glob("runs/*/*")) == []  # nothing is left to go on with
+        shutil.rmtree(lake / "runs", ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
+def test_artifacts_without_rights_are_one_line_and_no_cluster(
+    lake: Path, refused: Callable[..., tuple[int, str]]
+) -> None:
+    (lake / "artifacts").mkdir(mode=0o555)
+    status, error = refused("--dataset", "fine")
+    assert status == 1 and error.count("\n") == 1 and "Permission denied" in error

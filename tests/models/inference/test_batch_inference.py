@@ -1,0 +1,171 @@
+"""`hub predict --table`: all pictures of a table labelled on Spark into another."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conf.errors import UsageError
+from conf.settings import Settings
+from lake import tables
+from lake.errors import StorageError
+from lake.schemas import SAMPLES, UPLOADS, Table
+from models.errors import UnusableModel
+from models.inference.batch_inference import predict_table
+from models.registry.model_cards import State
+from tests.support import colours
+from tests.support.colours import COLOURS
+from tests.support.commands import Hub
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+pytestmark = pytest.mark.services
+
+PICTURES = 400
+BROKEN, MISSING = 7, 11
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> str:
+    return colours.model(settings, "by-hand-20261121-0800-0002")
+
+
+def rows() -> list[tuple[str, bytes | None]]:
+    """Names that begin with the colour, and pictures, of which one is broken and one is not there."""
+    names = [list(COLOURS)[number % 3] for number in range(PICTURES)]
+    listed: list[tuple[str, bytes | None]] = [
+        (f"{name}-{number}", colours.jpeg(name)) for number, name in enumerate(names)
+    ]
+    listed[BROKEN] = ("broken", b"\xff\xd8 no picture")
+    listed[MISSING] = ("missing", None)
+    return listed
+
+
+@pytest.fixture(scope="module")
+def pictures(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Parquet table of ten files."""
+    folder = tmp_path_factory.mktemp("tables") / "pictures"
+    frame = spark.createDataFrame(rows(), "image_id string, jpeg binary")
+    frame.repartition(10).write.parquet(str(folder))
+    return folder
+
+
+def right(found: "DataFrame") -> bool:
+    listed = {row.image_id: row for row in found.collect()}
+    broken, missing = listed.pop("broken"), listed.pop("missing")
+    assert broken.label is None and broken.probability is None and "cannot read" in broken.error
+    assert missing.label is None and "there is none" in missing.error
+    return all(
+        name.startswith(row.label) and row.probability > 0.9 and row.error is None
+        for name, row in listed.items()
+    )
+
+
+def test_a_table_is_labelled_into_a_delta_table(
+    spark: "SparkSession", settings: Settings, model: str, pictures: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "labels"
+    done = predict_table(spark, settings, model, str(pictures), str(target))
+    assert (done.pictures, done.errors, done.target) == (PICTURES, 2, str(target))
+    found = spark.read.format("delta").load(str(target))
+    assert found.columns == ["image_id", "label", "probability", "error", "model_id"]
+    assert found.count() == PICTURES and right(found)
+    assert [row.model_id for row in found.select("model_id").distinct().collect()] == [model]
+
+
+def test_each_python_worker_loads_the_model_once(
+    spark: "SparkSession", settings: Settings, pictures: Path, tmp_path: Path
+) -> None:
+    own = colours.model(settings, "by-hand-20261121-0800-0003")  # which no worker has loaded yet
+    spark.conf.set("spark.sql.files.openCostInBytes", 2**40)  # a task for each of the ten files
+    try:
+        tasks = spark.read.parquet(str(pictures)).rdd.getNumPartitions()
+        done = predict_table(spark, settings, own, str(pictures), str(tmp_path / "one"))
+        again = predict_table(spark, settings, own, str(pictures), str(tmp_path / "two"))
+    finally:
+        spark.conf.unset("spark.sql.files.openCostInBytes")
+    assert tasks == 10
+    assert 1 <= done.loads <= 2  # the session has two cores, so at most two tasks run at a time
+    assert done.loads + again.loads <= 2  # whoever has loaded it keeps it
+
+
+def test_a_single_large_file_is_shared_among_the_cores(
+    spark: "SparkSession", settings: Settings, pictures: Path, tmp_path: Path
+) -> None:
+    spark.read.parquet(str(pictures)).coalesce(1).write.parquet(str(tmp_path / "one-file"))
+    target = tmp_path / "labels.parquet"
+    predict_table(
+        spark,
+        settings,
+        colours.model(settings, "by-hand-20261121-0800-0004"),
+        str(tmp_path / "one-file"),
+        str(target),
+    )
+    found = spark.read.parquet(str(target))
+    assert right(found) and len(found.inputFiles()) > 2
+
+
+@pytest.fixture(scope="module")
+def lake(spark: "SparkSession", settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A lake with three uploads of two images, one of which was refused."""
+    root = str(tmp_path_factory.mktemp("bulk-lake"))
+    own = settings.model_copy(update={"lake": settings.lake.model_copy(update={"root": root})})
+    tables.create(spark, own.lake)
+    uploads: list[dict[str, Any]] = [
+        {"upload_id": "u1", "image_id": "red-1", "verdict": "accepted", "jpeg": colours.jpeg("red")},
+        {"upload_id": "u2", "image_id": "red-1", "verdict": "accepted", "jpeg": colours.jpeg("red")},
+        {"upload_id": "u3", "image_id": "blue-1", "verdict": "rejected", "jpeg": None},
+    ]
+    for table, listed, schema in (
+        (Table.UPLOADS, uploads, UPLOADS),
+        (Table.SAMPLES, [{"upload_id": "u1", "image_id": "red-1"}], SAMPLES),
+    ):
+        full = [dict.fromkeys(schema.names) | row for row in listed]
+        spark.createDataFrame(full, schema).write.format("delta").mode("append").save(own.lake.at(table))
+    colours.model(own, "by-hand-20261121-0800-0005")
+    return own
+
+
+@pytest.mark.parametrize(("name", "count"), [("uploads", 2), ("samples", 1)])
+def test_the_lakes_own_tables_go_by_their_names(
+    spark: "SparkSession", lake: Settings, name: str, count: int
+) -> None:
+    done = predict_table(spark, lake, "by-hand-20261121-0800-0005", name, replace=True)
+    assert done.pictures == count
+    assert done.target == lake.lake.at("predictions", "by-hand-20261121-0800-0005")
+    assert [row.label for row in spark.read.format("delta").load(done.target).collect()] == ["red"] * count
+
+
+def test_what_cannot_be_labelled_is_refused_in_one_line(
+    spark: "SparkSession", settings: Settings, model: str, pictures: Path, tmp_path: Path
+) -> None:
+    def label(source: str, target: str = str(tmp_path / "out"), model_id: str = model) -> None:
+        predict_table(spark, settings, model_id, source, target)
+
+    with pytest.raises(UsageError, match=r"is none of uploads, samples, nor a Delta or Parquet table"):
+        label("nowhere")
+    spark.range(3).write.parquet(str(tmp_path / "numbers"))
+    with pytest.raises(UsageError, match=r"has no binary column named jpeg, image, .*; it has id"):
+        label(str(tmp_path / "numbers"))
+    with pytest.raises(UsageError, match="is there already: --replace"):
+        label(str(pictures), str(tmp_path / "numbers"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot"):
+        label(str(pictures), str(tmp_path / "file" / "below"))
+    with pytest.raises(UnusableModel, match="is retired"):
+        colours.model(settings, "by-hand-20261121-0800-0006", state=State.RETIRED)
+        label(str(pictures), model_id="by-hand-20261121-0800-0006")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.faults  # half a minute
+def test_the_command_says_where_the_labels_are(hub: Hub, model: str, pictures: Path, tmp_path: Path) -> None:
+    done = hub("predict", "--model", model, "--table", str(pictures), "--to", str(tmp_path / "out"), "--json")
+    assert done.status == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["pictures"], said["errors"], said["path"]) == (PICTURES, 2, str(tmp_path / "out"))
+    assert (tmp_path / "out" / "_delta_log").is_dir()
+    wrong = hub("predict", "--model", model, "--table", str(pictures), "a.jpg")
+    assert wrong.status == 2 and "one table with --table" in wrong.stderr

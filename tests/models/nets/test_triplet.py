@@ -1,0 +1,303 @@
+"""Embeddings: the loss and its negatives, sampling, verification, on paper; then a run of one worker."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conf.errors import UsageError
+from conf.settings import Settings
+from lake.snapshot import Snapshot, Split
+from models import messages
+from models.errors import NotTrainable
+from models.evaluation.metrics import evaluate_retrieval
+from models.formats.export import KERAS, SAVED_MODEL, TFLITE
+from models.messages import Done
+from models.nets import verification
+from models.nets.verification import Embeddings
+from models.pictures import sampling
+from models.pictures.inputs import Pace, Rows, measured, read
+from models.plan import TrainingPlan, WorkerTask
+from models.registry import model_cards
+from models.runs.preflight import check
+from models.runs.run_report import Judgement
+from models.runs.run_state import Record
+from models.runs.train import TrainedModel
+from models.workers.message_channel import Desk, Reporter
+from tests.support import tiny
+
+
+def on_circle(*degrees: float) -> Any:
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def apart(one: float, other: float) -> float:
+    """Squared distance of two vectors of length 1 at these angles."""
+    return float(2 - 2 * np.cos(np.radians(one - other)))
+
+
+def test_the_loss_takes_the_nearest_negative_that_is_farther_than_the_positive() -> None:
+    from models.nets import triplet
+
+    # Label 0 at 0° and 20°, label 1 at 10° and 60°.
+    labels = np.array([0, 0, 1, 1], np.int32)
+    found = np.asarray(triplet.losses(on_circle(0, 20, 10, 60), labels, 0.5))
+    expected = [
+        # 0°: 10° is nearer than the positive at 20°, so it is 60°, which is beyond the margin.
+        max(apart(0, 20) - apart(0, 60) + 0.5, 0),
+        max(apart(20, 0) - apart(20, 60) + 0.5, 0),
+        # 10°: both negatives (10° away) are nearer than the positive (50°): the farthest of them.
+        apart(10, 60) - apart(10, 20) + 0.5,
+        # 60°: 20° (40° away) is nearer than the positive (50° away), 0° is not.
+        apart(60, 10) - apart(60, 0) + 0.5,
+    ]
+    assert expected[0] == 0 and expected[1] > 0
+    assert found == pytest.approx(np.array(expected, np.float32), abs=1e-5)
+
+
+def test_pictures_without_a_positive_or_a_negative_lose_nothing() -> None:
+    from models.nets import triplet
+
+    vectors = on_circle(0, 5, 90)
+    assert np.asarray(triplet.losses(vectors, np.array([0, 0, 0], np.int32), 0.2)).tolist() == [0, 0, 0]
+    assert np.asarray(triplet.losses(vectors, np.array([0, 1, 2], np.int32), 0.2)).tolist() == [0, 0, 0]
+
+
+def test_a_picture_is_right_when_its_nearest_has_its_label() -> None:
+    from models.nets import triplet
+
+    vectors = on_circle(0, 10, 25, 100)
+    # 0° → 10°, 10° → 0°, 25° → 10°, 100° → 25°
+    assert float(triplet.right(vectors, np.array([0, 0, 1, 1], np.int32))) == 3
+    assert float(triplet.right(vectors, np.array([0, 0, 0, 1], np.int32))) == 3
+    assert float(triplet.right(vectors, np.array([0, 0, 0, 0], np.int32))) == 4
+    assert float(triplet.right(vectors, np.array([0, 1, 1, 0], np.int32))) == 1
+
+
+def test_every_batch_has_so_many_pictures_of_so_many_labels() -> None:
+    labels = np.repeat(np.arange(7, dtype=np.int32), [20, 3, 1, 8, 8, 2, 8])
+    rows = sampling.grouped(labels, 50, 12, 4, np.random.default_rng(1))
+    assert rows.shape == (50, 12) and rows.dtype == np.int32
+    for batch in labels[rows]:
+        names, counts = np.unique(batch, return_counts=True)
+        assert counts.tolist() == [4, 4, 4] and 2 not in names  # label 2 has no pair
+    assert set(rows.ravel()) == set(range(50)) - {23}  # every picture of the others has had its turn
+    again = sampling.grouped(labels, 50, 12, 4, np.random.default_rng(1))
+    assert np.array_equal(rows, again)
+
+
+def test_fewer_labels_than_groups_are_repeated_so_that_batches_keep_their_size() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1], np.int32)
+    rows = sampling.grouped(labels, 3, 8, 2, np.random.default_rng(1))
+    assert [np.bincount(batch).tolist() for batch in labels[rows]] == [[4, 4]] * 3
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_every_worker_takes_the_same_steps_of_whole_groups(workers: int) -> None:
+    pace = Pace.of(250, workers, 30, group=4)
+    assert pace.batch == 28 and pace.steps == 250 // workers // 28
+    assert Pace.of(22, 2, 30, group=4) == Pace(8, 1)
+
+
+def test_a_threshold_makes_the_fewest_mistakes() -> None:
+    distances = np.array([0.1, 0.2, 0.3, 0.5, 0.6, 0.9])
+    same = np.array([True, True, False, True, False, False])
+    # Behind 0.2: one mistake (0.5); behind 0.5: one mistake (0.3). The first of them, half way to the next.
+    assert verification.best_threshold(distances, same) == pytest.approx(0.25)
+    assert verification.best_threshold(distances, ~same) in (0.0, pytest.approx(0.9 + 1e-6))
+    assert verification.best_threshold(distances, np.ones(6, bool)) > 0.9
+
+
+def test_pairs_are_half_of_one_label_and_drawn_again_exactly() -> None:
+    labels = np.arange(60, dtype=np.int32) % 5
+    found = verification.pairs(labels, 3)
+    same = labels[found[:, 0]] == labels[found[:, 1]]
+    assert same.sum() * 2 == len(found) == 2 * 5 * (12 * 11 // 2)
+    assert len({tuple(sorted(pair)) for pair in found.tolist()}) == len(found)
+    assert np.array_equal(found, verification.pairs(labels, 3))
+    assert len(verification.pairs(np.arange(9, dtype=np.int32), 3)) == 0
+
+
+def test_verification_s_threshold_is_of_one_split_and_its_accuracy_of_the_other() -> None:
+    ids = tuple("abcd")
+    labels = np.array([0, 0, 1, 1], np.int32)
+    known = Embeddings(ids, labels, on_circle(0, 10, 90, 100))
+    asked = Embeddings(ids, labels, on_circle(0, 10, 20, 120))
+    found = verification.verify(known, asked, 1)
+    assert found and found.pairs == 4
+    # Known: same pairs are 10° apart, others 80° and more; the threshold lies between.
+    assert apart(0, 10) < found.threshold < apart(0, 80) + 1e-6
+    # Asked: 0°/10° is told right, 20°/120° is called different; 10°/20° is as near as 0°/10° and wrong.
+    chosen = verification.pairs(labels, 1)
+    degrees = (0, 10, 20, 120)
+    right = [
+        (apart(degrees[a], degrees[b]) < found.threshold) == (labels[a] == labels[b])
+        for a, b in chosen.tolist()
+    ]
+    assert found.accuracy == np.mean(right)
+    assert verification.verify(Embeddings((), labels[:0], on_circle()), asked, 1) is None
+
+
+def test_retrieval_finds_the_nearest_other_picture_in_chunks_as_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = on_circle(*np.random.default_rng(2).uniform(0, 360, 50))
+    positions, squared = verification.nearest(vectors)
+    monkeypatch.setattr(verification, "CHUNK", 7)
+    chunked, _ = verification.nearest(vectors)
+    assert np.array_equal(positions, chunked)
+    every = ((vectors[:, None] - vectors[None]) ** 2).sum(-1) + np.eye(50) * 9
+    assert np.array_equal(positions, every.argmin(axis=1)) and squared == pytest.approx(
+        every.min(axis=1), abs=1e-5
+    )
+
+
+def test_one_test_picture_has_no_nearest_and_the_summary_says_so() -> None:
+    from jobs.evaluate import summary
+
+    alone = Embeddings(("a",), np.array([1], np.int32), on_circle(0))
+    found = evaluate_retrieval(("cat", "dog"), alone)
+    assert found.accuracy is None
+    assert summary(found).splitlines()[-1] == "accuracy – (no test pictures to compare)"
+
+
+def test_embeddings_travel_as_messages() -> None:
+    one = Embeddings(("a", "b"), np.array([0, 1], np.int32), on_circle(1, 2))
+    none = Embeddings((), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
+    sent = [messages.decode(messages.encode(messages.packed(0, "test", part))) for part in (none, one)]
+    record = Record(2, 0)
+    for message in (*sent, messages.packed(1, "validation", one)):
+        record.add(message, 1)
+    assert np.array_equal(messages.unpacked([messages.packed(0, "test", one)] * 2).vectors[2:], one.vectors)
+    assert record.embeddings("test").image_ids == ("a", "b")
+    assert np.array_equal(record.embeddings("validation").vectors, one.vectors)
+
+
+@pytest.fixture(scope="module")
+def snapshot(settings: Settings) -> Snapshot:
+    return tiny.snapshot(settings, "triplets", (128, 33, 41))
+
+
+def plan(settings: Settings, **given: Any) -> TrainingPlan:
+    chosen: dict[str, Any] = {"epochs": 3, "batch_size": 32, "warmup_epochs": 1.0, "objective": "triplet"}
+    chosen |= given
+    return TrainingPlan.of(settings, "triplets", chosen.pop("workers", 1), **chosen)
+
+
+@pytest.fixture(scope="module")
+def record(settings: Settings, snapshot: Snapshot) -> Record:
+    """What one worker tells of a run, without a cluster."""
+    from models.workers.worker import Worker
+
+    desk = Desk("127.0.0.1")
+    task = WorkerTask(
+        replace(plan(settings), pixels="unit", embedding=16),
+        "triplet-run",
+        snapshot,
+        model_cards.artifacts(settings, "triplet-run"),
+        ("127.0.0.1", desk.port),
+        desk.authkey,
+    )
+    found = Record(1, 0)
+    with Reporter(task.address, task.authkey) as reporter:
+        worker = Worker(task, 0, reporter)
+        worker.train()
+        worker.finish()
+        reporter.send(Done(0, 0.0))
+        while not isinstance(heard := desk.next(30), type(None)):
+            found.add(heard.message, heard.at)
+            if isinstance(heard.message, Done):
+                break
+    desk.close()
+    return found
+
+
+def trained_by(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> TrainedModel:
+    from models.runs.train import _trained
+
+    return _trained(record, Judgement.of(record, plan, snapshot.labels), plan, "triplet-run", "", 0.0)
+
+
+def test_embeddings_of_one_label_come_together(
+    record: Record, settings: Settings, snapshot: Snapshot
+) -> None:
+    trained = trained_by(record, plan(settings), snapshot)
+    assert trained.evaluation.accuracy and trained.evaluation.accuracy >= 0.9
+    assert trained.verification and trained.verification.accuracy and trained.verification.accuracy >= 0.85
+    assert trained.metrics["retrieval_at_1"] == trained.evaluation.accuracy
+    assert trained.metrics["verification_accuracy"] == trained.verification.accuracy
+    assert "test_accuracy" not in trained.metrics and "validation_accuracy" in trained.metrics
+    assert all(row.validation_loss is None for row in trained.history)
+    vectors = record.embeddings("test").vectors
+    assert vectors.shape == (41, 16) and np.linalg.norm(vectors, axis=1) == pytest.approx(
+        np.ones(41), abs=1e-5
+    )
+
+
+def test_what_is_exported_answers_the_same_embeddings(
+    record: Record, settings: Settings, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    model_cards.artifacts(settings, "triplet-run").download(tmp_path)
+    images = next(measured(read(snapshot, Split.TEST, Rows(0, 41), 32), 32, 41))[0].astype(np.float32)
+    expected = record.embeddings("test").vectors
+    assert np.abs(np.asarray(keras.models.load_model(tmp_path / KERAS)(images)) - expected).max() < 1e-4
+    loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
+    served = loaded.signatures["pixels"](tf.constant(images))["embeddings"]
+    assert np.abs(served.numpy() - expected).max() < 1e-4
+    phone = tf.lite.Interpreter(str(tmp_path / TFLITE))
+    (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
+    phone.resize_tensor_input(taken["index"], images.shape)
+    phone.allocate_tensors()
+    phone.set_tensor(taken["index"], images)
+    phone.invoke()
+    assert np.abs(phone.get_tensor(given["index"]) - expected).max() < 1e-3
+
+
+def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked_for(
+    record: Record, settings: Settings, snapshot: Snapshot, tmp_path: Path
+) -> None:
+    from models.evaluation import artifacts
+    from models.inference import prediction
+    from models.inference.distributed_evaluation import evaluate_model
+
+    trained = trained_by(record, plan(settings), snapshot)
+    storage = model_cards.artifacts(settings, "triplet-run")
+    storage.write_json(artifacts.METRICS, trained.metrics)
+    card = model_cards.Card("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
+    model_cards.write(settings, card)
+    assert evaluate_model(settings, "triplet-run").accuracy == trained.evaluation.accuracy
+    files = tiny.folder(tmp_path / "pictures", 1)
+    with pytest.raises(UsageError, match="model triplet-run answers embeddings, not labels"):
+        prediction.predict_paths(settings, "triplet-run", files)
+
+
+def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot: Snapshot) -> None:
+    check(plan(settings, workers=3), snapshot)
+    for given, kind, cause in (
+        ({"objective": "faces"}, UsageError, "--objective faces: must be one of labels, triplet"),
+        ({"mixup": 0.2}, UsageError, "train.mixup = 0.2 has no meaning with --objective triplet"),
+        ({"label_smoothing": 0.1}, UsageError, "train.label_smoothing = 0.1 has no meaning"),
+        ({"batch_size": 7}, UsageError, "--batch-size 7: for --objective triplet it must be 8 or more"),
+        (
+            {"workers": 20},
+            NotTrainable,
+            "--workers 20 leaves worker 0 6 pictures, too few for triplets of 2 labels",
+        ),
+    ):
+        with pytest.raises(kind, match=cause):
+            check(plan(settings, **given), snapshot)
+
+
+def test_snapshots_without_validation_or_with_labels_missing_are_refused(settings: Settings) -> None:
+    bare = tiny.snapshot(settings, "no-validation", (8, 0, 4))
+    with pytest.raises(NotTrainable, match="dataset triplets has no validation pictures"):
+        check(plan(settings, objective="labels"), bare)
+    missing = tiny.snapshot(settings, "missing", (2, 4, 4))
+    with pytest.raises(NotTrainable, match="no training pictures of green, red: organize"):
+        check(plan(settings, objective="labels"), missing)

@@ -1,0 +1,69 @@
+"""What is shown of a training: a bar on a terminal, lines in a log."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from models.messages import EpochEnded, Message, Started, Stepped, Working
+from models.runs import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def epoch(number: int, validation: float | None = 0.5, worker: int = 0) -> EpochEnded:
+    return EpochEnded(worker, number, 1.25, 0.4375, 1.5, validation, 0.1, 2.0, 1234.5)
+
+
+def shown(stream: io.StringIO, *messages: Message, quiet: bool = False) -> str:
+    display = progress_bar.shown(2, quiet, stream)
+    for message in messages:
+        display.show(message)
+    display.note("worker 1 was lost; going on after epoch 1")
+    display.close()
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_now_and_then_and_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 100.0, 110.0, 135.0, 135.0, 140.0, 140.0])
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    lines = shown(
+        io.StringIO(),
+        Started(0, 4, 74, 64, 0),
+        Working(0, "measuring epoch 1"),
+        Stepped(0, 1, 3, 600.0, 2.0, 0.2),
+        epoch(1),
+        epoch(1, worker=1),
+        epoch(2),  # ten seconds after the first
+        epoch(3, validation=None),
+        epoch(4),  # the last
+    )
+    assert lines.splitlines() == [
+        "training: 4 epochs of 74 steps",
+        "epoch 1 of 4: 1,234 images/s, loss 1.250, accuracy 0.438, 0.500 in validation",
+        "epoch 3 of 4: 1,234 images/s, loss 1.250, accuracy 0.438",
+        "epoch 4 of 4: 1,234 images/s, loss 1.250, accuracy 0.438, 0.500 in validation",
+        "worker 1 was lost; going on after epoch 1",
+    ]
+
+
+def test_a_log_says_what_a_training_goes_on_from() -> None:
+    assert shown(io.StringIO(), Started(0, 4, 74, 64, 2)).startswith(
+        "training: 4 epochs of 74 steps, behind the first 2\n"
+    )
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])
+def test_only_notes_are_told_where_it_is_quiet(stream: io.StringIO) -> None:
+    assert shown(stream, Started(0, 4, 74, 64, 0), epoch(1), quiet=True) == (
+        "worker 1 was lost; going on after epoch 1\n"
+    )
+
+
+def test_a_terminal_has_a_bar() -> None:
+    text = shown(Terminal(), Started(0, 4, 74, 64, 0), Stepped(0, 1, 3, 600.0, 2.0, 0.2), epoch(1))
+    assert "\r" in text and "1,200 images/s, loss 2.000, accuracy 0.200" in text and "74/296" in text
+    assert "worker 1 was lost" in text

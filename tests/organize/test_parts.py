@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from conf.errors import SettingError
+from conf.places import CONF
+from lake.label_hierarchy import Hierarchy
+from lake.snapshot import Split
+from organize.splits import split_of
+
+FRACTIONS = (0.8, 0.1, 0.1)
+
+
+def test_a_group_is_dealt_to_the_same_split_every_time() -> None:
+    assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(50)] == [
+        split_of(f"g{i}", 7, FRACTIONS) for i in range(50)
+    ]
+
+
+def test_splits_have_about_the_shares_asked_for() -> None:
+    dealt = [split_of(f"g{i}", 7, FRACTIONS) for i in range(20_000)]
+    # Four standard deviations of a binomial share of 0.1 in 20,000 are 0.0085.
+    assert dealt.count(Split.VALIDATION) / 20_000 == pytest.approx(0.1, abs=0.0085)
+    assert dealt.count(Split.TEST) / 20_000 == pytest.approx(0.1, abs=0.0085)
+
+
+def test_another_seed_deals_anew() -> None:
+    assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(99)] != [
+        split_of(f"g{i}", 8, FRACTIONS) for i in range(99)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "flips"),
+    [(["cat", "dog"], True), (["0", "7"], False), (["cat", "7"], False), (["b"], False), (["mug"], True)],
+)
+def test_digits_and_letters_are_not_mirrored(names: list[str], flips: bool) -> None:
+    hierarchy = Hierarchy.read(CONF / "labels.csv")
+    assert hierarchy.may_flip(names, ["digit", "letter"]) is flips
+
+
+def test_hierarchy_names_ancestors_and_survives_a_cycle(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("label,parent,display_name\na,b,A\nb,c,B\nc,a,C\n")
+    assert list(Hierarchy.read(file).ancestors("a")) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "content", ["label;parent\n", "label,parent,display_name\na,nowhere,A\n", "\xff\xfe"]
+)
+def test_a_broken_labels_file_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(SettingError, match=r"labels\.csv"):
+        Hierarchy.read(file)

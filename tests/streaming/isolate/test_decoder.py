@@ -1,0 +1,228 @@
+"""The decoder's process: what a picture does to it costs that picture a verdict, and nothing else."""
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conf.settings import Settings
+from streaming.contract.rules import Rules
+from streaming.contract.verdict import Reason, Rejected
+from streaming.errors import DecoderLost
+from streaming.isolate import decoder
+from streaming.isolate.decoder import Decoder
+from streaming.verify import preprocess
+from streaming.verify.prepared import Prepared
+from tests.support import evil, pictures
+from tests.support.waiting import comes_true
+
+PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24  # prctl(2), capabilities(7)
+GOOD = [pictures.jpeg(seed=seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def rules(settings: Settings) -> Rules:
+    """As the settings say, but with a decoder that misbehaves on demand, and little patience."""
+    decoding = settings.decoding.model_copy(
+        update={"function": "tests.support.evil:prepare", "timeout_seconds": 1.0}
+    )
+    return Rules.of(settings.model_copy(update={"decoding": decoding}))
+
+
+@pytest.fixture(scope="module")
+def evil_decoder(rules: Rules) -> Iterator[Decoder]:
+    with Decoder(rules) as own:
+        yield own
+
+
+@pytest.mark.parametrize(
+    ("trailer", "reason", "detail"),
+    [
+        (evil.SEGFAULT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
+        (evil.ABORT, Reason.DECODER_CRASHED, "died of SIGABRT"),
+        (evil.LEAVE, Reason.DECODER_CRASHED, "left with 3"),
+        (evil.GREED, Reason.DECODER_CRASHED, "more than 1,536 MiB"),
+        (evil.GIANT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
+        (evil.LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.SLEEP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.SHRINK, Reason.DECODER_CRASHED, "left with 1"),
+        (evil.WORD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.FLOOD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.RESTLESS, Reason.DECODER_CRASHED, "answered nonsense: 0 results and "),
+        (evil.EARLY, Reason.DECODER_CRASHED, "answered nonsense: done, and no result"),
+        (evil.LIAR, Reason.DECODER_CRASHED, "answered nonsense: 1152921504606846976 results"),
+    ],
+)
+def test_a_decoder_fault_costs_that_one_picture(
+    evil_decoder: Decoder, trailer: bytes, reason: Reason, detail: str
+) -> None:
+    outcomes = evil_decoder.prepare([GOOD[0], GOOD[1] + trailer, GOOD[2], GOOD[3] + trailer])
+
+    assert [type(outcome) for outcome in outcomes] == [Prepared, Rejected, Prepared, Rejected]
+    for outcome in outcomes[1::2]:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason is reason
+        assert detail in outcome.detail
+    assert evil_decoder.prepare(GOOD)[3] == outcome_of(GOOD[3], evil_decoder)
+
+
+def outcome_of(content: bytes, own: Decoder) -> object:
+    return own.prepare([content])[0]
+
+
+def test_the_process_gives_what_the_function_gives(settings: Settings) -> None:
+    rules = Rules.of(settings)
+    contents = [*GOOD, pictures.oriented(6), b"", b"GIF89a", GOOD[0][:300]]
+    bare = rules.decoding.model_copy(update={"isolated": False})
+    inside = decoder.prepare(contents, replace(rules, decoding=bare))
+    with Decoder(rules) as own:
+        for here, there in zip(inside, own.prepare(contents), strict=True):
+            if isinstance(here, Prepared):
+                assert isinstance(there, Prepared)
+                assert (there.jpeg, there.thumbnail, there.phash) == (here.jpeg, here.thumbnail, here.phash)
+                assert (there.format, there.width, there.height, there.flags, there.taken_at) == (
+                    here.format, here.width, here.height, here.flags, here.taken_at,
+                )  # fmt: skip
+                assert there.metrics == pytest.approx(here.metrics, rel=1e-6)
+            else:
+                assert isinstance(there, Rejected)
+                assert (there.reason, there.detail) == (here.reason, here.detail)
+
+
+def test_more_than_the_shared_memory_holds_goes_through(settings: Settings) -> None:
+    """Twelve pictures of 3 MB against 20 MB for pictures, and answers that fill their part many times."""
+    ingest = settings.ingest.model_copy(update={"longest_side": 1600, "jpeg_quality": 100})
+    rules = Rules.of(settings.model_copy(update={"ingest": ingest}))
+    contents = [GOOD[number % 4].ljust(3_000_000, b"\0") for number in range(12)]
+    large = pictures.encoded(pictures.static(1600, 1600), quality=100)
+    with Decoder(rules) as own:
+        assert all(isinstance(outcome, Prepared) for outcome in own.prepare(contents))
+        answers = own.prepare([large] * 12)
+    kept = [len(answer.jpeg) for answer in answers if isinstance(answer, Prepared)]
+    assert len(kept) == 12
+    assert sum(kept) > 30_000_000
+
+
+def test_the_largest_webp_that_is_taken_fits_into_the_decoder(settings: Settings) -> None:
+    """Its pixels are there several times over before the first can be had."""
+    assert settings.ingest.max_pixels == 8000 * 8000
+    lossy = pictures.encoded(Image.new("RGB", (8000, 8000), (200, 90, 20)), "WEBP", method=0)
+    with Decoder(Rules.of(settings)) as own:
+        for outcome in own.prepare([pictures.flat_webp(8000, 8000), lossy]):
+            assert isinstance(outcome, Prepared), outcome
+            assert (outcome.width, outcome.height) == (8000, 8000)
+
+
+def test_a_decoder_that_cannot_start_is_an_error_and_not_a_verdict(settings: Settings) -> None:
+    decoding = settings.decoding.model_copy(update={"function": "tests.support.evil:no_such_function"})
+    with (
+        Decoder(Rules.of(settings.model_copy(update={"decoding": decoding}))) as own,
+        pytest.raises(DecoderLost, match="no_such_function"),
+    ):
+        own.prepare(GOOD)
+
+
+def test_killed_from_outside_the_picture_in_work_is_told_and_the_next_decoded(rules: Rules) -> None:
+    with Decoder(rules) as own:
+        for _ in range(100):  # what the dead one left unread must never reach the next: 1 in 80 did
+            own.prepare(GOOD[:1])
+            (worker,) = children(own.pid)
+            os.kill(worker, signal.SIGKILL)
+            assert all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD))
+            assert children(own.pid) != [worker]
+
+
+def test_no_process_outlives_the_python_worker(rules: Rules) -> None:
+    """Even one that a picture keeps busy when its Python worker is killed."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        own = Decoder(rules)
+        own.prepare(GOOD[:1])
+        os.write(writing, b"%d" % own.pid)
+        own.prepare([GOOD[0] + evil.SLEEP] * 100)
+        os._exit(0)
+    zygote = int(os.read(reading, 20))
+    (worker,) = children(zygote)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert comes_true(lambda: not is_alive(zygote) and not is_alive(worker))
+
+
+def test_hard_bounds_on_cpu_and_memory_stand_and_no_secret_is_passed_on(
+    rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with Decoder(rules) as own:
+        own.prepare(GOOD)
+        (worker,) = children(own.pid)
+        lines = Path(f"/proc/{worker}/limits").read_text().splitlines()
+        limits = {line[:25].strip(): line[25:46].strip() for line in lines}
+        assert int(limits["Max cpu time"]) <= 3
+        assert int(limits["Max address space"]) < 4 * 2**30
+        assert b"AWS_" not in Path(f"/proc/{own.pid}/environ").read_bytes()
+
+
+def in_a_process_of_its_own(holds: Callable[[], bool]) -> bool:
+    """Whether something holds there, where it may change limits for good."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = int(not holds())
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_user_with_a_cpu_limit_of_its_own_can_decode(settings: Settings) -> None:
+    """Only root may raise a hard limit, so the decoder must keep to the one it finds."""
+
+    def decodes() -> bool:
+        resource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))
+        # Root, too, may not raise it in what it starts without this capability.
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE)
+        with Decoder(Rules.of(settings)) as own:
+            return all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD))
+
+    assert in_a_process_of_its_own(decodes)
+
+
+def test_a_process_of_thousands_of_open_files_can_decode(rules: Rules) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def decodes() -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        with Path(os.devnull).open() as file:
+            while os.dup(file.fileno()) < 1100:
+                pass
+        with Decoder(rules) as own:
+            outcomes = own.prepare([GOOD[0], GOOD[1] + evil.SLEEP, GOOD[2]])
+        return [type(outcome) for outcome in outcomes] == [Prepared, Rejected, Prepared]
+
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip(f"at most {hard} files may be open")
+    assert in_a_process_of_its_own(decodes)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_in_process_a_verdict_is_the_same(settings: Settings) -> None:
+    rules = Rules.of(settings)
+    with pytest.raises(Rejected):
+        preprocess.prepare(GOOD[0][:200], rules)

@@ -1,0 +1,341 @@
+"""Erasing a user, on real tables: nothing of them is left in any file, and everybody else keeps theirs."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as f
+
+from conf.sections import S3, Kafka, Lake
+from conf.settings import Settings
+from lake import tables, views
+from lake.errors import InUse
+from lake.locks import lease as held
+from lake.locks import maintenance_lock
+from lake.locks.lock_holder import Holder
+from lake.schemas import Table
+from lake.storage import Storage
+from organize.dataset import organize
+from streaming import erasure
+from streaming.contract.record import Upload
+from streaming.errors import LakeInUse, UnknownUser
+from streaming.ingestion import Ingestion, IngestReport
+from streaming.ledger import lake_lease
+from tests.support import pictures
+from tests.support.commands import hub_command
+from tests.support.uploads import received, send, upload
+from tests.support.waiting import comes_true
+
+pytestmark = pytest.mark.services
+
+GONER = "user-to-be-forgotten"
+
+
+@pytest.fixture
+def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
+    """Settings with a lake, an index and topics that no other test has; one image makes a label ready."""
+    ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
+    labels = settings.labels.model_copy(update={"ready_images": 1})
+    lake = Lake(root=str(tmp_path / "lake"))
+    return settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest, "labels": labels})
+
+
+def ingested(spark: SparkSession, own: Settings) -> IngestReport:
+    report = IngestReport()
+    Ingestion(spark, own, own.kafka.bootstrap).once(report)
+    return report
+
+
+def rows(spark: SparkSession, own: Settings, table: Table) -> list[Row]:
+    return tables.read(spark, own.lake, table).collect()
+
+
+def mine(number: int, **changed: object) -> Upload:
+    return replace(upload(number), **({"user": GONER, "device": "phone-of-goner"} | changed))  # type: ignore[arg-type]
+
+
+def image_id(sent: Upload) -> str:
+    return hashlib.sha256(sent.content or b"").hexdigest()
+
+
+def found_in_files(folder: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    """Which files hold any of these bytes, as they are or inside of Parquet columns."""
+    import pyarrow.parquet as pq
+
+    wanted, found = list(needles), []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        texts = [file.read_bytes()]
+        if file.suffix == ".parquet":
+            read = pq.ParquetFile(file)
+            texts.append(repr(read.read().to_pylist()).encode())
+            groups = [read.metadata.row_group(number) for number in range(read.num_row_groups)]
+            texts.append(repr([group.to_dict() for group in groups]).encode())
+        for needle in wanted:
+            if any(needle in text for text in texts):
+                found.append((str(file.relative_to(folder)), needle))
+    return found
+
+
+def in_files(content: bytes) -> bytes:
+    """Binary as `found_in_files` sees it in a column: the inside of its repr."""
+    return repr(content)[2:-1].encode()
+
+
+@pytest.mark.faults  # slow
+def test_nothing_of_a_user_is_left_and_others_keep_theirs(spark: SparkSession, own: Settings) -> None:
+    shared, early = upload(50, label="cat"), mine(50, label="dog")
+    handed_over = replace(upload(51, label="cat"), content=pictures.jpeg(seed=90))
+    sent = [mine(90, label="dog"), *(mine(number, label="goners-own-label") for number in range(91, 95))]
+    broken = mine(96, content=pictures.jpeg(seed=96)[:900])
+    unreadable = (b"phone", b"rubbish", [*[h for h in mine(97).headers() if h[0] != "ce_time"]])
+    send(own.kafka, [upload(number) for number in range(10)])
+    ingested(spark, own)
+    send(own.kafka, [*sent, early, broken, unreadable], partition=1)
+    ingested(spark, own)
+    send(own.kafka, [handed_over, shared, upload(11)], partition=2)
+    ingested(spark, own)
+    flagged = {row.image_id: row for row in rows(spark, own, Table.SAMPLES)}
+    assert flagged[image_id(handed_over)].user == GONER
+    assert flagged[image_id(handed_over)].flags == ["label_conflict"]
+    snapshot = organize(spark, own, ["goners-own-label", "cat"])
+    alone = {image_id(each) for each in sent[1:]}
+    stored = [row.jpeg for row in rows(spark, own, Table.UPLOADS) if row.image_id in alone]
+    needles = [GONER.encode(), b"phone-of-goner", in_files(b"rubbish")]
+    needles += [image_id(each)[:32].encode() for each in sent[1:]]
+    needles += [each.id.encode() for each in [*sent, early, broken]]
+    # The beginnings of JPEGs are all alike.
+    needles += [in_files(content)[-400:-100] for content in (*stored, broken.content or b"")]
+    needles.append(b"goners-own-label")
+    # The row of a snapshot names its labels; snapshots are immutable and reported.
+    folders = [Path(own.lake.at(table)) for table in (Table.UPLOADS, Table.SAMPLES, Table.LABELS)]
+    before = [each for folder in folders for each in found_in_files(folder, needles)]
+    assert {needle for _, needle in before} == set(needles), "the search must see what is there"
+
+    done = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+
+    assert [each for folder in folders for each in found_in_files(folder, needles)] == []
+    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+    assert found_in_files(own.ingest.index_dir, [GONER.encode()]) == []
+    assert (done.traces.uploads, done.traces.accepted) == (8, 6)
+    assert (done.traces.images_removed, done.traces.images_kept) == (4, 2)
+    assert done.traces.datasets == {snapshot.dataset_id: 4}
+    reach = "\n".join(done.out_of_reach)
+    assert f"topic {own.kafka.topic}: kept for 168 h" in reach
+    assert f"snapshot {snapshot.dataset_id}: 4 of the images" in reach
+
+    samples = {row.image_id: row for row in rows(spark, own, Table.SAMPLES)}
+    assert len(samples) == 13
+    assert samples[image_id(handed_over)].asDict() | {
+        "upload_id": handed_over.id, "device": "phone-2", "user": "user-2", "label": "cat", "flags": [],
+    } == samples[image_id(handed_over)].asDict()  # fmt: skip
+    assert samples[image_id(shared)].upload_id == shared.id
+    assert all(row.duplicate_group is None or row.duplicate_group in samples for row in samples.values())
+    labels = {row.label: row.accepted for row in rows(spark, own, Table.LABELS)}
+    assert labels == {"cat": 13}
+    uploads = rows(spark, own, Table.UPLOADS)
+    assert len({(row.partition, row.offset) for row in uploads}) == len(uploads) == 21
+    left = [row.asDict() for row in uploads if row.verdict == "erased"]
+    assert len(left) == 8
+    kept = {"topic", "partition", "offset", "verdict", "upload_id", "ingest_time", "ingest_batch"}
+    assert all({name for name, value in row.items() if value is not None} <= kept for row in left)
+    views.register(spark, own.lake)
+    shown = views.rows(spark, "SELECT sum(submitted) AS n FROM batches", 1).rows
+    assert shown == [{"n": 13}]
+
+
+@pytest.mark.faults
+def test_followers_and_the_ledger_go_on_after_an_erasure(spark: SparkSession, own: Settings) -> None:
+    gone, cut = mine(1), mine(2, content=b"")
+    send(own.kafka, [upload(0), gone, cut], partition=0)
+    ingested(spark, own)
+    letters = len(received(own.kafka, own.kafka.rejected_topic))
+    erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    checkpoint = Path(own.lake.at("checkpoints", f"ingest-{own.kafka.topic}"))
+    for round_, lost in enumerate(("nothing", "index", "checkpoint")):
+        if lost == "index":
+            for database in own.ingest.index_dir.iterdir():
+                database.unlink()
+        if lost == "checkpoint":
+            checkpoint.rename(checkpoint.with_name("lost"))
+        send(own.kafka, [upload(10 + round_), upload(20 + round_, content=b""), gone], partition=0)
+        report = ingested(spark, own)
+        assert (report.records, report.accepted) == (3, 1), f"after {lost} was lost"
+        assert report.rejected == {"empty": 1, "duplicate_upload": 1}
+    assert tables.read(spark, own.lake, Table.UPLOADS).count() == 12
+    assert len(rows(spark, own, Table.SAMPLES)) == 4
+    assert [row.accepted for row in rows(spark, own, Table.LABELS)] == [4]
+    assert len(received(own.kafka, own.kafka.rejected_topic)) == letters + 6
+    # The repetitions named the user again; a second erasure takes them, too.
+    again = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    assert (again.traces.uploads, again.traces.accepted) == (3, 0)
+    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+
+
+@pytest.mark.faults  # half a minute each
+@pytest.mark.parametrize("which", ["ingest.lock", "organize.lock"])
+def test_an_erasure_that_lost_a_lease_stops_before_it_removes_what_may_be_of_others(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Another process may be writing by then, and its files are in no version yet."""
+    send(own.kafka, [mine(1), upload(2)])
+    ingested(spark, own)
+    tell: dict[str, Callable[[str], None]] = {}
+    hold = held.held
+
+    def noted(uri: str, s3: S3, seconds: float, holder: Holder, on_loss: Callable[[str], None]) -> Any:
+        tell[Path(uri).name] = on_loss
+        return hold(uri, s3, seconds, holder, on_loss)
+
+    monkeypatch.setattr(held, "held", noted)
+
+    def lose(step: str) -> None:
+        if step.startswith("empty the rows"):
+            tell[which]("the lease is another's")
+
+    orphan = Path(own.lake.at(Table.UPLOADS)) / "part-of-an-unfinished-commit.snappy.parquet"
+    orphan.write_bytes(b"PAR1")
+    with pytest.raises((LakeInUse, InUse), match="the lease is another's; run it again"):
+        erasure.erase(spark, own, own.kafka.bootstrap, GONER, lose)
+    assert orphan.exists()
+
+    assert erasure.erase(spark, own, own.kafka.bootstrap, GONER).resumed
+    assert not orphan.exists()
+    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+
+
+def test_an_unknown_user_is_one_line_and_nothing_is_touched(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [upload(1)])
+    ingested(spark, own)
+    versions = [tables.version(spark, own.lake, table) for table in Table]
+    with pytest.raises(UnknownUser, match=r"no upload of user 'nobody'") as caught:
+        erasure.erase(spark, own, own.kafka.bootstrap, "nobody")
+    assert "\n" not in str(caught.value)
+    assert [tables.version(spark, own.lake, table) for table in Table] == versions
+
+
+@pytest.mark.faults  # half a minute
+def test_a_dry_run_tells_the_same_and_touches_nothing(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [upload(1), mine(2), mine(3, content=b"")])
+    ingested(spark, own)
+    versions = [tables.version(spark, own.lake, table) for table in Table]
+    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    assert [tables.version(spark, own.lake, table) for table in Table] == versions
+    assert erasure.erase(spark, own, own.kafka.bootstrap, GONER) == told
+
+
+def test_erasing_waits_for_no_ingestion(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [mine(2)])
+    ingested(spark, own)
+    with (
+        lake_lease.held(own, "ingest"),
+        pytest.raises(LakeInUse, match=r"`hub ingest` on .* pid \d+, since 20"),
+    ):
+        erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+
+
+def test_erasing_and_organizing_exclude_each_other(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [mine(2, label="dog"), *(upload(number, label="cat") for number in range(10, 16))])
+    ingested(spark, own)
+    versions = [tables.version(spark, own.lake, table) for table in Table]
+    with (
+        maintenance_lock.held(own, "organize"),
+        pytest.raises(InUse, match=r"`hub organize` on .* pid \d+, since 20"),
+    ):
+        erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    with (
+        maintenance_lock.held(own, "erase"),
+        pytest.raises(InUse, match=r"`hub erase` on .* pid \d+, since 20"),
+    ):
+        organize(spark, own, ["cat"])
+    assert [tables.version(spark, own.lake, table) for table in Table] == versions
+    with lake_lease.held(own, "ingest"):
+        assert sum(organize(spark, own, ["cat"]).totals().values()) == 6
+
+
+def test_a_snapshot_that_was_never_finished_is_told(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [mine(2)])
+    ingested(spark, own)
+    Storage(own.lake.at("snapshots"), own.s3).write("ds-half/train-00000.parquet", b"pictures")
+    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    assert told.traces.unreadable == ["ds-half"]
+    assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(told.out_of_reach)
+
+
+@pytest.mark.parametrize("damage", ["gone", pytest.param("cut", marks=pytest.mark.faults), "listless"])
+def test_a_damaged_snapshot_does_not_stand_in_the_way(
+    spark: SparkSession, own: Settings, damage: str
+) -> None:
+    send(own.kafka, [mine(2, label="cat"), *(upload(number, label="cat") for number in range(10, 16))])
+    ingested(spark, own)
+    made = organize(spark, own, ["cat"])
+    folder = Path(own.lake.at("snapshots", made.dataset_id))
+    shard = next(folder.rglob("*.parquet"))
+    if damage == "gone":
+        shard.unlink()
+    elif damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-30])
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["shards"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    for sidecar in folder.rglob(".*.crc"):
+        sidecar.unlink()
+    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    assert told.traces.unreadable == [made.dataset_id]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("step", ["samples", "uploads", "sweep"])
+def test_an_erasure_killed_anywhere_is_finished_by_the_next(
+    spark: SparkSession, own: Settings, step: str
+) -> None:
+    shared = replace(upload(8), content=pictures.jpeg(seed=5))
+    send(own.kafka, [upload(1), mine(2), mine(3), mine(4, content=b""), mine(5)], partition=0)
+    send(own.kafka, [shared], partition=1)
+    ingested(spark, own)
+    environment = os.environ | {
+        "HUB__LAKE__ROOT": own.lake.root,
+        "HUB__INGEST__INDEX_DIR": str(own.ingest.index_dir),
+        "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
+        "HUB__KAFKA__TOPIC": own.kafka.topic,
+        "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+    }
+    table = Table.SAMPLES if step == "samples" else Table.UPLOADS
+    version = tables.version(spark, own.lake, table) + (3 if step == "sweep" else 1)
+    reached = Path(own.lake.at(table, "_delta_log", f"{version:020}.json"))
+    eraser = subprocess.Popen(
+        hub_command("erase", "--user", GONER),
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        assert comes_true(lambda: reached.exists() or eraser.poll() is not None, 180)
+        assert eraser.poll() is None
+    finally:
+        os.killpg(eraser.pid, signal.SIGKILL)
+        eraser.wait(30)
+    assert Storage(own.lake.at("erasures"), own.s3).names()
+
+    done = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+
+    assert done.resumed
+    assert done.traces.uploads == 4
+    assert found_in_files(Path(own.lake.root), [GONER.encode(), b"phone-of-goner"]) == []
+    samples = {row.image_id: row.upload_id for row in rows(spark, own, Table.SAMPLES)}
+    assert samples[image_id(shared)] == shared.id
+    assert [row.accepted for row in rows(spark, own, Table.LABELS)] == [2]
+    assert Storage(own.lake.at("erasures"), own.s3).names() == []
+    send(own.kafka, [upload(30)])
+    assert ingested(spark, own).accepted == 1
+    counted = tables.read(spark, own.lake, Table.LABELS).agg(f.sum("accepted")).head()
+    assert counted is not None
+    assert counted[0] == 3

@@ -1,0 +1,271 @@
+"""From Kafka to the tables, on the real broker and Delta tables."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
+from lake import tables, views
+from lake.errors import BadQuery
+from lake.schemas import Table
+from streaming.errors import BrokerUnreachable, IngestFailed
+from streaming.ingestion import Ingestion, IngestReport
+from streaming.ledger import ledger
+from tests.support import evil, pictures
+from tests.support.commands import ROOT, hub_command
+from tests.support.uploads import received, send, upload
+from tests.support.waiting import comes_true
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
+    """Settings with a lake, an index and topics that no other test has."""
+    lake = Lake(root=str(tmp_path / "lake"))
+    ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
+    return settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest})
+
+
+def ingested(spark: SparkSession, own: Settings) -> IngestReport:
+    report = IngestReport()
+    Ingestion(spark, own, own.kafka.bootstrap).once(report)
+    return report
+
+
+def table(spark: SparkSession, own: Settings, name: Table) -> DataFrame:
+    return tables.read(spark, own.lake, name)
+
+
+def assert_every_offset_once(uploads: DataFrame, records: int) -> None:
+    assert uploads.count() == records
+    assert uploads.select("topic", "partition", "offset").distinct().count() == records
+    ranges = (
+        uploads.groupBy("partition").agg(f.count("*").alias("n"), f.max("offset").alias("last")).collect()
+    )
+    assert all(row.n == row.last + 1 for row in ranges)
+    assert uploads.where("(verdict = 'accepted') = (reason IS NOT NULL)").isEmpty()
+
+
+@pytest.mark.parametrize("many", [ledger.MANY, 0], ids=["few rows", "as if many rows"])
+def test_uploads_samples_labels_and_dead_letters(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(ledger, "MANY", many)  # many are appended by generated code
+    good = [upload(number, label=["cat", "Dog"][number % 2]) for number in range(20)]
+    cut = upload(30, content=pictures.jpeg(seed=30)[:200])
+    nameless = (b"phone-9", pictures.jpeg(seed=31), [("ce_id", b"x"), ("other", b"\xff\0")])
+    send(own.kafka, [*good, cut, nameless])
+
+    report = ingested(spark, own)
+
+    assert spark.conf.get("spark.sql.codegen.wholeStage") == "true", (
+        "what else runs in the session is as it was"
+    )
+    assert (report.records, report.accepted) == (22, 20)
+    assert report.rejected == {"truncated": 1, "missing_header": 1}
+    uploads = table(spark, own, Table.UPLOADS)
+    assert_every_offset_once(uploads, 22)
+    stored = {row.upload_id: row for row in uploads.where("verdict = 'accepted'").collect()}
+    for each in good:
+        assert each.content is not None
+        assert stored[each.id].image_id == hashlib.sha256(each.content).hexdigest()
+        assert (stored[each.id].device, stored[each.id].label) == (each.device, each.label.lower())
+    samples = table(spark, own, Table.SAMPLES)
+    assert Counter(row.label for row in samples.collect()) == {"cat": 10, "dog": 10}
+    labels = {row.label: row for row in table(spark, own, Table.LABELS).collect()}
+    assert (labels["cat"].accepted, labels["cat"].parent, labels["cat"].display_name) == (10, "animal", "Cat")
+    assert not labels["cat"].ready
+
+    found = received(own.kafka, own.kafka.rejected_topic)
+    letters = {dict(letter.headers)["hub_reason"]: letter for letter in found}
+    assert set(letters) == {b"truncated", b"missing_header"}
+    assert letters[b"truncated"].value == cut.content
+    assert letters[b"truncated"].headers[: len(cut.headers())] == cut.headers()
+    assert letters[b"missing_header"].value == nameless[1]
+    where = dict(letters[b"missing_header"].headers)
+    row = uploads.where("reason = 'missing_header'").head()
+    assert row is not None
+    assert (where["hub_topic"], where["hub_partition"], where["hub_offset"]) == (
+        own.kafka.topic.encode(), str(row.partition).encode(), str(row.offset).encode(),
+    )  # fmt: skip
+    assert where["hub_detail"] == row.detail.encode()
+
+    assert ingested(spark, own).records == 0
+
+
+def test_the_same_upload_id_again_is_a_duplicate_wherever_it_comes(
+    spark: SparkSession, own: Settings
+) -> None:
+    first, other = upload(1), upload(2)
+    within = replace(first, content=pictures.jpeg(seed=99))
+    send(own.kafka, [first, within, other], partition=0)
+    assert ingested(spark, own).rejected == {"duplicate_upload": 1}
+    samples = table(spark, own, Table.SAMPLES).count()
+    send(own.kafka, [other], partition=2)
+    for database in own.ingest.index_dir.iterdir():  # a new machine has no index: it is made anew
+        database.unlink()
+
+    report = ingested(spark, own)
+
+    assert (report.accepted, report.rejected) == (0, {"duplicate_upload": 1})
+    assert_every_offset_once(table(spark, own, Table.UPLOADS).where("partition = 0"), 3)
+    assert table(spark, own, Table.SAMPLES).count() == samples
+    letters = received(own.kafka, own.kafka.rejected_topic)
+    assert {letter.value for letter in letters} == {within.content, other.content}
+
+
+def test_what_breaks_a_decoder_costs_one_upload_each_and_the_rest_goes_on(
+    spark: SparkSession, own: Settings
+) -> None:
+    """The decoder of this test really segfaults, aborts, loops, hangs, leaves, and asks for 10 GiB."""
+    decoding = own.decoding.model_copy(
+        update={"function": "tests.support.evil:prepare", "timeout_seconds": 2.0}
+    )
+    own = own.model_copy(update={"decoding": decoding})
+    deeds = {
+        evil.SEGFAULT: "decoder_crashed", evil.ABORT: "decoder_crashed", evil.LEAVE: "decoder_crashed",
+        evil.GREED: "decoder_crashed", evil.GIANT: "decoder_crashed",
+        evil.LOOP: "decode_timeout", evil.SLEEP: "decode_timeout",
+    }  # fmt: skip
+    good = [upload(number) for number in range(30)]
+    bad = {
+        upload(100 + number, content=pictures.jpeg(seed=100 + number) + deed): reason
+        for number, (deed, reason) in enumerate(deeds.items())
+    }
+    mixed = [*good]
+    for number, each in enumerate(bad):
+        mixed.insert(4 * number, each)
+    send(own.kafka, mixed, partition=0)
+
+    report = ingested(spark, own)
+
+    assert report.accepted == 30
+    assert report.rejected == Counter(bad.values())
+    told = {row.upload_id: row.reason for row in table(spark, own, Table.UPLOADS).collect()}
+    assert told == {each.id: None for each in good} | {each.id: reason for each, reason in bad.items()}
+    letters = received(own.kafka, own.kafka.rejected_topic)
+    assert {letter.value for letter in letters} == {each.content for each in bad}
+
+
+def test_one_image_under_two_labels_is_a_conflict_in_either_order(spark: SparkSession, own: Settings) -> None:
+    """Within a batch and across batches; the ledger accepts it both times."""
+    one, two = upload(1, label="cat"), upload(2, label="cat")
+    send(own.kafka, [one, replace(upload(1, label="dog"), content=one.content), two])
+    assert ingested(spark, own).accepted == 3
+    send(own.kafka, [replace(upload(2, label="dog"), content=two.content), upload(3)])
+    assert ingested(spark, own).accepted == 2
+    flags = {row.upload_id: row.flags for row in table(spark, own, Table.SAMPLES).collect()}
+    assert flags[one.id] == flags[two.id] == ["label_conflict"]
+    assert len(flags) == 3
+
+
+def test_a_lost_checkpoint_goes_on_where_the_ledger_ends(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [upload(number) for number in range(5)])
+    ingested(spark, own)
+    checkpoint = Path(own.lake.at("checkpoints", f"ingest-{own.kafka.topic}"))
+    checkpoint.rename(checkpoint.with_name("lost"))
+    send(own.kafka, [upload(number) for number in range(5, 8)])
+    assert ingested(spark, own).records == 3
+    assert_every_offset_once(table(spark, own, Table.UPLOADS), 8)
+
+
+@pytest.mark.faults
+def test_killed_between_batches_every_offset_still_ends_once(
+    spark: SparkSession, own: Settings, tmp_path: Path
+) -> None:
+    send(own.kafka, [upload(number % 90) for number in range(300)])
+    environment = os.environ | {
+        "HUB__LAKE__ROOT": own.lake.root,
+        "HUB__INGEST__INDEX_DIR": str(own.ingest.index_dir),
+        "HUB__INGEST__BATCH_RECORDS": "30",
+        "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
+        "HUB__KAFKA__TOPIC": own.kafka.topic,
+        "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+    }
+    log = Path(own.lake.at(Table.UPLOADS, "_delta_log"))
+    driver = subprocess.Popen(hub_command("ingest", "--once"), env=environment, start_new_session=True)
+    try:
+        # Version 0 made the table; 3 is the third of ten batches.
+        assert comes_true((log / f"{3:020}.json").exists, 120)
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait(30)
+    assert not (log / f"{10:020}.json").exists()
+
+    done = subprocess.run(
+        hub_command("ingest", "--once", "--json"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    uploads = table(spark, own, Table.UPLOADS)
+    assert_every_offset_once(uploads, 300)
+    assert 0 < json.loads(done.stdout)["records"] < 300
+    assert uploads.where("verdict = 'accepted'").count() == 300
+    assert table(spark, own, Table.SAMPLES).count() == 90
+    counted = table(spark, own, Table.LABELS).agg(f.sum("accepted")).head()
+    assert counted is not None
+    assert counted[0] == 300
+
+
+def test_a_missing_topic_is_named(spark: SparkSession, own: Settings) -> None:
+    kafka = own.kafka.model_copy(update={"topic": "nobody"})
+    with pytest.raises(IngestFailed, match=r"no topic 'nobody'.*hub up"):
+        ingested(spark, own.model_copy(update={"kafka": kafka}))
+
+
+def test_an_absent_broker_is_told_in_time(spark: SparkSession, own: Settings) -> None:
+    kafka = own.kafka.model_copy(update={"bootstrap": "127.0.0.1:9", "connect_seconds": 1.0})
+    with pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:9"):
+        ingested(spark, own.model_copy(update={"kafka": kafka}))
+
+
+def test_views_answer_and_bad_sql_is_one_line(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [upload(1), upload(2, content=b"")])
+    ingested(spark, own)
+    views.register(spark, own.lake)
+    found = views.rows(spark, "SELECT submitted, accepted, rejected_by_reason, quality FROM batches", 10)
+    assert found.rows == [{"submitted": 2, "accepted": 1, "rejected_by_reason": {"empty": 1}, "quality": 0.5}]
+    assert views.rows(spark, "SELECT * FROM devices", 1).cut
+    pixels = views.rows(spark, "SELECT jpeg FROM uploads WHERE verdict = 'accepted'", 1).rows[0]["jpeg"]
+    assert pixels.endswith(" bytes>")
+    with pytest.raises(BadQuery, match=r"nothing.*views: batches, datasets, devices"):
+        views.rows(spark, "SELECT * FROM nothing", 1)
+
+
+@pytest.mark.faults  # slow
+def test_a_script_that_knows_only_the_spark_defaults_answers(
+    spark: SparkSession, own: Settings, tmp_path: Path
+) -> None:
+    send(own.kafka, [upload(1), upload(2, label="dog"), upload(3)])
+    ingested(spark, own)
+    script = tmp_path / "count.py"
+    script.write_text(
+        "import sys\n"
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
+        "spark.read.format('delta').load(sys.argv[1] + '/samples').createOrReplaceTempView('samples')\n"
+        "rows = spark.sql('SELECT label, count(*) FROM samples GROUP BY label').collect()\n"
+        "print(sorted(map(tuple, rows)))\n"
+    )
+    submit = ["spark-submit", "--properties-file", "conf/spark-defaults.conf", str(script), own.lake.root]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        submit, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["[('cat', 2), ('dog', 1)]"], done.stderr

@@ -1,0 +1,67 @@
+"""The report: what it shows of hostile uploads, and that none of them gets at its reader."""
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from conf.sections import Kafka, Lake
+from conf.settings import Settings
+from organize.dataset import organize
+from streaming.ingestion import Ingestion, IngestReport
+from tests.support import pictures
+from tests.support.uploads import send, upload
+from web import report
+from web.specimen import hexdump, specimen
+
+
+def test_a_truncated_picture_shows_what_there_is_of_it() -> None:
+    whole = pictures.jpeg(200, 150)
+    assert specimen(whole[: len(whole) // 2]).jpeg is not None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pictures.png_claiming(50_000, 50_000),
+        pictures.with_scans(pictures.jpeg(progressive=True), 500),
+        b"%PDF-1.7 <script>alert(1)</script>",
+    ],
+)
+def test_what_cannot_be_decoded_safely_is_shown_as_bytes(payload: bytes) -> None:
+    shown = specimen(payload)
+    assert shown.jpeg is None
+    assert shown.hexdump.startswith(payload[:8].hex(" "))
+
+
+def test_hexdump_layout() -> None:
+    assert hexdump(b"\x89PNG\r\n\x1a\nAB") == "89 50 4e 47 0d 0a 1a 0a  .PNG....\n41 42                    AB"
+
+
+@pytest.mark.services
+def test_the_page_shows_labels_refusals_and_splits_and_escapes_what_strangers_wrote(
+    spark: SparkSession, settings: Settings, kafka: Kafka, tmp_path: Path
+) -> None:
+    ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
+    labels = settings.labels.model_copy(update={"ready_images": 20})
+    lake = Lake(root=str(tmp_path / "lake"))
+    own = settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest, "labels": labels})
+    script = "<script>alert(1)</script>"
+    good = [upload(number, label=("cat", "dog")[number % 2]) for number in range(60)]
+    cut = pictures.encoded(pictures.noise(200, 150), "JPEG")[:2000]
+    bad = [upload(90, label=script), upload(91, content=cut), upload(92, content=b"")]
+    send(kafka, [*good[:30], *bad, *good[30:]])
+    Ingestion(spark, own, kafka.bootstrap).once(IngestReport())
+
+    uploads = report.uploads_of(spark, lake, "tests")
+    page = report.render(uploads, organize(spark, own), None)
+
+    assert (uploads.submitted, uploads.accepted, uploads.rejected) == (63, 60, 3)
+    assert {label: len(shown) for label, shown in uploads.samples.items()} == {"cat": 8, "dog": 8}
+    refusals = {refusal.reason: refusal for refusal in uploads.refusals}
+    assert set(refusals) == {"bad_label", "truncated", "empty"}
+    assert refusals["truncated"].picture.jpeg is not None
+    assert script not in page
+    assert "&lt;script&gt;" in page
+    assert page.count('src="data:image/jpeg;base64,') == 16 + 2
+    assert "http" not in page.replace("http-equiv", "")
