@@ -9,7 +9,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from streaming import topics
 from streaming.upload import producer, push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 
 # Their ids are the records' keys. With a few dozen keys one of four partitions gets a sixth more than the
 # others, and one core waits for the other at the end of each micro-batch.
@@ -45,7 +45,7 @@ def settings_in(folder: Path) -> Settings:
 def filled(settings: Settings, bootstrap: str, folder: Path, images: int, batch: str = "bench") -> None:
     """Make the topics where they are missing, and push so many pictures of a folder, over and over."""
     topics.create(settings.kafka, bootstrap)
-    order = Order(str(folder), batch, repeat=images, limit=images, devices=_PHONES)
+    order = PushRequest(str(folder), batch, repeat=images, limit=images, devices=_PHONES)
     pushed = producer.push(settings.kafka, settings.push, bootstrap, push_request.records(order, settings))
     assert pushed.acknowledged == images, pushed
 

@@ -16,26 +16,26 @@ from conf.settings import Settings
 from lake.pictures import jpeg_codec, pixels
 from lake.spark import python_workers
 from streaming.contract import envelope
-from streaming.contract.producer_record import Record
+from streaming.contract.producer_record import ProducerRecord
 from streaming.contract.rules import Rules
 from streaming.isolate import decoder
-from streaming.isolate.arrow_batches import ROWS, KafkaRecord, rows_of
+from streaming.isolate.arrow_batches import ROWS, ConsumerRecord, rows_of
 from streaming.isolate.decoder import Decoder
 from streaming.upload import push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from streaming.verify import quality
 from streaming.verify.phash import phash
 
 
 def records(
     folder: Path, settings: Settings, images: int, label_pattern: str | None = None
-) -> list[KafkaRecord]:
+) -> list[ConsumerRecord]:
     """Uploads of a folder or archive as they come out of Kafka."""
-    order = Order(str(folder), "plain", label_pattern, repeat=images, limit=images)
+    order = PushRequest(str(folder), "plain", label_pattern, repeat=images, limit=images)
     return [
-        KafkaRecord("plain", 0, number, None, record.key, record.value, record.headers)
+        ConsumerRecord("plain", 0, number, None, record.key, record.value, record.headers)
         for number, record in enumerate(push_request.records(order, settings))
-        if isinstance(record, Record)
+        if isinstance(record, ProducerRecord)
     ]
 
 
@@ -64,7 +64,7 @@ def loop(folder: Path, settings: Settings, images: int, processes: int) -> float
 def _loop(folder: Path, settings: Settings, images: int, barrier: Barrier, times: Any) -> None:
     rules, work = bare(settings), records(folder, settings, images)
     rows_of(work[:8], rules)
-    python_workers.settle()  # as in Spark; without it every collection looks through all the records
+    python_workers.freeze_gc()  # as in Spark; without it every collection looks through all the records
     barrier.wait(300)
     begun = time.perf_counter()
     accepted = 0
@@ -112,7 +112,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
     schema = to_arrow_schema(ROWS, timezone="UTC")
     chunks = [rows[start : start + 512] for start in range(0, len(rows), 512)]
     pa.RecordBatch.from_pylist(rows[:1], schema=schema)  # loads what it needs
-    python_workers.settle()
+    python_workers.freeze_gc()
     timed = {
         "headers": _seconds(lambda record: envelope.parse(record.key, record.headers, rules), work),
         "sha256": _seconds(lambda content: hashlib.sha256(content).hexdigest(), contents),

@@ -27,7 +27,7 @@ from lake.spark import session
 from models.pictures import inputs
 from models.plan import SIDES, Pixels
 from models.registry import model_cards
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 
 _CORES = os.cpu_count() or 1
 _BATCH = 64
@@ -122,7 +122,7 @@ def _built(settings: Settings, architecture: str) -> str:
     path = Path(model_cards.artifacts(settings, model_id).root) / KERAS
     path.parent.mkdir(parents=True)
     model.save(path)
-    model_cards.write(settings, Card(model_id, "none", architecture, SIDES[architecture], _LABELS))
+    model_cards.write(settings, ModelCard(model_id, "none", architecture, SIDES[architecture], _LABELS))
     return model_id
 
 

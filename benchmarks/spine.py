@@ -27,7 +27,7 @@ from streaming.ingestion import Ingestion, IngestReport
 from streaming.isolate.arrow_batches import rows_of
 from streaming.upload import producer, push_request
 from streaming.upload.push_report import PushReport
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -105,7 +105,7 @@ def _measured(settings: Settings, bootstrap: str, load: Load, spark: "SparkSessi
 def _through(
     own: Settings, bootstrap: str, load: Load, spark: "SparkSession", batch: str
 ) -> tuple[PushReport, IngestReport]:
-    order = Order(str(load.source), batch, load.label_pattern, repeat=load.images, limit=load.images)
+    order = PushRequest(str(load.source), batch, load.label_pattern, repeat=load.images, limit=load.images)
     pushed = producer.push(own.kafka, own.push, bootstrap, push_request.records(order, own))
     report = IngestReport()
     Ingestion(spark, own, bootstrap).once(report)

@@ -31,7 +31,7 @@ from organize.dataset import organize
 from streaming import topics
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.upload import producer, push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Setting
         with broker.running(own) as bootstrap:
             topics.create(own.kafka, bootstrap)
             producer.push(
-                own.kafka, own.push, bootstrap, push_request.records(Order(str(source), "bench"), own)
+                own.kafka, own.push, bootstrap, push_request.records(PushRequest(str(source), "bench"), own)
             )
             spark = session.start(own, "bench train")
             try:

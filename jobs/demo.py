@@ -40,11 +40,11 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
     from jobs import push
     from local import broker
     from streaming import topics
-    from streaming.upload.push_request import DIGITS, Order, batch_name
+    from streaming.upload.push_request import DIGITS, PushRequest, batch_name
 
     source, begun = archive or DIGITS, time.monotonic()
     settings = configuration.load() if archive else closed(configuration.load())
-    order = Order(source, batch_name(source), label_pattern, hostile=_HOSTILE)
+    order = PushRequest(source, batch_name(source), label_pattern, hostile=_HOSTILE)
     with broker.running(settings) if not settings.kafka.bootstrap else _external(settings) as bootstrap:
         topics.create(settings.kafka, bootstrap)
         _step(1, f"push {source} and {_HOSTILE} broken uploads to Kafka at {bootstrap}")

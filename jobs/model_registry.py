@@ -9,7 +9,7 @@ from conf import settings as configuration
 from jobs.cli.command import Command, Group, Outcome, run
 
 if TYPE_CHECKING:
-    from models.registry.model_cards import Card
+    pass
 
 STATES = ("training", "ready", "failed", "retired")
 FORMATS = ("keras", "saved_model", "tflite", "tflite-int8")
@@ -57,7 +57,7 @@ def listed(state: str | None, dataset: str | None) -> Outcome:
     return {"in_use": used, "models": [_brief(card, used) for card in found]}, text, 0
 
 
-def _brief(card: "Card", used: str | None) -> dict[str, object]:
+def _brief(card: "ModelCard", used: str | None) -> dict[str, object]:
     names = ("model_id", "state", "dataset_id", "architecture", "objective", "accuracy", "workers", "seconds")
     return {name: getattr(card, name) for name in names} | {
         "created": card.created,

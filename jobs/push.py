@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobs.cli.command import Command, Outcome, quiet, run
-from streaming.upload.push_request import Order, batch_name
+from streaming.upload.push_request import PushRequest, batch_name
 
 if TYPE_CHECKING:
     from conf.settings import Settings
@@ -42,12 +42,12 @@ def main(
 
     settings = configuration.load()
     name = batch_name(source) if batch is None else batch
-    order = Order(source, name, label_pattern, devices, repeat, hostile, limit)
+    order = PushRequest(source, name, label_pattern, devices, repeat, hostile, limit)
     report = push(settings, broker.address(settings), order, rate)
     return results(order, report), summary(order, report), status(report)
 
 
-def push(settings: "Settings", bootstrap: str, order: Order, rate: float | None = None) -> "PushReport":
+def push(settings: "Settings", bootstrap: str, order: PushRequest, rate: float | None = None) -> "PushReport":
     """Send what is ordered, with a progress bar.
 
     Args:
@@ -81,7 +81,7 @@ def status(report: "PushReport") -> int:
     return 1 if report.failed or report.gave_up else 0
 
 
-def results(order: Order, report: "PushReport") -> dict[str, object]:
+def results(order: PushRequest, report: "PushReport") -> dict[str, object]:
     """The report as JSON."""
     return {
         "sent": report.sent,
@@ -103,7 +103,7 @@ def results(order: Order, report: "PushReport") -> dict[str, object]:
     }
 
 
-def summary(order: Order, report: "PushReport") -> str:
+def summary(order: PushRequest, report: "PushReport") -> str:
     """The report for a person."""
     lines = [
         f"batch {order.batch}: {report.sent:,} sent, {report.acknowledged:,} acknowledged, "

@@ -13,7 +13,6 @@ from models.plan import OBJECTIVES, SIDES
 if TYPE_CHECKING:
     from conf.settings import Settings
     from models.plan import TrainingPlan
-    from models.registry.model_cards import Card
     from models.runs.train import TrainedModel
 
 
@@ -113,13 +112,13 @@ def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str
     return organized.dataset_id
 
 
-def _found(settings: "Settings", plan: "TrainingPlan") -> "Card | None":
+def _found(settings: "Settings", plan: "TrainingPlan") -> "ModelCard | None":
     from organize import demand
 
     return demand.existing(settings, plan)
 
 
-def _reused(settings: "Settings", card: "Card") -> Outcome:
+def _reused(settings: "Settings", card: "ModelCard") -> Outcome:
     from models.inference import catalogue
     from models.registry import model_cards
 

@@ -48,7 +48,7 @@ def running(settings: Settings) -> Iterator[str]:
     if found is not None:
         yield found.bootstrap
         return
-    with _Leash(settings.broker) as leash:
+    with _ProcessGuard(settings.broker) as leash:
         yield leash.wait_until_up().bootstrap
 
 
@@ -62,7 +62,7 @@ def up(settings: Settings) -> State:
     found = state.running(settings.broker)
     if found is not None:
         return found
-    with _Leash(settings.broker) as leash:
+    with _ProcessGuard(settings.broker) as leash:
         leash.wait_until_up()
         return leash.take_off()
 
@@ -86,7 +86,7 @@ def down(settings: Settings) -> int | None:
     return pid
 
 
-class _Leash:
+class _ProcessGuard:
     """A supervisor that stops its broker when this process ends or the block does, unless it is taken off."""
 
     def __init__(self, settings: Broker) -> None:
@@ -108,7 +108,7 @@ class _Leash:
         finally:
             os.close(held)
 
-    def __enter__(self) -> "_Leash":
+    def __enter__(self) -> "_ProcessGuard":
         return self
 
     def __exit__(self, *exception: object) -> None:

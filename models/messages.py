@@ -11,7 +11,7 @@ from models.nets.verification import Embeddings
 
 
 @dataclass(frozen=True)
-class Here:
+class Registered:
     """The first word of a worker: its process."""
 
     worker: int
@@ -38,7 +38,7 @@ STEPPING = "training"
 
 
 @dataclass(frozen=True)
-class Gone:
+class Disconnected:
     """A worker's connection has ended without it having said that it is done or why not; never sent."""
 
     worker: int
@@ -152,11 +152,11 @@ class Failed:
     kind: str
 
 
-Message = Here | Alive | Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
+Message = Registered | Alive | Started | Stepped | EpochEnded | Tested | Embedded | Working | Done | Failed
 
 _KINDS = {
     kind.__name__: kind
-    for kind in (Here, Alive, Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
+    for kind in (Registered, Alive, Started, Stepped, EpochEnded, Tested, Embedded, Working, Done, Failed)
 }
 
 

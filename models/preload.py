@@ -9,14 +9,14 @@ from pathlib import Path
 _MAPS = Path("/proc/self/maps")
 
 
-def load_aside(module: str) -> threading.Thread:
+def import_in_background(module: str) -> threading.Thread:
     """Import something in the background that takes a while and is needed later."""
     thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
     thread.start()
     return thread
 
 
-def read_ahead() -> threading.Thread:
+def prefetch_libraries() -> threading.Thread:
     """Ask the system, in the background, for the whole of this process's libraries; nothing where it cannot.
 
     What a training uses only at its end (TFLite's converter, drawing) has not been used since its start.

@@ -186,7 +186,7 @@ def _left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
 def _places(chosen: DataFrame, labels: list[str], plan: Organize) -> DataFrame:
     index = f.array_position(f.array(*[f.lit(label) for label in labels]), f.col("label")) - 1
     keys = chosen.select("image_id", "upload_id", "split", index.cast("int").alias("label"))
-    return shards.dealt(keys, plan.seed, plan.shard_rows)
+    return shards.assign_shards(keys, plan.seed, plan.shard_rows)
 
 
 def _planned(settings: Settings, labels: list[str]) -> Snapshot:

@@ -8,7 +8,7 @@ from conf.settings import Settings
 from lake.spark import session
 from models.plan import TrainingPlan
 from models.registry import model_cards
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 from organize import dataset
 from organize.dataset import Organized
 
@@ -30,7 +30,7 @@ def dataset_of(settings: Settings, labels: Sequence[str]) -> Organized:
         spark.stop()
 
 
-def existing(settings: Settings, plan: TrainingPlan) -> Card | None:
+def existing(settings: Settings, plan: TrainingPlan) -> ModelCard | None:
     """The newest ready model of the same dataset, architecture and settings; None if there is none.
 
     A run that starts from a file is never the same: another file may have its name.
@@ -40,7 +40,7 @@ def existing(settings: Settings, plan: TrainingPlan) -> Card | None:
     return next((card for card in model_cards.ready(settings) if is_of(card, plan)), None)
 
 
-def is_of(card: Card, plan: TrainingPlan) -> bool:
+def is_of(card: ModelCard, plan: TrainingPlan) -> bool:
     """Whether a model came of these settings, on however many workers."""
     wanted = asdict(plan)
     if not plan.pixels:

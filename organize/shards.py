@@ -18,7 +18,7 @@ _WRITTEN = pa.schema(
 )
 
 
-def dealt(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
+def assign_shards(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
     """Shuffle each split and deal it into shards whose row counts differ by one at most.
 
     Args:

@@ -95,7 +95,7 @@ def erase(
             step("remove samples, or hand them to others who uploaded the same image")
             redaction.hand_over(spark, settings.lake, user)
             step("empty the rows of the ledger")
-            redaction.bury(spark, settings.lake, user)
+            redaction.redact(spark, settings.lake, user)
             ledger = tables.read(spark, settings.lake, Table.UPLOADS)
             label_counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
             samples = tables.identifier(spark, settings.lake, Table.SAMPLES)

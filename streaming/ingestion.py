@@ -21,20 +21,20 @@ from streaming.contract.rules import Rules
 from streaming.errors import IngestFailed
 from streaming.follow import dead_letters, ledger_stream, samples
 from streaming.follow.dead_letters import DeadLetterFollower
-from streaming.follow.derived import DerivedFollower
+from streaming.follow.derived import SamplesFollower
 from streaming.follow.followers import Followers
 from streaming.follow.image_index import ImageIndex
-from streaming.follow.label_counts import Labels
+from streaming.follow.label_counts import LabelCounts
 from streaming.follow.query_failures import cause
 from streaming.follow.samples import Samples
 from streaming.ledger import lake_lease, ledger, resume_offsets
-from streaming.ledger.commit_gate import Gate
+from streaming.ledger.commit_gate import CommitGate
 from streaming.ledger.ledger import BatchCounts, Ledger
 from streaming.ledger.local_index import file_of
-from streaming.ledger.resume_offsets import Continuation
+from streaming.ledger.resume_offsets import ResumeOffsets
 from streaming.ledger.upload_index import UploadIndex
 from streaming.watch.ingest_report import IngestReport
-from streaming.watch.monitor import Watch, watched
+from streaming.watch.monitor import IngestMonitor, monitored
 
 __all__ = ["IngestReport", "Ingestion"]
 
@@ -66,9 +66,9 @@ class _Prepared:
 
     uploads: UploadIndex
     images: ImageIndex
-    start: Continuation
+    start: ResumeOffsets
     loss: _Loss
-    gate: Gate = field(default_factory=Gate)
+    gate: CommitGate = field(default_factory=CommitGate)
 
     def stop(self, query: StreamingQuery) -> None:
         """End the ledger's query; a commit that is on its way is counted first, unless the lake is lost."""
@@ -178,10 +178,10 @@ class Ingestion:
         with ImageIndex(file_of(self.settings.ingest.index_dir, name)) as images:
             yield samples.index_of(self.spark, self.settings.lake, images)
 
-    def _watch(self, report: IngestReport) -> AbstractContextManager[Watch]:
-        return watched(self.spark, self.settings, self.bootstrap, report, self.on_batch)
+    def _watch(self, report: IngestReport) -> AbstractContextManager[IngestMonitor]:
+        return monitored(self.spark, self.settings, self.bootstrap, report, self.on_batch)
 
-    def _ledger_once(self, parts: _Prepared, watch: Watch) -> None:
+    def _ledger_once(self, parts: _Prepared, watch: IngestMonitor) -> None:
         query = self._ledger_query(parts, watch, once=True)
         try:
             with tables.ready(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
@@ -192,7 +192,7 @@ class Ingestion:
             parts.stop(query)
             watch.ended({str(query.runId)})
 
-    def _follow_once(self, parts: _Prepared, watch: Watch) -> None:
+    def _follow_once(self, parts: _Prepared, watch: IngestMonitor) -> None:
         followers = Followers(self._follower_queries(parts.images, once=True), watch.held_up)
         try:
             followers.start()
@@ -210,7 +210,7 @@ class Ingestion:
             why = resume_offsets.explained(self.settings, self.bootstrap, taken, str(error))
             raise why or IngestFailed(cause(error))
 
-    def _ledger_query(self, parts: _Prepared, watch: Watch, once: bool) -> StreamingQuery:
+    def _ledger_query(self, parts: _Prepared, watch: IngestMonitor, once: bool) -> StreamingQuery:
         writer = Ledger(
             self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed, parts.gate
         )
@@ -222,10 +222,10 @@ class Ingestion:
     def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
         lake = self.settings.lake
         hierarchy = Hierarchy.read(self.settings.labels.file)
-        labels = Labels(lake, self.settings.labels.ready_images, hierarchy)
+        labels = LabelCounts(lake, self.settings.labels.ready_images, hierarchy)
         letters = DeadLetterFollower(self.settings.kafka, self.bootstrap)
         followers = {
-            ledger_stream.SAMPLES: (samples.COLUMNS, DerivedFollower(Samples(lake, images), labels).write),
+            ledger_stream.SAMPLES: (samples.COLUMNS, SamplesFollower(Samples(lake, images), labels).write),
             ledger_stream.DEAD_LETTERS: (dead_letters.COLUMNS, letters.write),
         }
         return {

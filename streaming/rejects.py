@@ -13,7 +13,7 @@ from conf.sections import Lake
 from lake import tables
 from lake.errors import LakeError
 from lake.schemas import Table
-from streaming.contract.producer_record import Record
+from streaming.contract.producer_record import ProducerRecord
 from streaming.contract.verdict import Reason, Verdict
 from streaming.errors import NoRejects
 from streaming.ledger.upload_index import Position
@@ -174,7 +174,7 @@ def replay_of(spark: SparkSession, lake: Lake, selection: Selection) -> Replay:
     return Replay(counts, len(duplicates), [_position(row) for row in reversed(rows)])
 
 
-def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[Record]:
+def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[ProducerRecord]:
     """The uploads as they came, with `hub_replay_of` saying from where, a few at a time.
 
     What came with too many headers has too many again or, where more are allowed by now, the contract's own.
@@ -187,13 +187,13 @@ def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[Record]
         yield from (_record(at, found[at]) for at in part if at in found)
 
 
-def _record(at: Position, row: Row) -> Record:
+def _record(at: Position, row: Row) -> ProducerRecord:
     # A replay of a replay says where it was last; the other headers are those of the phone. One without a
     # value counts as absent and cannot be sent, no more than a record without key and value.
     headers = [(name, value) for name, value in _headers(row) if name != REPLAY_OF and value is not None]
     value = None if row.payload is None else bytes(row.payload)
     key = row.device.encode() if row.device is not None else b"" if value is None else None
-    return Record(key, value, [*headers, (REPLAY_OF, written(at).encode())])
+    return ProducerRecord(key, value, [*headers, (REPLAY_OF, written(at).encode())])
 
 
 def _headers(row: Row) -> list[tuple[str, bytes | None]]:

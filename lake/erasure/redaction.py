@@ -101,7 +101,7 @@ def hand_over(spark: SparkSession, lake: Lake, user: str) -> None:
         images.unpersist()
 
 
-def bury(spark: SparkSession, lake: Lake, user: str) -> None:
+def redact(spark: SparkSession, lake: Lake, user: str) -> None:
     """Empty the user's rows in the ledger in one commit; each offset stays accounted for.
 
     Of an accepted upload's id a hash is left, so that a late repetition of it is still a duplicate.

@@ -15,7 +15,7 @@ from typing import Any
 
 from conf.sections import S3
 from lake.errors import InUse, StorageError
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 
 _TRIES, _PAUSE_SECONDS = 5, 0.05
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
@@ -23,7 +23,7 @@ _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 @contextmanager
 def held(
-    uri: str, s3: S3, seconds: float, holder: Holder, on_loss: Callable[[str], None] = lambda why: None
+    uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None] = lambda why: None
 ) -> Iterator[None]:
     """Hold a place while the block runs.
 
@@ -46,7 +46,7 @@ def held(
             yield
 
 
-def refuse_if_held(uri: str, s3: S3, seconds: float, holder: Holder) -> None:
+def refuse_if_held(uri: str, s3: S3, seconds: float, holder: LockHolder) -> None:
     """Look before a slow start; only `held` keeps others out.
 
     Raises:
@@ -61,7 +61,7 @@ def refuse_if_held(uri: str, s3: S3, seconds: float, holder: Holder) -> None:
 
 
 @contextmanager
-def _locked(file: Path, holder: Holder) -> Iterator[None]:
+def _locked(file: Path, holder: LockHolder) -> Iterator[None]:
     """An advisory lock of the OS: it goes with the process, however that ends."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _locked(file: Path, holder: Holder) -> Iterator[None]:
         ) from None
     try:
         if not _lock(descriptor):
-            other = Holder.read(os.pread(descriptor, 4096, 0))
+            other = LockHolder.read(os.pread(descriptor, 4096, 0))
             raise InUse(
                 f"{file.parent} is in use by {other}: wait until it ends or stop it (kill -INT {other.pid})"
             )
@@ -158,7 +158,7 @@ class _Lease:
         )
 
     @contextmanager
-    def taken(self, holder: Holder) -> Iterator[None]:
+    def taken(self, holder: LockHolder) -> Iterator[None]:
         """Hold the lease while the block runs."""
         held = _Held(self._seconds * 2 / 3)
         try:
@@ -189,7 +189,7 @@ class _Lease:
         if found is not None and found[1] < self._seconds:
             raise InUse(self._told(found[0], found[1]))
 
-    def _take(self, holder: Holder) -> None:
+    def _take(self, holder: LockHolder) -> None:
         found = self._look()
         if found is None:
             won = self._put(holder, IfNoneMatch="*")
@@ -203,13 +203,13 @@ class _Lease:
         if not won or now is None or now[0] != holder:
             raise InUse(self._told(now[0] if now else holder, 0.0))
 
-    def _told(self, other: Holder, age: float) -> str:
+    def _told(self, other: LockHolder, age: float) -> str:
         return (
             f"{self._uri.rpartition('/')[0]} is in use by {other}: stop it, or where it was killed wait "
             f"{max(1, round(self._seconds - age))} s until its lease ends"
         )
 
-    def _look(self) -> tuple[Holder, float, str] | None:
+    def _look(self) -> tuple[LockHolder, float, str] | None:
         """The holder, the age of its last renewal in seconds, and the object's ETag."""
         answer = self._read()
         if answer is None:
@@ -217,7 +217,7 @@ class _Lease:
         served = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         now = datetime.strptime(served, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC) if served else None
         age: timedelta = (now or datetime.now(UTC)) - answer["LastModified"]
-        return Holder.read(answer["Body"].read()), age.total_seconds(), answer["ETag"]
+        return LockHolder.read(answer["Body"].read()), age.total_seconds(), answer["ETag"]
 
     def _read(self) -> Any:
         """The store's answer, with an ETag; None where there is no such object."""
@@ -234,7 +234,7 @@ class _Lease:
             time.sleep(_PAUSE_SECONDS)
         raise _Untagged("it is shown without an ETag")
 
-    def _put(self, holder: Holder, **condition: str) -> bool:
+    def _put(self, holder: LockHolder, **condition: str) -> bool:
         try:
             self._client.put_object(**self._place, Body=holder.content(), **condition)
         except self._refused as error:
@@ -243,7 +243,7 @@ class _Lease:
             raise
         return True
 
-    def _renew(self, holder: Holder, held: _Held) -> None:
+    def _renew(self, holder: LockHolder, held: _Held) -> None:
         while not held.ended.wait(self._seconds / 6):
             begun = time.monotonic()
             try:
@@ -265,7 +265,7 @@ class _Lease:
         if held.end():
             self._on_loss(why)
 
-    def _release(self, holder: Holder) -> None:
+    def _release(self, holder: LockHolder) -> None:
         try:
             found = self._look()
             if found is not None and found[0] == holder:

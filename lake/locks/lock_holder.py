@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """Who holds a lake.
 
     Args:
@@ -26,13 +26,13 @@ class Holder:
     nonce: str
 
     @classmethod
-    def this(cls, command: str) -> "Holder":
+    def this(cls, command: str) -> "LockHolder":
         """This process."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(command, socket.gethostname(), os.getpid(), since, secrets.token_hex(8))
 
     @classmethod
-    def read(cls, content: bytes) -> "Holder":
+    def read(cls, content: bytes) -> "LockHolder":
         """What a lock says; a half-written one still locks."""
         try:
             return cls(**json.loads(content))

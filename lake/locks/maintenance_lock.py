@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from conf.settings import Settings
 from lake.errors import InUse
 from lake.locks import lease
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 
 NAME = "organize.lock"
 
@@ -37,7 +37,7 @@ def held(settings: Settings, command: str) -> Iterator[Callable[[], None]]:
             raise InUse(f"stopped before anything was made final: {lost[0]}; run it again")
 
     place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    with lease.held(place, settings.s3, seconds, Holder.this(command), lost.append):
+    with lease.held(place, settings.s3, seconds, LockHolder.this(command), lost.append):
         yield refuse_if_lost
 
 
@@ -49,4 +49,4 @@ def refuse_if_held(settings: Settings) -> None:
         StorageError: the lake's root cannot be written.
     """
     place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    lease.refuse_if_held(place, settings.s3, seconds, Holder.this("organize"))
+    lease.refuse_if_held(place, settings.s3, seconds, LockHolder.this("organize"))

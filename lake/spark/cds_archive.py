@@ -18,7 +18,7 @@ from lake.spark import session
 _END_SECONDS = 120.0  # for the JVM to write the file, when the session has ended
 
 
-def record(settings: Settings) -> None:
+def write_archive(settings: Settings) -> None:
     """Make the file of what a small cluster loads until it has run a Python task.
 
     Queries load more, but with it, too, they are no faster (docs/decisions/012).
@@ -60,4 +60,4 @@ def _ended(spark: SparkSession) -> "subprocess.Popen[bytes]":
 
 
 if __name__ == "__main__":
-    record(configuration.load())
+    write_archive(configuration.load())

@@ -7,7 +7,7 @@ from functools import cache
 
 
 @cache
-def settle() -> None:
+def freeze_gc() -> None:
     """Keep what is loaded so far out of garbage collections, of which Spark makes one after each task.
 
     Modules and their classes stay anyway; looking through them took 43 ms a task (docs/decisions/008).
@@ -17,7 +17,7 @@ def settle() -> None:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_after_batch() -> Iterator[None]:
     """Collect garbage behind an Arrow batch, not while its rows, thousands of objects, are all in use.
 
     The first batch loads what all others need; from then on next to nothing is left to look through.
@@ -27,5 +27,5 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        settle()
+        freeze_gc()
         gc.collect()

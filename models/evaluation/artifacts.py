@@ -35,7 +35,7 @@ def write_evaluation(artifacts: Storage, evaluation: Evaluation, snapshot: Snaps
 
     artifacts.write_json(EVALUATION, report(evaluation))
     artifacts.write(CONFUSION, plots.confusion(evaluation, name))
-    artifacts.write(MISTAKES, contact_sheet.mistakes(evaluation, snapshot, name))
+    artifacts.write(MISTAKES, contact_sheet.mistakes_sheet(evaluation, snapshot, name))
 
 
 def report(evaluation: Evaluation) -> dict[str, object]:

@@ -19,7 +19,7 @@ TITLE = 62
 INK, PAPER, FRAME, TRUE, PREDICTED = "#222222", "#ffffff", "#d0d0d0", "#1a7f37", "#b42318"
 
 
-def mistakes(evaluation: Evaluation, snapshot: Snapshot, name: str) -> bytes:
+def mistakes_sheet(evaluation: Evaluation, snapshot: Snapshot, name: str) -> bytes:
     """The surest mistakes on the test split, with true label, predicted label and probability.
 
     Args:

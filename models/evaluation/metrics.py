@@ -11,7 +11,7 @@ from models.evaluation.calibration import Calibration, calibration
 from models.evaluation.confidence_intervals import Interval, wilson
 from models.messages import Tested
 from models.nets.verification import Embeddings, retrieved
-from models.pictures.inputs import Takeable, measured
+from models.pictures.inputs import ImageSource, evaluation_batches
 
 BATCH = 64
 TOP = 5
@@ -169,7 +169,7 @@ def evaluate_shares(labels: tuple[str, ...], shares: Sequence[Tested]) -> Evalua
     )
 
 
-def embeddings(answer: Answer, pictures: Takeable, side: int) -> Embeddings:
+def embeddings(answer: Answer, pictures: ImageSource, side: int) -> Embeddings:
     """What a model of embeddings answers."""
     parts = [found for found, _ in _answered(answer, pictures, side)]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
@@ -182,7 +182,7 @@ def evaluate_retrieval(labels: tuple[str, ...], found: Embeddings) -> Evaluation
     return evaluate(labels, found.image_ids, found.labels[: len(predicted)], predicted, nearness)
 
 
-def tally(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
+def tally(answer: Answer, pictures: ImageSource, side: int) -> NDArray[np.float64]:
     """How a model that answers probabilities does, in sums that several workers can add up.
 
     Returns:
@@ -197,7 +197,7 @@ def tally(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
     return sums
 
 
-def tally_retrieval(answer: Answer, pictures: Takeable, side: int) -> NDArray[np.float64]:
+def tally_retrieval(answer: Answer, pictures: ImageSource, side: int) -> NDArray[np.float64]:
     """As `tally`, of embeddings: right is where a picture's nearest has its label; no loss (NaN)."""
     found = embeddings(answer, pictures, side)
     predicted, _ = retrieved(found)
@@ -205,7 +205,7 @@ def tally_retrieval(answer: Answer, pictures: Takeable, side: int) -> NDArray[np
     return np.array([np.nan, right, len(predicted)])
 
 
-def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> Tested:
+def answers(answer: Answer, pictures: ImageSource, side: int, worker: int = 0) -> Tested:
     """What a model answers to pictures, for `evaluate_shares`."""
     predicted = np.empty(len(pictures.labels), np.int32)
     ranks = np.empty(len(pictures.labels), np.int32)
@@ -226,10 +226,10 @@ def answers(answer: Answer, pictures: Takeable, side: int, worker: int = 0) -> T
 
 
 def _answered(
-    answer: Answer, pictures: Takeable, side: int
+    answer: Answer, pictures: ImageSource, side: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """Answers (n, …) to each batch's pictures and their labels (n,), without what fills the last batch up."""
-    for images, labels, weights in measured(pictures, side, BATCH):
+    for images, labels, weights in evaluation_batches(pictures, side, BATCH):
         real = int(weights.sum())
         yield answer(images.astype(np.float32))[:real], labels[:real]
 

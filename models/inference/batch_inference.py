@@ -40,7 +40,7 @@ _ARROW = pa.schema(
 
 
 @dataclass(frozen=True)
-class Bulk:
+class BatchInference:
     """What came of labelling a table.
 
     Args:
@@ -65,7 +65,7 @@ def predict_table(
     source: str,
     target: str = "",
     replace: bool = False,
-) -> Bulk:
+) -> BatchInference:
     """Label every picture of a table and write a table of the answers, whole or not at all.
 
     Args:
@@ -107,7 +107,7 @@ def predict_table(
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(f"cannot label {source} into {target}: {tables.first_line(error)}") from None
     found = counts.get
-    return Bulk(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
+    return BatchInference(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
 
 
 def _content(column: pa.Array, row: int) -> Callable[[], bytes]:

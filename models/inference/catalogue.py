@@ -13,8 +13,8 @@ from models.errors import UnknownModel, UnusableModel
 from models.evaluation import artifacts, plots
 from models.messages import EpochEnded
 from models.registry import model_cards, model_rows
-from models.registry.model_cards import Card, State
-from models.runs.training_run import bury
+from models.registry.model_cards import ModelCard, State
+from models.runs.training_run import mark_abandoned_runs
 
 IN_USE = "in-use.json"  # beside the models' folders
 
@@ -29,15 +29,15 @@ class Entry:
         history: figures of every epoch, likewise.
     """
 
-    card: Card
+    card: ModelCard
     figures: dict[str, float]
     history: tuple[EpochEnded, ...]
 
 
-def listed(settings: Settings) -> list[Card]:
+def listed(settings: Settings) -> list[ModelCard]:
     """All models, newest first; those whose training ended without a word are marked as failed before."""
     found = model_cards.listed(settings)
-    if any(card.state is State.TRAINING for card in found) and bury(settings):
+    if any(card.state is State.TRAINING for card in found) and mark_abandoned_runs(settings):
         found = model_cards.listed(settings)
     return found
 
@@ -65,7 +65,7 @@ def chosen(settings: Settings, model_id: str | None = None) -> str:
     return found
 
 
-def use(settings: Settings, model_id: str) -> Card:
+def use(settings: Settings, model_id: str) -> ModelCard:
     """Make a model the one in use.
 
     Raises:
@@ -81,7 +81,7 @@ def use_none(settings: Settings) -> None:
     _folder(settings).write_json(IN_USE, {"model_id": ""})
 
 
-def retire(settings: Settings, model_id: str, undo: bool = False) -> Card:
+def retire(settings: Settings, model_id: str, undo: bool = False) -> ModelCard:
     """Take a model out of service, from this moment on, or back into it.
 
     Raises:

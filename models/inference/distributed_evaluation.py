@@ -25,7 +25,7 @@ from models.native_output import stderr_to
 from models.pictures.disk_cache import share
 from models.pictures.inputs import Rows, whole_share
 from models.registry import model_cards, model_rows
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 from models.runs.train import load_snapshot
 
 READ = 4096  # pictures of a task at most
@@ -74,7 +74,7 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
 
 
 def answered(
-    answer: Answer, card: Card, snapshot: Snapshot, rows: Rows, number: int = 0
+    answer: Answer, card: ModelCard, snapshot: Snapshot, rows: Rows, number: int = 0
 ) -> Tested | Embedded:
     """What a model answers to rows of the test split."""
     pictures = share(snapshot, Split.TEST, rows, card.side, MEMORY)
@@ -83,7 +83,7 @@ def answered(
     return answers(answer, pictures, card.side, number)
 
 
-def judged(card: Card, shares: list[Tested | Embedded]) -> Evaluation:
+def judged(card: ModelCard, shares: list[Tested | Embedded]) -> Evaluation:
     """The evaluation of what several tasks answered, in the order of the split."""
     tested = [part for part in shares if isinstance(part, Tested)]
     if tested:
@@ -93,7 +93,7 @@ def judged(card: Card, shares: list[Tested | Embedded]) -> Evaluation:
 
 
 def on_spark(
-    spark: SparkSession, settings: Settings, card: Card, snapshot: Snapshot
+    spark: SparkSession, settings: Settings, card: ModelCard, snapshot: Snapshot
 ) -> list[Tested | Embedded]:
     """The answers to the test split, each task taking a range of its rows; in the order of the split."""
     rows, files = snapshot.rows(Split.TEST), model_cards.artifacts(settings, card.model_id)
@@ -110,7 +110,7 @@ def on_spark(
     return [part for part in decoded if isinstance(part, Tested | Embedded)]
 
 
-def _renew(settings: Settings, card: Card, storage: Storage, evaluation: Evaluation) -> None:
+def _renew(settings: Settings, card: ModelCard, storage: Storage, evaluation: Evaluation) -> None:
     metrics = storage.read_json(artifacts.METRICS)
     found = artifacts.figures(evaluation, card.objective)
     if all(_same(metrics.get(name), value) for name, value in found.items()):

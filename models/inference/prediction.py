@@ -24,7 +24,7 @@ from models.evaluation.metrics import Answer
 from models.native_output import stderr_to
 from models.pictures import inputs
 from models.registry import model_cards
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 
 ON_SPARK = 64  # more pictures than this go to Spark
 BATCH = 64
@@ -58,7 +58,7 @@ class LoadedModel:
         answer: from float32 (n, side, side, 3), RGB 0–255, to what the model says of each.
     """
 
-    card: Card
+    card: ModelCard
     keras: Any
     answer: Answer
 
@@ -108,7 +108,7 @@ def _frozen(artifacts: Storage) -> Answer:
 
 
 def load_in_task(
-    card: Card, artifacts: Storage, loads: Accumulator[int] | None = None, many: bool = True
+    card: ModelCard, artifacts: Storage, loads: Accumulator[int] | None = None, many: bool = True
 ) -> LoadedModel:
     """A model in a Spark task, which loads it only if no task before did so in the same Python process.
 
@@ -124,7 +124,7 @@ def load_in_task(
     if loads is not None:
         loads += _keras.cache_info().misses - before
     loaded = LoadedModel(card, model, _frozen(artifacts) if many else model.predict_on_batch)
-    python_workers.settle()
+    python_workers.freeze_gc()
     return loaded
 
 
@@ -240,7 +240,7 @@ def picture(content: Callable[[], bytes], name: str, side: int) -> Any:
 
 
 def predict_on_spark(
-    spark: SparkSession, settings: Settings, card: Card, files: list[str]
+    spark: SparkSession, settings: Settings, card: ModelCard, files: list[str]
 ) -> list[Prediction]:
     """Label the pictures in files that every executor can read; each Python worker loads the model once."""
     artifacts = model_cards.artifacts(settings, card.model_id)

@@ -12,7 +12,7 @@ from models.pictures.inputs import Pictures, Rows, decoded, kept_side, read
 
 
 @dataclass(frozen=True)
-class Spool:
+class DiskCache:
     """Pictures that are decoded whenever they are taken; the same pixels as `Pictures` holds.
 
     The file has no name, so nothing is left of it however the process ends. What is read often stays in the
@@ -47,7 +47,7 @@ class Spool:
         return images
 
 
-def spooled(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Spool:
+def cached(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> DiskCache:
     """Copy a range of rows from the snapshot to this machine, row group by row group."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
     ends: list[int] = []
@@ -60,10 +60,10 @@ def spooled(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Spool:
         labels += batch["label"].to_pylist()
         image_ids += batch["image_id"].to_pylist()
     file.flush()
-    return Spool(file, np.array(ends, np.int64), np.array(labels, np.int32), tuple(image_ids), side)
+    return DiskCache(file, np.array(ends, np.int64), np.array(labels, np.int32), tuple(image_ids), side)
 
 
-def share(snapshot: Snapshot, split: Split, rows: Rows, side: int, memory: int) -> Pictures | Spool:
+def share(snapshot: Snapshot, split: Split, rows: Rows, side: int, memory: int) -> Pictures | DiskCache:
     """A worker's rows of a split, decoded in memory if that is no more than `memory` bytes, else spooled."""
     size = len(rows) * 3 * kept_side(side) ** 2
-    return (read if size <= memory else spooled)(snapshot, split, rows, side)
+    return (read if size <= memory else cached)(snapshot, split, rows, side)

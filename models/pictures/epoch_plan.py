@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.pictures import randaugment
-from models.pictures.disk_cache import Spool
-from models.pictures.inputs import Pace, Pictures
+from models.pictures.disk_cache import DiskCache
+from models.pictures.inputs import BatchSchedule, Pictures
 from models.plan import TrainingPlan
 
-Order = Callable[[np.random.Generator], NDArray[np.int32]]
+Sampler = Callable[[np.random.Generator], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
-class Deal:
+class EpochPlan:
     """What an epoch shows at every step and how: drawn at once, so an epoch can be repeated exactly.
 
     Args:
@@ -69,14 +69,14 @@ class Augmentation:
         return cls(True, flipped, plan.randaugment, plan.mixup)
 
 
-def deal(
+def plan_epoch(
     pictures: int,
-    pace: Pace,
+    pace: BatchSchedule,
     margin: int,
     augmentation: Augmentation,
     seed: tuple[int, int, int],
-    order: Order | None = None,
-) -> Deal:
+    order: Sampler | None = None,
+) -> EpochPlan:
     """Draw an epoch.
 
     Args:
@@ -93,7 +93,7 @@ def deal(
     if not augmentation.crop:
         rows = np.arange(count, dtype=np.int32).reshape(shape)
         centre = np.full(shape, margin // 2, np.int32)
-        return Deal(rows, centre, centre, np.zeros(shape, np.int32), ones, none)
+        return EpochPlan(rows, centre, centre, np.zeros(shape, np.int32), ones, none)
     random = np.random.default_rng(seed)
     rows = order(random) if order else random.permutation(pictures)[:count].astype(np.int32).reshape(shape)
     top, left = random.integers(0, margin + 1, (2, *shape), dtype=np.int32)
@@ -104,7 +104,7 @@ def deal(
         ones = np.maximum(drawn, 1 - drawn).astype(np.float32)
     if augmentation.operations:
         none = randaugment.draw((*shape, augmentation.operations), random)
-    return Deal(rows, top, left, mirrored, ones, none)
+    return EpochPlan(rows, top, left, mirrored, ones, none)
 
 
 class Waiting:
@@ -123,7 +123,7 @@ class Waiting:
         self.seconds += self._clock() - began
 
 
-class Feed:
+class InputPipeline:
     """A worker's pictures as batches for TensorFlow.
 
     Pixels in memory are copied into a tensor once and cropped by gathers on whole batches; spooled pictures
@@ -135,16 +135,16 @@ class Feed:
         magnitude: of RandAugment.
     """
 
-    def __init__(self, pictures: Pictures | Spool, side: int, magnitude: float = 0.0) -> None:
+    def __init__(self, pictures: Pictures | DiskCache, side: int, magnitude: float = 0.0) -> None:
         import tensorflow as tf
 
         self.labels = pictures.labels
         self._labels = tf.constant(pictures.labels)
         self._side, self._magnitude = side, magnitude
         self._images: Any = tf.constant(pictures.images) if isinstance(pictures, Pictures) else None
-        self._spool = pictures if isinstance(pictures, Spool) else None
+        self._spool = pictures if isinstance(pictures, DiskCache) else None
 
-    def batches(self, deals: Iterable[Deal]) -> Iterator[Any]:
+    def batches(self, deals: Iterable[EpochPlan]) -> Iterator[Any]:
         """The batches of all epochs, one after the other, from one tf.data pipeline that keeps two ahead.
 
         So an epoch's first are made while the last one is saved and measured.

@@ -41,14 +41,14 @@ def whole_share(rows: int, worker: int, workers: int) -> Rows:
 
 
 @dataclass(frozen=True)
-class Pace:
+class BatchSchedule:
     """Batch size of a worker and steps of an epoch, the same on every worker."""
 
     batch: int
     steps: int
 
     @classmethod
-    def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "Pace":
+    def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "BatchSchedule":
         """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once.
 
         Batches are multiples of `group`, of which a worker must have rows enough for one.
@@ -77,7 +77,7 @@ class Pictures:
         return self.images[rows]
 
 
-class Takeable(Protocol):
+class ImageSource(Protocol):
     """Pictures of known labels, wherever their pixels are."""
 
     @property
@@ -159,7 +159,7 @@ def read(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Pictures:
     return Pictures(images, labels, tuple(image_ids))
 
 
-def measured(pictures: Takeable, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:
+def evaluation_batches(pictures: ImageSource, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:
     """All pictures once, centre crops, the last batch filled up so that every batch has one shape.
 
     Yields:

@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What is needed to use a model and to list it without Spark; kept beside its artifacts.
 
     Args:
@@ -67,7 +67,7 @@ def artifacts(settings: Settings, model_id: str) -> Storage:
     return Storage(settings.lake.at("artifacts", model_id), settings.s3)
 
 
-def card(settings: Settings, model_id: str) -> Card:
+def card(settings: Settings, model_id: str) -> ModelCard:
     """Find a model that can be used, without Spark.
 
     Raises:
@@ -86,7 +86,7 @@ def card(settings: Settings, model_id: str) -> Card:
     return found
 
 
-def card_for_labels(settings: Settings, model_id: str) -> Card:
+def card_for_labels(settings: Settings, model_id: str) -> ModelCard:
     """The card of a model that answers labels.
 
     Raises:
@@ -99,7 +99,7 @@ def card_for_labels(settings: Settings, model_id: str) -> Card:
     return found
 
 
-def any_card(settings: Settings, model_id: str) -> Card:
+def any_card(settings: Settings, model_id: str) -> ModelCard:
     """Find a model in whatever state.
 
     Raises:
@@ -111,16 +111,16 @@ def any_card(settings: Settings, model_id: str) -> Card:
     raise UnknownModel(unknown(model_id, [found.model_id for found in ready(settings)]))
 
 
-def _read(files: Storage) -> Card:
+def _read(files: Storage) -> ModelCard:
     values: dict[str, Any] = files.read_json(CARD)
     # A newer version of the hub may have written more.
-    known = {name: value for name, value in values.items() if name in Card.__dataclass_fields__}
-    return Card(
+    known = {name: value for name, value in values.items() if name in ModelCard.__dataclass_fields__}
+    return ModelCard(
         **known | {"labels": tuple(values["labels"]), "state": State(values.get("state", State.READY))}
     )
 
 
-def write(settings: Settings, made: Card) -> None:
+def write(settings: Settings, made: ModelCard) -> None:
     """Write a model's card; one in state ready makes it usable."""
     artifacts(settings, made.model_id).write_json(CARD, asdict(made))
 
@@ -147,7 +147,7 @@ def remeasure(settings: Settings, model_id: str, accuracy: float | None) -> None
     write(settings, replace(any_card(settings, model_id), accuracy=accuracy))
 
 
-def listed(settings: Settings) -> list[Card]:
+def listed(settings: Settings) -> list[ModelCard]:
     """All models that have a readable card, newest first."""
     folder = Storage(settings.lake.at("artifacts"), settings.s3)
     found = []
@@ -157,12 +157,12 @@ def listed(settings: Settings) -> list[Card]:
     return sorted(found, key=_begun, reverse=True)
 
 
-def ready(settings: Settings) -> list[Card]:
+def ready(settings: Settings) -> list[ModelCard]:
     """Models that can be used, newest first."""
     return [found for found in listed(settings) if found.state is State.READY]
 
 
-def _begun(found: Card) -> tuple[str, str]:
+def _begun(found: ModelCard) -> tuple[str, str]:
     """What cards sort by: the minute, which old cards have in their id only, then the second, then the id."""
     digits = re.sub(r"\D", "", found.created or found.model_id.split("-", 1)[-1])
     return digits[:12], f"{found.created} {found.model_id}"

@@ -16,7 +16,7 @@ from lake.schemas import Table
 from models.errors import UnknownModel
 from models.plan import TrainingPlan
 from models.registry import model_cards
-from models.registry.model_cards import Card, State
+from models.registry.model_cards import ModelCard, State
 
 
 def new_id(architecture: str) -> str:
@@ -49,7 +49,7 @@ def begin(
         StorageError: the lake cannot be written.
     """
     created, code_version = _started(settings, model_id, resumed), version.of_code()
-    made = Card(
+    made = ModelCard(
         model_id=model_id,
         dataset_id=plan.dataset_id,
         architecture=plan.architecture,

@@ -14,12 +14,12 @@ from conf.sections import Train
 from conf.settings import Settings
 from lake.spark import session
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
-from models.messages import Failed, Gone, Message
+from models.messages import Disconnected, Failed, Message
 from models.runs.launch import END_SECONDS, Job, Main, launched, stopped
 from models.runs.progress_bar import shown
-from models.runs.run_state import Record
-from models.runs.watchdog import Watch
-from models.workers.message_channel import Desk
+from models.runs.run_state import RunState
+from models.runs.watchdog import Watchdog
+from models.workers.message_channel import MessageServer
 from models.workers.worker_failures import Attempts, Kind, told
 
 EXECUTORS_SECONDS = 60  # for executors to register
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.2
 # time until the workers run, which is what a small machine waits for.
 QUICK_JVM = "-XX:TieredStopAtLevel=1"
 ASLEEP_SECONDS = 5.0  # a driver that does not get to look for so long was stopped or starved itself
-Listener = Callable[[Message | Gone, Record], None]
+Listener = Callable[[Message | Disconnected, RunState], None]
 
 # Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
 # cause does, and Spark may say more of a process that has gone.
@@ -128,7 +128,7 @@ def run(
     limits: Train,
     bar: bool = True,
     listener: Listener = lambda message, record: None,
-) -> Record:
+) -> RunState:
     """Run `main(task, context)` once on each of `workers` executors until all are done.
 
     What was lost on the way (a process, an executor, a machine) is started again, all workers together.
@@ -146,10 +146,10 @@ def run(
         ClusterTooSmall: there are fewer executors.
         TrainingFailed: with the first cause.
     """
-    record = Record(workers, began=time.monotonic())
+    record = RunState(workers, began=time.monotonic())
     attempts, display = Attempts(limits.retries), shown(workers, not bar, sys.stderr)
 
-    def told_all(message: Message | Gone, record: Record) -> None:
+    def told_all(message: Message | Disconnected, record: RunState) -> None:
         display.show(message)
         listener(message, record)
 
@@ -181,14 +181,14 @@ def _attempt(
     spark: SparkSession,
     main: Main,
     task_for: Callable[[tuple[str, int], bytes], Any],
-    record: Record,
+    record: RunState,
     listener: Listener,
     limits: Train,
 ) -> Failed | None:
     """Launch the workers and follow them to the end: None, or why it was another than wanted."""
     context = spark.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
-    desk = Desk(host)
+    desk = MessageServer(host)
     try:
         with launched(context, main, task_for((host, desk.port), desk.authkey), record.workers) as job:
             failure = _follow(record, desk, listener, job, limits)
@@ -201,10 +201,12 @@ def _attempt(
         desk.close()
 
 
-def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Train) -> Failed | None:
+def _follow(
+    record: RunState, desk: MessageServer, listener: Listener, job: Job, limits: Train
+) -> Failed | None:
     """Take in messages until all workers are done, or the first cause of a failure is known."""
     now = time.monotonic()
-    watch, failed_at = Watch(limits, record, now), None
+    watch, failed_at = Watchdog(limits, record, now), None
     while not record.finished:
         heard = desk.next(POLL_SECONDS)
         if heard:
@@ -226,7 +228,7 @@ def _follow(record: Record, desk: Desk, listener: Listener, job: Job, limits: Tr
     return None
 
 
-def _failure(record: Record, watch: Watch, job: Job, now: float, idle: bool) -> Failed | None:
+def _failure(record: RunState, watch: Watchdog, job: Job, now: float, idle: bool) -> Failed | None:
     """The first cause so far: a worker's own word goes before Spark's and the clock's."""
     found = record.failure
     if found and found.kind != Kind.PEER:

@@ -17,7 +17,7 @@ from models.workers import initial_weights
 _HOW = ("fractions", "phash_distance")  # of a snapshot's filter: with the seed, what deals pictures to splits
 
 
-def counted(settings: Settings, plan: TrainingPlan, snapshot: Snapshot) -> int:
+def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: Snapshot) -> int:
     """How many validation and test pictures the start was trained on, as far as cards and snapshots tell.
 
     Of datasets dealt alike these are a few, whose group of near copies has got another name; a line says how

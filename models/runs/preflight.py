@@ -15,7 +15,7 @@ from models.plan import OBJECTIVES, SIDES, TrainingPlan
 NAMED = 5  # labels that an error names
 
 
-def check(plan: TrainingPlan, snapshot: Snapshot) -> None:
+def check_trainable(plan: TrainingPlan, snapshot: Snapshot) -> None:
     """Refuse what cannot be trained, before any cluster time is spent.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from models.messages import EpochEnded, Failed, Gone, Message, Started, Stepped, Working
+from models.messages import Disconnected, EpochEnded, Failed, Message, Started, Stepped, Working
 
 _LINE_SECONDS = 30.0
 
@@ -30,7 +30,7 @@ class Bar:
             bar_format="{desc} {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
         )
 
-    def show(self, message: Message | Gone) -> None:
+    def show(self, message: Message | Disconnected) -> None:
         """Move on by a message."""
         if isinstance(message, Failed):
             self._bar.set_description_str(f"worker {message.worker} stopped")
@@ -76,7 +76,7 @@ class Lines:
         self._epochs = 0
         self._due = 0.0
 
-    def show(self, message: Message | Gone) -> None:
+    def show(self, message: Message | Disconnected) -> None:
         """Write a line where the message is worth one."""
         if self._quiet or message.worker != 0:
             return

@@ -14,20 +14,20 @@ from dataclasses import asdict, dataclass, replace
 from conf.settings import Settings
 from lake.errors import InUse, StorageError
 from lake.locks import lease
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 from lake.snapshot import Snapshot
 from lake.storage import Storage
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
-from models.workers.checkpoints import Belonging, Checkpoints
-from models.workers.initial_weights import Start
+from models.workers.checkpoints import CheckpointOwner, Checkpoints
+from models.workers.initial_weights import InitialWeights
 
 FOLDER = "runs"
 _MADE_BY = ("deep-images-hub", "tensorflow", "keras")  # other versions may compute otherwise
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class UnfinishedRun:
     """A run that has not ended by itself.
 
     Args:
@@ -45,7 +45,7 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
-class Claim:
+class RunLock:
     """A run that this process holds.
 
     Args:
@@ -55,7 +55,7 @@ class Claim:
     """
 
     settings: Settings
-    entry: Unfinished
+    entry: UnfinishedRun
     epochs: int | None
 
     @property
@@ -71,7 +71,7 @@ class Claim:
             folder.remove(f"{self.model_id}.lock")
 
 
-def identity(plan: TrainingPlan, snapshot: Snapshot, start: Start | None) -> str:
+def run_fingerprint(plan: TrainingPlan, snapshot: Snapshot, start: InitialWeights | None) -> str:
     """A name for all that decides a run's weights: plan, pictures, start, versions (16 hex digits)."""
     digest = hashlib.blake2b(digest_size=8)
     versions = {name: importlib.metadata.version(name) for name in _MADE_BY}
@@ -83,22 +83,22 @@ def identity(plan: TrainingPlan, snapshot: Snapshot, start: Start | None) -> str
 
 
 @contextmanager
-def claimed(
-    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, start: Start | None
-) -> Iterator[Claim]:
+def run_locked(
+    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, start: InitialWeights | None
+) -> Iterator[RunLock]:
     """Hold the run to go on with while the block runs.
 
     Raises:
         ForeignCheckpoint: what is to be gone on from is of another run.
         StorageError: the lake cannot be written.
     """
-    run = identity(plan, snapshot, start)
+    run = run_fingerprint(plan, snapshot, start)
     with ExitStack() as held:
         claim = _taken_up(held, settings, plan, run) or _begun(held, settings, plan, run)
         yield claim
 
 
-def _taken_up(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> Claim | None:
+def _taken_up(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock | None:
     folder = _folder(settings, run)
     for name in folder.names():
         if not name.endswith(".json"):
@@ -110,26 +110,26 @@ def _taken_up(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str)
             continue
         if folder.exists(name):  # it may have ended in the meantime
             entry = replace(_read(folder, name), dead=False)
-            claim = Claim(settings, entry, _epochs(settings, plan, run, model_id))
+            claim = RunLock(settings, entry, _epochs(settings, plan, run, model_id))
             _write(settings, entry)
             return claim
     return None
 
 
 def _epochs(settings: Settings, plan: TrainingPlan, run: str, model_id: str) -> int:
-    of = Belonging(plan.architecture, plan.dataset_id, run)
+    of = CheckpointOwner(plan.architecture, plan.dataset_id, run)
     found = Checkpoints(model_cards.artifacts(settings, model_id).below("checkpoints"), of).newest()
     return found.epochs if found else 0
 
 
-def _begun(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> Claim:
-    entry = Unfinished(model_rows.new_id(plan.architecture), run, plan.dataset_id, plan.architecture)
+def _begun(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock:
+    entry = UnfinishedRun(model_rows.new_id(plan.architecture), run, plan.dataset_id, plan.architecture)
     held.enter_context(_hold(settings, run, entry.model_id))
     _write(settings, entry)
-    return Claim(settings, entry, None)
+    return RunLock(settings, entry, None)
 
 
-def found_dead(settings: Settings) -> list[Unfinished]:
+def abandoned_runs(settings: Settings) -> list[UnfinishedRun]:
     """Runs whose driver has gone since this was asked last; each is answered once."""
     found = []
     storage = Storage(settings.lake.at(FOLDER), settings.s3)
@@ -151,7 +151,7 @@ def found_dead(settings: Settings) -> list[Unfinished]:
 
 def _hold(settings: Settings, run: str, model_id: str) -> AbstractContextManager[None]:
     uri = settings.lake.at(FOLDER, run, f"{model_id}.lock")
-    return lease.held(uri, settings.s3, settings.train.lease_seconds, Holder.this("train"))
+    return lease.held(uri, settings.s3, settings.train.lease_seconds, LockHolder.this("train"))
 
 
 def _folder(settings: Settings, run: str) -> Storage:
@@ -162,9 +162,9 @@ def _file(model_id: str) -> str:
     return f"{model_id}.json"
 
 
-def _read(storage: Storage, name: str) -> Unfinished:
-    return Unfinished(**storage.read_json(name))  # type: ignore[arg-type]  # what `_write` has written
+def _read(storage: Storage, name: str) -> UnfinishedRun:
+    return UnfinishedRun(**storage.read_json(name))  # type: ignore[arg-type]  # what `_write` has written
 
 
-def _write(settings: Settings, entry: Unfinished) -> None:
+def _write(settings: Settings, entry: UnfinishedRun) -> None:
     _folder(settings, entry.run).write_json(_file(entry.model_id), asdict(entry))

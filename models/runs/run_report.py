@@ -11,10 +11,10 @@ from models import preload
 from models.errors import TrainingFailed
 from models.evaluation import artifacts
 from models.evaluation.metrics import Evaluation, evaluate_retrieval, evaluate_shares
-from models.messages import Embedded, EpochEnded, Gone, Message, Stepped, Tested
+from models.messages import Disconnected, Embedded, EpochEnded, Message, Stepped, Tested
 from models.nets.verification import Verification, verify
 from models.plan import TrainingPlan
-from models.runs.run_state import Record
+from models.runs.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Judgement:
     verification: Verification | None = None
 
     @classmethod
-    def of(cls, record: Record, plan: TrainingPlan, labels: tuple[str, ...]) -> Self:
+    def of(cls, record: RunState, plan: TrainingPlan, labels: tuple[str, ...]) -> Self:
         """What the workers answered, judged."""
         if plan.objective == "triplet":
             known, test = record.embeddings(Split.VALIDATION), record.embeddings(Split.TEST)
@@ -65,13 +65,13 @@ class Report:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def hear(self, message: Message | Gone, record: Record) -> None:
+    def hear(self, message: Message | Disconnected, record: RunState) -> None:
         """Begin what can be written now."""
         if isinstance(message, Stepped) and not self._loading:
             self._loading = True
-            preload.load_aside("models.evaluation.plots")  # while the workers train
+            preload.import_in_background("models.evaluation.plots")  # while the workers train
         if isinstance(message, Stepped) and (message.epoch, message.step) == (self._plan.epochs, 1):
-            preload.read_ahead()
+            preload.prefetch_libraries()
         if isinstance(message, EpochEnded) and message.epoch == self._plan.epochs:
             history = [record.epochs[epoch] for epoch in sorted(record.epochs)]
             self._drawn.append(
@@ -82,7 +82,7 @@ class Report:
             kept = replace(record, tested=dict(record.tested), embedded=dict(record.embedded))
             self._judged = self._pool.submit(self._judge, kept)
 
-    def _judge(self, record: Record) -> Judgement:
+    def _judge(self, record: RunState) -> Judgement:
         judgement = Judgement.of(record, self._plan, self._snapshot.labels)
         artifacts.write_evaluation(self._storage, judgement.evaluation, self._snapshot, self._name)
         return judgement

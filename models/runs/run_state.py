@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from lake.snapshot import Split
 from models.cpu_time import cpu_seconds
 from models.messages import (
+    Disconnected,
     Done,
     Embedded,
     EpochEnded,
     Failed,
-    Gone,
-    Here,
     Message,
+    Registered,
     Started,
     Stepped,
     Tested,
@@ -22,7 +22,7 @@ from models.workers.worker_failures import Kind
 
 
 @dataclass
-class Record:
+class RunState:
     """What the workers told in the course of a run.
 
     Args:
@@ -52,12 +52,12 @@ class Record:
     tested: dict[int, Tested] = field(default_factory=dict)
     embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
-    processes: dict[int, Here] = field(default_factory=dict)
+    processes: dict[int, Registered] = field(default_factory=dict)
     used: dict[int, float] = field(default_factory=dict)
     used_before: float = field(default_factory=cpu_seconds)
     failure: Failed | None = None
 
-    def add(self, message: Message | Gone, at: float) -> None:
+    def add(self, message: Message | Disconnected, at: float) -> None:
         """Take in a message."""
         match message:
             case Started(worker=0):
@@ -74,16 +74,16 @@ class Record:
             case _:
                 self._add_process(message)
 
-    def _add_process(self, message: Message | Gone) -> None:
+    def _add_process(self, message: Message | Disconnected) -> None:
         match message:
-            case Here():
+            case Registered():
                 self.processes[message.worker] = message
             case Done():
                 self.done.add(message.worker)
                 self.used[message.worker] = message.cpu_seconds
             case Failed():
                 self._add_failure(message)
-            case Gone():
+            case Disconnected():
                 cause = f"{self.process(message.worker)} ended without a word: killed, or out of memory"
                 self._add_failure(Failed(message.worker, cause, Kind.LOST))
             case _:

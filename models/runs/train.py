@@ -18,10 +18,10 @@ from models.nets.verification import Verification
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
 from models.runs import cluster, leakage, resumption
-from models.runs.preflight import check
+from models.runs.preflight import check_trainable
 from models.runs.run_report import Judgement
-from models.runs.run_state import Record
-from models.runs.training_run import Course
+from models.runs.run_state import RunState
+from models.runs.training_run import TrainingRun
 from models.workers import initial_weights
 
 
@@ -132,17 +132,17 @@ def train(
     """
     began = time.monotonic()
     snapshot = load_snapshot(settings, plan.dataset_id)
-    check(plan, snapshot)
+    check_trainable(plan, snapshot)
     if spark is None:
         cluster.refuse_too_many(settings, plan.workers)
-    seen = leakage.counted(settings, plan, snapshot)
+    seen = leakage.count_leaked(settings, plan, snapshot)
     plan, start = initial_weights.resolved(settings, plan, snapshot.labels)
-    with resumption.claimed(settings, plan, snapshot, start) as claim:
-        course = Course(settings, plan, snapshot, claim, bar)
+    with resumption.run_locked(settings, plan, snapshot, start) as claim:
+        course = TrainingRun(settings, plan, snapshot, claim, bar)
         course.prepare(start)
         with course.session(spark) as session:
             record, judgement = course.followed(session)
-        with course.told():
+        with course.failure_recorded():
             storage = course.storage
             trained = _trained(record, judgement, plan, claim.model_id, storage.root, began)
             _write(settings, storage, snapshot, trained, seen)
@@ -154,7 +154,7 @@ def train(
 
 
 def _trained(
-    record: Record, judgement: Judgement, plan: TrainingPlan, model_id: str, path: str, began: float
+    record: RunState, judgement: Judgement, plan: TrainingPlan, model_id: str, path: str, began: float
 ) -> TrainedModel:
     history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
     if not history:

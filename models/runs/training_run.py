@@ -17,9 +17,9 @@ from models.errors import Diverged
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards, model_rows
 from models.runs import cluster, resumption
-from models.runs.resumption import Claim
+from models.runs.resumption import RunLock
 from models.runs.run_report import Judgement, Report
-from models.runs.run_state import Record
+from models.runs.run_state import RunState
 from models.workers import initial_weights
 from models.workers.worker_main import main
 
@@ -27,7 +27,7 @@ PLAN = "plan.json"  # beside the artifacts
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """A run that this process holds, step by step.
 
     Args:
@@ -41,7 +41,7 @@ class Course:
     settings: Settings
     plan: TrainingPlan
     snapshot: Snapshot
-    claim: Claim
+    claim: RunLock
     bar: bool
 
     @property
@@ -49,7 +49,7 @@ class Course:
         """Where its files go."""
         return model_cards.artifacts(self.settings, self.claim.model_id)
 
-    def prepare(self, start: initial_weights.Start | None) -> None:
+    def prepare(self, start: initial_weights.InitialWeights | None) -> None:
         """Leave what the workers start from; a place that cannot be written is found here.
 
         Raises:
@@ -59,7 +59,7 @@ class Course:
             self.storage.write_json(PLAN, asdict(self.plan))
             if start:
                 start.write(self.storage)
-            bury(self.settings)
+            mark_abandoned_runs(self.settings)
         if self.claim.epochs is not None:
             print(
                 f"going on with {self.claim.model_id} after epoch {self.claim.epochs}: "
@@ -81,7 +81,7 @@ class Course:
     def session(self, given: SparkSession | None) -> Iterator[SparkSession]:
         """A session with executors enough; one that is made here ends in the background after the block."""
         with self._without_a_row():
-            preload.load_aside("deltalake")  # while the JVM starts
+            preload.import_in_background("deltalake")  # while the JVM starts
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._without_a_row():
@@ -96,7 +96,7 @@ class Course:
         if given is None:
             stop_aside(session)
 
-    def followed(self, session: SparkSession) -> tuple[Record, Judgement]:
+    def followed(self, session: SparkSession) -> tuple[RunState, Judgement]:
         """Run the workers to their end and write what they found; the registry is told why they failed.
 
         Raises:
@@ -112,12 +112,12 @@ class Course:
 
         limits = self.settings.train
         report = Report(self.storage, self.snapshot, self.plan, self.claim.model_id)
-        with self.told(), report:
+        with self.failure_recorded(), report:
             record = cluster.run(session, main, task, self.plan.workers, limits, self.bar, report.hear)
             return record, report.judgement()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def failure_recorded(self) -> Iterator[None]:
         """The row says why the block failed, as far as it can be written: the cause is what counts."""
         try:
             yield
@@ -131,13 +131,13 @@ class Course:
             raise
 
 
-def bury(settings: Settings) -> list[str]:
+def mark_abandoned_runs(settings: Settings) -> list[str]:
     """Mark runs whose driver has gone without a word as failed.
 
     Returns:
         their ids.
     """
-    found = resumption.found_dead(settings)
+    found = resumption.abandoned_runs(settings)
     for entry in found:
         detail = "its driver ended without a word; the same command goes on with it"
         model_rows.end(settings, entry.model_id, None, detail)

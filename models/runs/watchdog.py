@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from conf.sections import Train
-from models.messages import STEPPING, Alive, Done, Failed, Gone, Message, Stepped
-from models.runs.run_state import Record
+from models.messages import STEPPING, Alive, Disconnected, Done, Failed, Message, Stepped
+from models.runs.run_state import RunState
 from models.workers.worker_failures import Kind
 
 SLOWER = 10  # a step may take so many times as long as the slowest before it
@@ -24,7 +24,7 @@ class _Sign:
     slowest: float = 0.0
 
 
-class Watch:
+class Watchdog:
     """Holds an attempt's workers to the limits.
 
     Args:
@@ -33,11 +33,11 @@ class Watch:
         began: when the attempt did.
     """
 
-    def __init__(self, limits: Train, record: Record, began: float) -> None:
+    def __init__(self, limits: Train, record: RunState, began: float) -> None:
         self._limits, self._record, self._began = limits, record, began
         self._signs: dict[int, _Sign] = {}
 
-    def add(self, message: Message | Gone, at: float) -> None:
+    def add(self, message: Message | Disconnected, at: float) -> None:
         """Take in a message."""
         sign = self._signs.setdefault(message.worker, _Sign(at, at))
         sign.heard = at
@@ -47,7 +47,7 @@ class Watch:
             if message.doing == sign.doing == STEPPING:
                 sign.slowest = max(sign.slowest, at - sign.moved)
             sign.moves, sign.doing, sign.moved = message.moves, message.doing, at
-        if isinstance(message, Done | Gone | Failed):
+        if isinstance(message, Done | Disconnected | Failed):
             sign.heard = sign.moved = float("inf")  # nothing more is expected
 
     def pause(self, seconds: float) -> None:

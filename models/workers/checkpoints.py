@@ -23,7 +23,7 @@ _DAMAGE = (StorageError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
-class Belonging:
+class CheckpointOwner:
     """Whose a checkpoint is.
 
     Args:
@@ -68,7 +68,7 @@ class Checkpoints:
     """
 
     storage: Storage
-    of: Belonging | None = None
+    of: CheckpointOwner | None = None
     keep: int = KEPT
 
     def epochs(self) -> list[int]:
@@ -123,9 +123,9 @@ class Checkpoints:
         return Checkpoint(epochs, values, tuple(about["names"]), history)
 
     def _refuse_foreign(self, epochs: int, found: dict[str, str] | None) -> None:
-        if self.of is None or found is None or Belonging(**found) == self.of:
+        if self.of is None or found is None or CheckpointOwner(**found) == self.of:
             return
-        theirs = Belonging(**found)
+        theirs = CheckpointOwner(**found)
         what = theirs if str(theirs) != str(self.of) else f"{theirs} with other settings or pictures"
         raise ForeignCheckpoint(
             f"checkpoint {self.storage.root}/{_path(epochs)} is of {what}, not of {self.of} as asked for: "

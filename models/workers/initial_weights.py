@@ -28,7 +28,7 @@ FILE = "start.npz"  # beside the run's artifacts
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """The variables of a model, head included, in the order of the plain model's."""
 
     values: tuple[NDArray[Any], ...]
@@ -40,10 +40,10 @@ class Start:
         artifacts.write(FILE, file.getvalue())
 
 
-def read(artifacts: Storage) -> Start:
+def read(artifacts: Storage) -> InitialWeights:
     """The start that the driver has left."""
     with np.load(io.BytesIO(artifacts.read(FILE)), allow_pickle=False) as arrays:
-        return Start(tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files))))
+        return InitialWeights(tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files))))
 
 
 def architecture_of(settings: Settings, source: str) -> str:
@@ -61,7 +61,7 @@ def architecture_of(settings: Settings, source: str) -> str:
     return str(name)
 
 
-def ancestors(settings: Settings, source: str) -> Iterator[model_cards.Card]:
+def ancestors(settings: Settings, source: str) -> Iterator[model_cards.ModelCard]:
     """The model that `--from` names, the one that it started from, and so on; a .keras file tells none.
 
     Raises:
@@ -86,7 +86,7 @@ def ancestors(settings: Settings, source: str) -> Iterator[model_cards.Card]:
 
 def resolved(
     settings: Settings, plan: TrainingPlan, labels: Sequence[str]
-) -> tuple[TrainingPlan, Start | None]:
+) -> tuple[TrainingPlan, InitialWeights | None]:
     """The plan with what its start implies, and the start's values.
 
     A head is taken over from a weights file if its shape fits, from a trained model if its labels are the
@@ -102,15 +102,17 @@ def resolved(
         return _from_source(settings, plan, labels) if plan.source else _from_weights(plan, labels)
 
 
-def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, Start]:
+def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, InitialWeights]:
     published = Pixels.CAFFE if plan.architecture == "resnet50" else Pixels.UNIT
     plan = replace(plan, pixels=plan.pixels or published)
     model = built(plan, len(labels))
     weights.load(model, plan.architecture, Path(plan.weights))
-    return plan, Start(tuple(variable.numpy() for variable in model.variables))
+    return plan, InitialWeights(tuple(variable.numpy() for variable in model.variables))
 
 
-def _from_source(settings: Settings, plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, Start]:
+def _from_source(
+    settings: Settings, plan: TrainingPlan, labels: Sequence[str]
+) -> tuple[TrainingPlan, InitialWeights]:
     found = architecture_of(settings, plan.source)
     if found != plan.architecture:
         raise UnfitStart(f"--from {plan.source} is a {found}, not a {plan.architecture}: leave --arch out")
@@ -121,7 +123,7 @@ def _from_source(settings: Settings, plan: TrainingPlan, labels: Sequence[str]) 
     model = built(plan, len(labels))
     kept = card is not None and card.objective == plan.objective and tuple(labels) == card.labels
     weights.copy(theirs, model, f"--from {plan.source}", head=kept)
-    return plan, Start(tuple(variable.numpy() for variable in model.variables))
+    return plan, InitialWeights(tuple(variable.numpy() for variable in model.variables))
 
 
 def built(plan: TrainingPlan, classes: int) -> Any:
@@ -152,7 +154,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     return configuration
 
 
-def _card(settings: Settings, model_id: str) -> model_cards.Card:
+def _card(settings: Settings, model_id: str) -> model_cards.ModelCard:
     try:
         return model_cards.card(settings, model_id)
     except UnknownModel as error:

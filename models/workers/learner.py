@@ -14,9 +14,9 @@ from models.nets.losses import cross_entropy, mixed
 from models.nets.normalization import Sharing, own_moments
 from models.nets.precision import ScaledSGD, gains_from_half
 from models.nets.resnet import HEADS
-from models.pictures.inputs import Pace
+from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
-from models.workers.initial_weights import Start, built
+from models.workers.initial_weights import InitialWeights, built
 
 # Nothing here is for AutoGraph to rewrite, which takes time and leaves files behind where a worker ends.
 _traced = partial(tf.function, autograph=False)
@@ -53,7 +53,9 @@ class Learner:
             and written. Its values are those of the last `update_plain`.
     """
 
-    def __init__(self, plan: TrainingPlan, pace: Pace, classes: int, start: Start | None = None) -> None:
+    def __init__(
+        self, plan: TrainingPlan, pace: BatchSchedule, classes: int, start: InitialWeights | None = None
+    ) -> None:
         self._global_batch = pace.batch * plan.workers
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._margin = plan.triplet_margin if plan.objective == "triplet" else None
@@ -157,7 +159,7 @@ class Learner:
     def _local(self, result: Any) -> Any:
         return self.strategy.experimental_local_results(result)[0]
 
-    def settle(self) -> None:
+    def sync_moments(self) -> None:
         """Give all workers the mean of their running moments where each keeps its own; all must call it."""
         own = own_moments(self.model)
         workers = self.strategy.num_replicas_in_sync

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from models import messages
-from models.messages import STEPPING, Alive, Done, Failed, Gone, Here, Message, Working
+from models.messages import STEPPING, Alive, Disconnected, Done, Failed, Message, Registered, Working
 
 STEP_SECONDS = 0.5  # between two messages about steps
 BEAT_SECONDS = 1.0  # between two signs of life
@@ -45,7 +45,7 @@ class Reporter:
         self._driver_gone = threading.Event()
         self._moves, self._doing = 0, "starting"
         self._next_step = 0.0
-        self.send(Here(worker, os.getpid(), socket.gethostname()))
+        self.send(Registered(worker, os.getpid(), socket.gethostname()))
         threading.Thread(target=self._beat, name="hub-beat", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -99,14 +99,14 @@ class Reporter:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedMessage:
     """A message and when it came (monotonic seconds)."""
 
-    message: Message | Gone
+    message: Message | Disconnected
     at: float
 
 
-class Desk:
+class MessageServer:
     """The driver's end: collects the messages of all workers in order of arrival."""
 
     def __init__(self, host: str) -> None:
@@ -116,7 +116,7 @@ class Desk:
         address = self._listener.address
         assert isinstance(address, tuple)
         self._address = str(address[0]), int(address[1])
-        self._heard: SimpleQueue[Heard] = SimpleQueue()
+        self._heard: SimpleQueue[ReceivedMessage] = SimpleQueue()
         self._lock, self._closed = threading.Lock(), False
         self._connections: set[Connection] = set()
         threading.Thread(target=self._accept, name="hub-desk", daemon=True).start()
@@ -126,7 +126,7 @@ class Desk:
         """Where workers call."""
         return self._address[1]
 
-    def next(self, seconds: float) -> Heard | None:
+    def next(self, seconds: float) -> ReceivedMessage | None:
         """The next message, or None if there is none within `seconds`."""
         try:
             return self._heard.get(timeout=seconds)
@@ -171,10 +171,10 @@ class Desk:
                 message = messages.decode(connection.recv_bytes())
                 worker = message.worker
                 ended = ended or isinstance(message, Done | Failed)
-                self._heard.put(Heard(message, time.monotonic()))
+                self._heard.put(ReceivedMessage(message, time.monotonic()))
         except (AuthenticationError, EOFError, OSError, ValueError, TypeError, KeyError):
             if worker is not None and not ended and not self._closed:
-                self._heard.put(Heard(Gone(worker), time.monotonic()))
+                self._heard.put(ReceivedMessage(Disconnected(worker), time.monotonic()))
         finally:
             with self._lock:
                 self._connections.discard(connection)

@@ -18,13 +18,21 @@ from models.evaluation.metrics import answers, embeddings, tally, tally_retrieva
 from models.formats import export
 from models.formats.export import Exported, Logs
 from models.messages import EpochEnded, Started, Stepped, packed
-from models.pictures.disk_cache import Spool, share
-from models.pictures.epoch_plan import Augmentation, Deal, Feed, Order, Waiting, deal
-from models.pictures.inputs import Pace, Pictures, Rows, Takeable, equal_share, kept_side, whole_share
+from models.pictures.disk_cache import DiskCache, share
+from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, Sampler, Waiting, plan_epoch
+from models.pictures.inputs import (
+    BatchSchedule,
+    ImageSource,
+    Pictures,
+    Rows,
+    equal_share,
+    kept_side,
+    whole_share,
+)
 from models.pictures.sampling import grouped
 from models.plan import WorkerTask
 from models.workers import initial_weights
-from models.workers.checkpoints import Belonging, Checkpoint, Checkpoints
+from models.workers.checkpoints import Checkpoint, CheckpointOwner, Checkpoints
 from models.workers.message_channel import Reporter
 
 _ADVICE = "try a lower --learning-rate"
@@ -45,29 +53,29 @@ class Worker:
         self._task, self._number, self._reporter = task, number, reporter
         plan, snapshot = task.plan, task.snapshot
         rows = snapshot.rows(Split.TRAIN)
-        self._pace = Pace.of(rows, plan.workers, plan.batch_size, plan.group)
+        self._pace = BatchSchedule.of(rows, plan.workers, plan.batch_size, plan.group)
         self._memory = plan.cache_mb * 2**20
         training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
         self._validation = self._measured_share(Split.VALIDATION)
-        of = Belonging(plan.architecture, plan.dataset_id, task.run)
+        of = CheckpointOwner(plan.architecture, plan.dataset_id, task.run)
         self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"), of, task.keep)
         self._history: list[EpochEnded] = []
-        self._test: Future[Takeable] | None = None
+        self._test: Future[ImageSource] | None = None
         reporter.work("making the model")
         start = initial_weights.read(task.artifacts) if plan.weights or plan.source else None
         self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
         labels = snapshot.labels if plan.objective == "labels" else ()
         self._exported = Exported(self._learner.plain, task.model_id, labels)
         # Only now: the strategy must be made before TensorFlow is used for anything.
-        self._feed = Feed(training, plan.side, plan.randaugment_magnitude)
+        self._feed = InputPipeline(training, plan.side, plan.randaugment_magnitude)
 
-    def _share(self, split: Split, rows: Rows) -> Pictures | Spool:
+    def _share(self, split: Split, rows: Rows) -> Pictures | DiskCache:
         """Rows of a split, in memory as long as there is room."""
         found = share(self._task.snapshot, split, rows, self._task.plan.side, self._memory)
         self._memory -= found.images.nbytes if isinstance(found, Pictures) else 0
         return found
 
-    def _measured_share(self, split: Split) -> Pictures | Spool:
+    def _measured_share(self, split: Split) -> Pictures | DiskCache:
         rows = self._task.snapshot.rows(split)
         return self._share(split, whole_share(rows, self._number, self._task.plan.workers))
 
@@ -119,9 +127,9 @@ class Worker:
             self._history = list(chosen.history)
         return finished
 
-    def _deal(self, epoch: int) -> Deal:
+    def _deal(self, epoch: int) -> EpochPlan:
         plan = self._task.plan
-        return deal(
+        return plan_epoch(
             len(self._feed.labels),
             self._pace,
             kept_side(plan.side) - plan.side,
@@ -134,7 +142,7 @@ class Worker:
         plan, pace = self._task.plan, self._pace
         self._reporter.work(f"starting epoch {epoch}")
         if epoch == plan.epochs:
-            preload.read_ahead()
+            preload.prefetch_libraries()
             self._test = ThreadPoolExecutor(1).submit(self._measured_share, Split.TEST)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
@@ -153,7 +161,7 @@ class Worker:
         seconds = time.monotonic() - began
         loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
         self._reporter.work(f"measuring epoch {epoch}")
-        self._learner.settle()
+        self._learner.sync_moments()
         validation = self._validated()
         return EpochEnded(
             worker=self._number,
@@ -180,7 +188,7 @@ class Worker:
         count = tally_retrieval if self._task.plan.objective == "triplet" else tally
         return self._learner.summed(count(self._exported.answer, self._validation, self._task.plan.side))
 
-    def _order(self) -> Order | None:
+    def _order(self) -> Sampler | None:
         """How triplets' rows are drawn; None leaves it to chance."""
         plan, pace = self._task.plan, self._pace
         if plan.objective != "triplet":
@@ -210,12 +218,12 @@ class Worker:
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
             export.write_tflite(self._exported, self._task.artifacts, pictures)
 
-    def _embed(self, test: Takeable) -> None:
+    def _embed(self, test: ImageSource) -> None:
         for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
             found = embeddings(self._exported.answer, pictures, self._task.plan.side)
             self._reporter.send(packed(self._number, split, found))
 
-    def _answer(self, test: Takeable) -> None:
+    def _answer(self, test: ImageSource) -> None:
         self._reporter.send(answers(self._exported.answer, test, self._task.plan.side, self._number))
 
 

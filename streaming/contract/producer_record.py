@@ -6,7 +6,7 @@ from streaming.contract.record import Header, Upload
 
 
 @dataclass(frozen=True)
-class Record:
+class ProducerRecord:
     """One Kafka record; it may break the contract on purpose."""
 
     key: bytes | None
@@ -14,7 +14,7 @@ class Record:
     headers: list[Header]
 
     @classmethod
-    def of(cls, upload: Upload) -> "Record":
+    def of(cls, upload: Upload) -> "ProducerRecord":
         """An upload in the contract's form."""
         return cls(upload.key(), upload.content, upload.headers())
 

@@ -10,12 +10,12 @@ from pyspark.sql import functions as f
 from lake import tables
 from lake.schemas import Table
 from streaming.contract.verdict import Verdict
-from streaming.follow.label_counts import Labels
+from streaming.follow.label_counts import LabelCounts
 from streaming.follow.samples import COLUMNS, Samples
 
 
 @dataclass(frozen=True)
-class DerivedFollower:
+class SamplesFollower:
     """Takes in batches of the ledger; one query and one reading for both tables.
 
     Args:
@@ -24,7 +24,7 @@ class DerivedFollower:
     """
 
     samples: Samples
-    labels: Labels
+    labels: LabelCounts
 
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Take in one batch; safe to call again with the same one."""

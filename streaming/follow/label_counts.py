@@ -17,7 +17,7 @@ from streaming.ledger.ledger import query_id
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelCounts:
     """Keeps `labels` up to date.
 
     Args:

@@ -29,7 +29,7 @@ _FILES = 64  # of the ledger at once, for a follower that was away; a commit add
 
 
 @dataclass(frozen=True)
-class Start:
+class StartVersion:
     """Where new followers begin in the ledger, after an erasure that cut its history.
 
     Args:
@@ -77,7 +77,7 @@ def prepare(spark: SparkSession, settings: Settings) -> None:
             _recount(spark, settings)
 
 
-def start_of(settings: Settings) -> Start | None:
+def start_of(settings: Settings) -> StartVersion | None:
     """Where new followers begin; None for the whole ledger.
 
     That is so, too, where Delta's clean-up has removed the version since: the ledger holds all there is to
@@ -88,7 +88,7 @@ def start_of(settings: Settings) -> Start | None:
         return None
     try:
         said: dict[str, Any] = storage.read_json(_START)
-        start = Start(int(said["version"]), [(str(t), int(p), int(o)) for t, p, o in said["taken"]])
+        start = StartVersion(int(said["version"]), [(str(t), int(p), int(o)) for t, p, o in said["taken"]])
     except (StorageError, ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(
             f"{storage.root}/{_START} cannot be read ({error}): remove it; followers without a checkpoint "

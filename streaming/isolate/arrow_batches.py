@@ -18,7 +18,7 @@ from streaming.contract.record import YEARS, Header
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Rejected, Verdict
 from streaming.isolate import decoder, payloads
-from streaming.isolate.recompute_guard import refuse_again
+from streaming.isolate.recompute_guard import refuse_recompute
 from streaming.isolate.shared_memory import Buffer
 from streaming.verify import file_checks
 from streaming.verify.prepared import Prepared
@@ -41,18 +41,18 @@ def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.
     schema = to_arrow_schema(ROWS, timezone="UTC")
 
     def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        refuse_again()
+        refuse_recompute()
         for batch in batches:
             yield judged(batch)
 
     def judged(batch: pa.RecordBatch) -> pa.RecordBatch:
-        with python_workers.uncollected():
+        with python_workers.gc_after_batch():
             return pa.RecordBatch.from_pylist(rows_of(records(batch, rules.ingest), rules), schema=schema)
 
     return inspect
 
 
-class KafkaRecord(NamedTuple):
+class ConsumerRecord(NamedTuple):
     """A record as Kafka gave it; the value is a view into the Arrow batch.
 
     Args:
@@ -71,7 +71,7 @@ class KafkaRecord(NamedTuple):
     omitted: int = 0
 
 
-def records(batch: pa.RecordBatch, limits: Ingest) -> list[KafkaRecord]:
+def records(batch: pa.RecordBatch, limits: Ingest) -> list[ConsumerRecord]:
     """The records of a batch of Spark's Kafka source."""
     topic, partition, offset, key = (
         batch.column(name).to_pylist() for name in ("topic", "partition", "offset", "key")
@@ -82,7 +82,7 @@ def records(batch: pa.RecordBatch, limits: Ingest) -> list[KafkaRecord]:
     time = pc.if_else(known, stamps, None).to_pylist()
     values = _values(batch.column("value"))
     kept, omitted = headers.of_records(batch.column("headers"), limits.max_headers)
-    return list(map(KafkaRecord, topic, partition, offset, time, key, values, kept, omitted))
+    return list(map(ConsumerRecord, topic, partition, offset, time, key, values, kept, omitted))
 
 
 def _values(column: pa.Array) -> list[Buffer | None]:
@@ -90,7 +90,7 @@ def _values(column: pa.Array) -> list[Buffer | None]:
     return [memoryview(value.as_buffer()).cast("B") if value.is_valid else None for value in column]
 
 
-def rows_of(records: Sequence[KafkaRecord], rules: Rules) -> list[Row]:
+def rows_of(records: Sequence[ConsumerRecord], rules: Rules) -> list[Row]:
     """The ledger rows of Kafka records, in their order; never raises for what a record contains.
 
     Pictures that travel as a reference are fetched a few ahead, and no more of them are held than
@@ -121,11 +121,13 @@ class _Whole(NamedTuple):
     """A picture that has arrived whole, and the row that its outcome goes into."""
 
     row: Row
-    record: KafkaRecord
+    record: ConsumerRecord
     content: Buffer
 
 
-def _whole(row: Row, record: KafkaRecord, about: Envelope, content: payloads.Content, rules: Rules) -> _Whole:
+def _whole(
+    row: Row, record: ConsumerRecord, about: Envelope, content: payloads.Content, rules: Rules
+) -> _Whole:
     if isinstance(content, Rejected):
         raise content
     row["bytes"] = len(content)
@@ -140,7 +142,7 @@ def _judge(whole: Sequence[_Whole], rules: Rules) -> None:
         row |= _rejected(outcome, record) if isinstance(outcome, Rejected) else _accepted(outcome)
 
 
-def _row(record: KafkaRecord, found: Envelope) -> Row:
+def _row(record: ConsumerRecord, found: Envelope) -> Row:
     return {
         "topic": record.topic,
         "partition": record.partition,
@@ -161,7 +163,7 @@ def _accepted(prepared: Prepared) -> Row:
     return prepared._asdict() | {"verdict": Verdict.ACCEPTED, "metrics": prepared.metrics._asdict()}
 
 
-def _rejected(problem: Rejected, record: KafkaRecord) -> Row:
+def _rejected(problem: Rejected, record: ConsumerRecord) -> Row:
     return {
         "verdict": Verdict.REJECTED,
         "reason": problem.reason,

@@ -16,7 +16,7 @@ from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected
 from streaming.errors import DecoderLost
 from streaming.isolate.sandbox import ORDER, STATUS, TASK, function, judged
-from streaming.isolate.shared_memory import Buffer, Exchange
+from streaming.isolate.shared_memory import Buffer, SharedBuffers
 from streaming.verify.prepared import Outcome
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME")
@@ -44,7 +44,7 @@ class Decoder:
 
     def __init__(self, rules: Rules) -> None:
         self._limits = rules.decoding
-        self._exchange = Exchange(rules.ingest)
+        self._exchange = SharedBuffers(rules.ingest)
         # Whole messages: of one that is cut short or too long nothing is left for the next.
         self._tasks, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.setblocking(False)

@@ -13,12 +13,12 @@ from pyspark.sql import SparkSession
 _PROPERTY = "hub.judged"
 
 
-class JudgedAgain(Exception):
+class RecomputedPartition(Exception):
     """A partition of a micro-batch was lost with its executor."""
 
 
 @contextmanager
-def judging_refused(spark: SparkSession) -> Iterator[None]:
+def recompute_refused(spark: SparkSession) -> Iterator[None]:
     """Let no task of a job in this block, on this thread, judge pictures."""
     context = spark.sparkContext
     context.setLocalProperty(_PROPERTY, "yes")
@@ -28,7 +28,7 @@ def judging_refused(spark: SparkSession) -> Iterator[None]:
         context.setLocalProperty(_PROPERTY, None)  # type: ignore[arg-type]  # this is how one is removed
 
 
-def refuse_again() -> None:
+def refuse_recompute() -> None:
     """In a task, before it judges.
 
     Raises:
@@ -36,9 +36,9 @@ def refuse_again() -> None:
     """
     task = TaskContext.get()
     if task is not None and task.getLocalProperty(_PROPERTY):
-        raise JudgedAgain
+        raise RecomputedPartition
 
 
-def judged_again(error: BaseException) -> bool:
+def was_recomputed(error: BaseException) -> bool:
     """Whether a job failed because a task would have judged again."""
-    return f"{JudgedAgain.__module__}.{JudgedAgain.__name__}" in str(error)
+    return f"{RecomputedPartition.__module__}.{RecomputedPartition.__name__}" in str(error)

@@ -22,7 +22,7 @@ from typing import NoReturn, cast
 from conf.sections import Decoding
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected
-from streaming.isolate.shared_memory import Exchange
+from streaming.isolate.shared_memory import SharedBuffers
 from streaming.verify.prepared import Outcome, Prepared
 
 TASK = struct.Struct("<Q")
@@ -44,7 +44,7 @@ def main(control: int, guard: int, memory: tuple[int, int]) -> None:
     length = TASK.unpack(orders.recv(TASK.size, socket.MSG_WAITALL))[0]
     rules: Rules = pickle.loads(orders.recv(length, socket.MSG_WAITALL))  # from our own parent
     prepare = function(rules.decoding.function)
-    exchange = Exchange(rules.ingest, memory)
+    exchange = SharedBuffers(rules.ingest, memory)
     generation = 0
     while True:
         pid = os.fork()
@@ -89,7 +89,7 @@ def _watched(pid: int, generation: int, orders: socket.socket) -> int | None:
 
 
 def _worker(
-    tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int
+    tasks: socket.socket, exchange: SharedBuffers, prepare: Prepare, rules: Rules, generation: int
 ) -> NoReturn:
     """Body of a forked process, which must not return into its parent's."""
     status = 1
@@ -131,7 +131,9 @@ class _Clock:
             resource.setrlimit(resource.RLIMIT_CPU, (bounded, self._hard))
 
 
-def _work(tasks: socket.socket, exchange: Exchange, prepare: Prepare, rules: Rules, generation: int) -> None:
+def _work(
+    tasks: socket.socket, exchange: SharedBuffers, prepare: Prepare, rules: Rules, generation: int
+) -> None:
     clock = _Clock(rules.decoding.timeout_seconds)
     while order := tasks.recv(ORDER.size):
         task, meant_for = ORDER.unpack(order)

@@ -36,7 +36,7 @@ _FLAG_BITS: dict[str, int] = {flag: 1 << number for number, flag in enumerate(_F
 _DETAIL_BYTES = 1024
 
 
-class Exchange:
+class SharedBuffers:
     """Two pieces of anonymous memory, one for each direction.
 
     Args:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from streaming.errors import IngestFailed
 
 
-class Gate:
+class CommitGate:
     """Lets commits through, one at a time, until it is closed.
 
     Spark ends a query by interrupting it wherever it is. A commit that is in the log by then, but not

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from conf.settings import Settings
 from lake.errors import InUse
 from lake.locks import lease
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 from streaming.errors import LakeInUse
 
 NAME = "ingest.lock"
@@ -32,7 +32,7 @@ def held(
     place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
     with ExitStack() as stack:
         try:
-            stack.enter_context(lease.held(place, settings.s3, seconds, Holder.this(command), on_loss))
+            stack.enter_context(lease.held(place, settings.s3, seconds, LockHolder.this(command), on_loss))
         except InUse as error:
             raise LakeInUse(str(error)) from None
         yield
@@ -47,7 +47,7 @@ def refuse_if_held(settings: Settings) -> None:
     """
     try:
         lease.refuse_if_held(
-            settings.lake.at(NAME), settings.s3, settings.ingest.lease_seconds, Holder.this("ingest")
+            settings.lake.at(NAME), settings.s3, settings.ingest.lease_seconds, LockHolder.this("ingest")
         )
     except InUse as error:
         raise LakeInUse(str(error)) from None

@@ -25,9 +25,9 @@ from lake.spark.session_properties import CODEGEN, properties
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Verdict
 from streaming.isolate.arrow_batches import ROWS, inspected
-from streaming.isolate.recompute_guard import judged_again, judging_refused
-from streaming.ledger.commit_gate import Gate
-from streaming.ledger.upload_index import Claims, Position, UploadIndex
+from streaming.isolate.recompute_guard import recompute_refused, was_recomputed
+from streaming.ledger.commit_gate import CommitGate
+from streaming.ledger.upload_index import AcceptedUploads, Position, UploadIndex
 
 _PLACE = ["topic", "partition", "offset"]
 _PICTURE = ["jpeg", "thumbnail"]
@@ -60,7 +60,7 @@ class Ledger:
     rules: Rules
     index: UploadIndex
     on_batch: Callable[[BatchCounts], None]
-    gate: Gate = field(default_factory=Gate)
+    gate: CommitGate = field(default_factory=CommitGate)
     _begun: Event = field(default_factory=Event, init=False)
 
     def write(self, records: DataFrame, batch: int) -> None:
@@ -78,7 +78,7 @@ class Ledger:
                 self._write(rows, records, batch)
                 break
             except (PySparkException, Py4JJavaError) as error:
-                if not left or not judged_again(error):
+                if not left or not was_recomputed(error):
                     raise
             finally:
                 rows.unpersist()
@@ -103,12 +103,16 @@ class Ledger:
         repeats = self.index.duplicates(claims)
         complete = with_duplicates(rows, records, repeats) if repeats else rows
         with self.gate.passage():
-            with judging_refused(spark):
+            with recompute_refused(spark):
                 self._append(complete, batch, len(judged))
             self._committed(spark, judged, claims, repeats)
 
     def _committed(
-        self, spark: SparkSession, judged: pa.Table, claims: Claims, repeats: dict[Position, Position]
+        self,
+        spark: SparkSession,
+        judged: pa.Table,
+        claims: AcceptedUploads,
+        repeats: dict[Position, Position],
     ) -> None:
         """Tell of a micro-batch that is in the ledger, and let the index know its uploads."""
         version = tables.version(spark, self.lake, Table.UPLOADS)
@@ -134,10 +138,10 @@ def _judged(rows: DataFrame) -> pa.Table:
     return rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow()
 
 
-def _claims(judged: pa.Table) -> Claims:
+def _claims(judged: pa.Table) -> AcceptedUploads:
     accepted = judged.filter(pc.equal(judged["verdict"], Verdict.ACCEPTED.value))
     keys = list(map(digest, accepted["upload_id"].to_pylist()))
-    return Claims(keys, *(accepted[name].to_pylist() for name in _PLACE))
+    return AcceptedUploads(keys, *(accepted[name].to_pylist() for name in _PLACE))
 
 
 def _taken(judged: pa.Table) -> dict[tuple[str, int], int]:

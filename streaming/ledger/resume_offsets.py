@@ -20,7 +20,7 @@ _LEDGER_GOES_ON = "the new checkpoint starts where the ledger ends, nothing is l
 
 
 @dataclass(frozen=True)
-class Continuation:
+class ResumeOffsets:
     """Where the next batch begins.
 
     Args:
@@ -48,7 +48,7 @@ def query_of(topic: str) -> str:
 
 def find(
     settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], accept_loss: bool
-) -> Continuation:
+) -> ResumeOffsets:
     """Find where to go on: after the checkpoint, or after the ledger where there is none.
 
     Args:
@@ -83,7 +83,7 @@ def find(
     if gone:
         positions = {p: max(taken.get(p, 0), begin) for p, (begin, _) in topic.offsets.items()}
     _remember(settings, topic)
-    return Continuation(positions, lost)
+    return ResumeOffsets(positions, lost)
 
 
 def explained(

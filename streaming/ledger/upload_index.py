@@ -22,7 +22,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Claims:
+class AcceptedUploads:
     """The accepted uploads of a micro-batch, in columns: objects take longer to make than to look for.
 
     Args:
@@ -121,7 +121,7 @@ class UploadIndex(LocalIndex):
         if adding:
             adding.result()
 
-    def duplicates(self, claims: Claims) -> dict[Position, Position]:
+    def duplicates(self, claims: AcceptedUploads) -> dict[Position, Position]:
         """Which claims repeat an accepted upload, and whose.
 
         A record that is delivered to this function again after a restart is not its own duplicate.

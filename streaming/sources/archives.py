@@ -14,7 +14,7 @@ from typing import IO, cast
 from conf.sections import Push
 from streaming.errors import BadSource
 from streaming.sources import xz
-from streaming.sources.bounded_stream import Explodes, Forward
+from streaming.sources.bounded_stream import BoundedStream, UnpackedTooLarge
 from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
 
 # A zip's first member, the end of one without members, and what begins one that was to be split. What merely
@@ -140,7 +140,7 @@ class TarArchive:
         name = ""
         with self.file.open() as packed:
             budget = _budget(packed, self.limits)
-            stream = Forward(_unpacked(packed), budget)
+            stream = BoundedStream(_unpacked(packed), budget)
             try:
                 with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", encoding="utf-8") as archive:
                     while (member := archive.next()) is not None:
@@ -149,14 +149,16 @@ class TarArchive:
                         yield from self._item(stream, member, name, skipped)
                 if stream.last.strip(b"\0"):
                     skipped.add("rest of a damaged archive", f"after {name}")
-            except Explodes:
+            except UnpackedTooLarge:
                 skipped.add("rest of an archive that explodes", f"after {name}")
             except _DAMAGED as error:
                 if not name:
                     raise BadSource(f"{self.file}: cannot be read as a tar file: {error}") from None
                 skipped.add("rest of a damaged archive", f"after {name}")
 
-    def _item(self, stream: Forward, member: tarfile.TarInfo, name: str, skipped: Skipped) -> Iterator[Item]:
+    def _item(
+        self, stream: BoundedStream, member: tarfile.TarInfo, name: str, skipped: Skipped
+    ) -> Iterator[Item]:
         if member.isdir():
             return
         reason, content = unwanted(name) or self._refusal(member), b""
@@ -188,14 +190,16 @@ def is_tar(file: Packed) -> bool:
     """
     with file.open() as packed:
         try:
-            with tarfile.open(fileobj=cast("IO[bytes]", Forward(_unpacked(packed), 1 << 20)), mode="r:"):
+            with tarfile.open(
+                fileobj=cast("IO[bytes]", BoundedStream(_unpacked(packed), 1 << 20)), mode="r:"
+            ):
                 return True
         except xz.TakesMemory:
             raise BadSource(
                 f"{file}: its dictionary takes more than {xz.MEMORY >> 20} MiB to unpack; "
                 "pack it again, by `xz -9` or less"
             ) from None
-        except (Explodes, *_DAMAGED):
+        except (UnpackedTooLarge, *_DAMAGED):
             return False
 
 

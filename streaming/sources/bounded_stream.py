@@ -6,11 +6,11 @@ _STEP = 1 << 20  # bytes that are skipped at once
 _HEADER_BYTES = 1 << 20  # the largest extended header that is read
 
 
-class Explodes(Exception):
+class UnpackedTooLarge(Exception):
     """An archive holds more than its packed size makes credible."""
 
 
-class Forward:
+class BoundedStream:
     """What tarfile needs of a file, on a stream that cannot go back; counts what is really unpacked.
 
     Args:
@@ -35,7 +35,7 @@ class Forward:
             Explodes: the header or the whole is absurdly large.
         """
         if not 0 <= size <= _HEADER_BYTES:
-            raise Explodes
+            raise UnpackedTooLarge
         self.last = self._read(size)
         return self.last
 
@@ -68,7 +68,7 @@ class Forward:
 
     def _read(self, size: int) -> bytes:
         if self._position + size > self._budget:
-            raise Explodes
+            raise UnpackedTooLarge
         content = self._file.read(size)
         self._position += len(content)
         return content

@@ -12,7 +12,7 @@ from streaming.sources.folders import refuse_without_pictures
 from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
 from streaming.stores import ranged_file
 from streaming.stores.objects import Entry, Objects
-from streaming.stores.prefetch import Ahead
+from streaming.stores.prefetch import Prefetcher
 
 _URI = re.compile(r"s3a?://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>.*))?", re.DOTALL)
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -43,7 +43,7 @@ class Prefix:
             ObjectError: the store stops answering.
         """
         settings = self.objects.settings
-        ahead = Ahead(settings.threads, settings.read_ahead_bytes)
+        ahead = Prefetcher(settings.threads, settings.read_ahead_bytes)
         loaded = ahead.map(self._load, self._wanted(skipped), lambda entry: self._held(entry))
         root = self.prefix.rstrip("/").rpartition("/")[2] or self.bucket
         for entry, content, reason in loaded:

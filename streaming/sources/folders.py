@@ -11,7 +11,7 @@ from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderSource:
     """Pictures below a folder, in the order of their paths."""
 
     path: Path
@@ -68,7 +68,7 @@ def _path(location: str) -> Path:
 
 def _source(location: str, path: Path, labelling: Labelling, limits: Push) -> Source:
     if path.is_dir():
-        return Folder(path, limits, labelling)
+        return FolderSource(path, limits, labelling)
     if not path.exists():
         raise BadSource(f"{location}: no such folder or file; give a folder, a zip, a tar or the word digits")
     if not path.is_file():

@@ -5,14 +5,14 @@ import lzma
 from collections.abc import Iterator
 from typing import IO, cast
 
-from streaming.sources.bounded_stream import Explodes
+from streaming.sources.bounded_stream import UnpackedTooLarge
 
 # Unpacking takes the dictionary that a header names, up to 4 GiB. `xz -9` needs 65 MiB.
 MEMORY = 256 << 20
 _STEP = 1 << 16  # bytes that are read, and unpacked, at once
 
 
-class TakesMemory(Explodes):
+class TakesMemory(UnpackedTooLarge):
     """An xz file needs more memory than it gets."""
 
 

@@ -23,7 +23,7 @@ from streaming.errors import (
     StoreFaulty,
     StoreUnavailable,
 )
-from streaming.stores.s3_errors import meaning
+from streaming.stores.s3_errors import as_store_error
 
 _STEP = 1 << 16  # bytes of a body that are read between two looks at the clock
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -173,7 +173,7 @@ class Objects:
                         came = f"{len(taken)} of {size or '?'} bytes"
                         raise StoreUnavailable(f"{where}: {came} in {self.seconds:g} s")
             except HTTPError as error:
-                raise meaning(where, error) from None
+                raise as_store_error(where, error) from None
         if size is None and len(taken) > limit:
             raise ObjectTooLarge(f"{where}: more than {limit} bytes, at most so many are taken")
         if size is not None and len(taken) != size:
@@ -189,7 +189,7 @@ class Objects:
             try:
                 return call()
             except (BotoCoreError, ClientError, ResponseParserError) as error:
-                problem = meaning(where, error)
+                problem = as_store_error(where, error)
             except ValueError as error:  # so boto3 says of a header that is not what it should be
                 problem = StoreFaulty(f"{where}: asking the store failed: {' '.join(str(error).split())}")
             except StoreFaulty as error:

@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Ahead:
+class Prefetcher:
     """A pool that loads what will be asked for next.
 
     Args:

@@ -26,7 +26,7 @@ _BAD_CREDENTIALS = {
 }
 
 
-def meaning(where: str, error: Exception) -> ObjectError:
+def as_store_error(where: str, error: Exception) -> ObjectError:
     """The error that says in one line what an exception of boto3 or urllib3 means.
 
     Args:

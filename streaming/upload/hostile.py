@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streaming.contract.producer_record import Record
+from streaming.contract.producer_record import ProducerRecord
 from streaming.contract.record import Header, Upload
 from streaming.contract.verdict import Reason
 from streaming.upload import hostile_pictures
@@ -21,16 +21,16 @@ _RECORD_CEILING = 12 * 2**20 - 2**16  # a broker takes no larger value
 class Hostile:
     """A record that breaks a rule, and the reason the hub must reject it for."""
 
-    record: Record
+    record: ProducerRecord
     reason: Reason
 
 
 # Makes a record of an upload and a turn: each turn of a kind breaks its rule in another way.
-Maker = Callable[[Upload, int], Record]
+Maker = Callable[[Upload, int], ProducerRecord]
 
 
 @dataclass(frozen=True)
-class Spoiler:
+class FaultGenerator:
     """Spoils uploads, kind after kind.
 
     Args:
@@ -40,7 +40,7 @@ class Spoiler:
     kinds: tuple[tuple[Reason, Maker], ...]
 
     @classmethod
-    def of(cls, settings: "Settings") -> "Spoiler":
+    def of(cls, settings: "Settings") -> "FaultGenerator":
         """All kinds that the settings reject: unknown labels only where labels are closed."""
         kinds = dict(_KINDS)
         if settings.labels.mode == "closed":
@@ -66,25 +66,25 @@ class Spoiler:
         return Hostile(maker(upload, turn), reason)
 
 
-def _of(upload: Upload, content: bytes) -> Record:
+def _of(upload: Upload, content: bytes) -> ProducerRecord:
     """The upload with other content and a true hash of it."""
     sha256 = hashlib.sha256(content).hexdigest()
-    return Record.of(replace(upload, content=content, sha256=sha256, dataref=None))
+    return ProducerRecord.of(replace(upload, content=content, sha256=sha256, dataref=None))
 
 
-def _with_header(upload: Upload, name: str, value: bytes | None) -> Record:
+def _with_header(upload: Upload, name: str, value: bytes | None) -> ProducerRecord:
     headers: list[Header] = [header for header in upload.headers() if header[0] != name]
     if value is not None:
         headers.append((name, value))
-    return Record(upload.key(), upload.content, headers)
+    return ProducerRecord(upload.key(), upload.content, headers)
 
 
-def _missing_header(upload: Upload, turn: int) -> Record:
+def _missing_header(upload: Upload, turn: int) -> ProducerRecord:
     names = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
     return _with_header(upload, names[turn % len(names)], None)
 
 
-def _bad_header(upload: Upload, turn: int) -> Record:
+def _bad_header(upload: Upload, turn: int) -> ProducerRecord:
     kinds = (
         ("ce_time", b"last tuesday"),
         ("ce_source", b"\xff\xfe not UTF-8"),
@@ -99,65 +99,65 @@ def _bad_header(upload: Upload, turn: int) -> Record:
         ("ce_specversion", b"0.3"),
     )
     if turn % (len(kinds) + 1) == len(kinds):
-        record = Record.of(upload)
-        return Record(record.key, record.value, [*record.headers, ("ce_label", b"another")])
+        record = ProducerRecord.of(upload)
+        return ProducerRecord(record.key, record.value, [*record.headers, ("ce_label", b"another")])
     return _with_header(upload, *kinds[turn % (len(kinds) + 1)])
 
 
-def _bad_label(upload: Upload, turn: int) -> Record:
+def _bad_label(upload: Upload, turn: int) -> ProducerRecord:
     labels = (
         "../../etc/passwd", "<script>alert(1)</script>", "кот", "x" * 65, "🐈", "ca\u202et", "-rf",
         "nul\0inside", "cat;drop table", "ıspanak",
     )  # fmt: skip
-    return Record.of(replace(upload, label=labels[turn % len(labels)]))
+    return ProducerRecord.of(replace(upload, label=labels[turn % len(labels)]))
 
 
-def _unknown_label(upload: Upload, turn: int) -> Record:
-    return Record.of(replace(upload, label=f"nobody-lists-this-{turn}"))
+def _unknown_label(upload: Upload, turn: int) -> ProducerRecord:
+    return ProducerRecord.of(replace(upload, label=f"nobody-lists-this-{turn}"))
 
 
-def _empty(upload: Upload, turn: int) -> Record:
+def _empty(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, b"")
 
 
-def _checksum_mismatch(upload: Upload, turn: int) -> Record:
+def _checksum_mismatch(upload: Upload, turn: int) -> ProducerRecord:
     wrong = hashlib.sha256(f"{turn}".encode()).hexdigest()
-    return Record.of(replace(upload, sha256=wrong))
+    return ProducerRecord.of(replace(upload, sha256=wrong))
 
 
-def _payload_unreachable(upload: Upload, turn: int) -> Record:
+def _payload_unreachable(upload: Upload, turn: int) -> ProducerRecord:
     uris = ("file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "s3://nobody/nothing.jpg")
     reference = uris[turn % len(uris)]
-    return Record.of(replace(upload, content=None, sha256=None, dataref=reference))
+    return ProducerRecord.of(replace(upload, content=None, sha256=None, dataref=reference))
 
 
-def _unsupported_format(upload: Upload, turn: int) -> Record:
+def _unsupported_format(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.unsupported(turn))
 
 
-def _undecodable(upload: Upload, turn: int) -> Record:
+def _undecodable(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.rubbish(turn))
 
 
-def _truncated(upload: Upload, turn: int) -> Record:
+def _truncated(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.truncated(turn))
 
 
-def _pixel_bomb(upload: Upload, turn: int) -> Record:
+def _pixel_bomb(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.pixel_bomb(turn))
 
 
-def _scan_bomb(upload: Upload, turn: int) -> Record:
+def _scan_bomb(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.scan_bomb(turn))
 
 
-def _too_small(upload: Upload, turn: int) -> Record:
+def _too_small(upload: Upload, turn: int) -> ProducerRecord:
     return _of(upload, hostile_pictures.tiny(turn))
 
 
-def _duplicate_upload(upload: Upload, turn: int) -> Record:
+def _duplicate_upload(upload: Upload, turn: int) -> ProducerRecord:
     """The same upload again, as a phone sends it that lost the acknowledgement."""
-    return Record.of(upload)
+    return ProducerRecord.of(upload)
 
 
 _KINDS: dict[Reason, Maker] = {

@@ -16,14 +16,14 @@ from streaming.contract.references import Reference
 from streaming.errors import StoreRefuses, StreamingError
 from streaming.sources.items import Item
 from streaming.stores.objects import Objects
-from streaming.stores.prefetch import Ahead
+from streaming.stores.prefetch import Prefetcher
 
 if TYPE_CHECKING:
     from conf.settings import Settings
 
 
 @dataclass(frozen=True)
-class Parcel:
+class OffloadedItem:
     """A picture on its way to Kafka.
 
     Args:
@@ -37,7 +37,7 @@ class Parcel:
     problem: str | None = None
 
 
-class Claims:
+class PayloadOffloader:
     """Puts larger pictures into the store that the settings name, or says why they cannot be sent.
 
     Args:
@@ -48,34 +48,34 @@ class Claims:
         self._ceiling = settings.push.inline_limit
         self._prefix = settings.payloads.prefix
         self._inline = min(self._ceiling, settings.payloads.inline_limit) if self._prefix else self._ceiling
-        self._ahead = Ahead(settings.payloads.threads, settings.s3.read_ahead_bytes)
+        self._ahead = Prefetcher(settings.payloads.threads, settings.s3.read_ahead_bytes)
         self._store = _store(self._prefix, settings.s3) if self._prefix else None
         # Equal pictures take turns, so that the second one finds the first.
         self._turns = [threading.Lock() for _ in range(256)]
 
-    def parcels(self, items: Iterator[Item]) -> Iterator[Parcel]:
+    def parcels(self, items: Iterator[Item]) -> Iterator[OffloadedItem]:
         """Each picture, in order; larger ones once the store has them, a few at once."""
         if self._store is None:
             return map(self._parcel, items)
         return self._ahead.map(self._parcel, items, lambda item: len(item.content))
 
-    def _parcel(self, item: Item) -> Parcel:
+    def _parcel(self, item: Item) -> OffloadedItem:
         size = len(item.content)
         if size <= self._inline:
-            return Parcel(item)
+            return OffloadedItem(item)
         if self._store is None:
             most = f"at most {self._ceiling:,} are sent (push.inline_limit)"
             way_out = "set payloads.prefix to send larger ones by reference"
-            return Parcel(item, problem=f"{item.name}: {size:,} bytes, {most}; {way_out}")
+            return OffloadedItem(item, problem=f"{item.name}: {size:,} bytes, {most}; {way_out}")
         name = hashlib.sha256(item.content).hexdigest()
         try:
             with self._turns[int(name[:2], 16)]:
                 self._store(name, item.content)
         except StreamingError as error:
-            return Parcel(item, problem=f"{item.name}: {error}")
+            return OffloadedItem(item, problem=f"{item.name}: {error}")
         except OSError as error:
-            return Parcel(item, problem=f"{item.name}: {self._prefix}: {error.strerror or error}")
-        return Parcel(item, dataref=f"{self._prefix}/{name}")
+            return OffloadedItem(item, problem=f"{item.name}: {self._prefix}: {error.strerror or error}")
+        return OffloadedItem(item, dataref=f"{self._prefix}/{name}")
 
 
 # Takes a name and a content, and stores it unless it is there.
@@ -84,12 +84,12 @@ Store = Callable[[str, bytes], None]
 
 def _store(prefix: str, s3: S3) -> Store:
     if prefix.startswith("file://"):
-        return Folder(Path(prefix.removeprefix("file://")))
-    return Shelf(Objects(s3), prefix)
+        return FolderStore(Path(prefix.removeprefix("file://")))
+    return BucketStore(Objects(s3), prefix)
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderStore:
     """A folder as a store.
 
     Args:
@@ -113,7 +113,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class BucketStore:
     """A prefix of a bucket as a store.
 
     Args:

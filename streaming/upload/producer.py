@@ -12,7 +12,7 @@ from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from conf.sections import Kafka, Push
 from streaming import topics
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import BrokerUnreachable
 from streaming.upload.interrupts import first_interrupt
 from streaming.upload.push_report import PushReport
@@ -27,7 +27,7 @@ def push(
     kafka: Kafka,
     limits: Push,
     bootstrap: str,
-    records: Iterable[Record | Unsent],
+    records: Iterable[ProducerRecord | Unsent],
     rate: float | None = None,
     on_progress: Callable[[PushReport], None] = lambda report: None,
 ) -> PushReport:
@@ -93,7 +93,9 @@ class _Window:
                 self._changed.notify()
 
 
-def _send(producer: KafkaProducer, topic: str, record: Record, report: PushReport, window: _Window) -> None:
+def _send(
+    producer: KafkaProducer, topic: str, record: ProducerRecord, report: PushReport, window: _Window
+) -> None:
     size, length = record.size + _RECORD_OVERHEAD, len(record.value or b"")
     window.add(size)
     report.sent += 1

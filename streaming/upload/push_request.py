@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.errors import UsageError
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import ObjectError
 from streaming.sources.items import Item, Labelling, Skipped, Source
 
@@ -23,7 +23,7 @@ _BATCH_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
-class Order:
+class PushRequest:
     """What is to be pushed.
 
     Args:
@@ -76,7 +76,7 @@ def batch_name(source: str) -> str:
     return f"{stem[:64] or 'upload'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def records(order: Order, settings: "Settings") -> Iterator[Record | Unsent]:
+def records(order: PushRequest, settings: "Settings") -> Iterator[ProducerRecord | Unsent]:
     """The records of an order, made as they are read.
 
     Raises:
@@ -88,7 +88,9 @@ def records(order: Order, settings: "Settings") -> Iterator[Record | Unsent]:
     return _all_that_is_read(order, _records(order, settings, _source(order, settings)))
 
 
-def _all_that_is_read(order: Order, records: Iterator[Record | Unsent]) -> Iterator[Record | Unsent]:
+def _all_that_is_read(
+    order: PushRequest, records: Iterator[ProducerRecord | Unsent]
+) -> Iterator[ProducerRecord | Unsent]:
     """What was read before a store went away is sent and settled; the rest counts as one failure."""
     try:
         yield from records
@@ -96,7 +98,7 @@ def _all_that_is_read(order: Order, records: Iterator[Record | Unsent]) -> Itera
         yield Unsent(f"the rest of {order.source} was not read: {error}")
 
 
-def _source(order: Order, settings: "Settings") -> Source:
+def _source(order: PushRequest, settings: "Settings") -> Source:
     from streaming.sources import buckets
     from streaming.sources.digits import Digits
     from streaming.sources.folders import open_source
@@ -109,21 +111,21 @@ def _source(order: Order, settings: "Settings") -> Source:
     return open_source(order.source, labelling, settings.push)
 
 
-def _records(order: Order, settings: "Settings", source: Source) -> Iterator[Record | Unsent]:
-    from streaming.upload.hostile import Spoiler
-    from streaming.upload.offload import Claims
+def _records(order: PushRequest, settings: "Settings", source: Source) -> Iterator[ProducerRecord | Unsent]:
+    from streaming.upload.hostile import FaultGenerator
+    from streaming.upload.offload import PayloadOffloader
     from streaming.upload.phones import Fleet
 
-    fleet, spoiler = Fleet(order.devices, order.batch), Spoiler.of(settings)
+    fleet, spoiler = Fleet(order.devices, order.batch), FaultGenerator.of(settings)
     recent: deque[Upload] = deque(maxlen=order.devices)
 
-    def spoilt(number: int) -> Record:
+    def spoilt(number: int) -> ProducerRecord:
         hostile = spoiler.spoil(recent[number % len(recent)], number)
         order.expected[hostile.reason] += 1
         return hostile.record
 
     broken = iter(range(order.hostile))
-    for number, parcel in enumerate(Claims(settings).parcels(_items(order, source))):
+    for number, parcel in enumerate(PayloadOffloader(settings).parcels(_items(order, source))):
         if parcel.problem is not None:
             yield Unsent(parcel.problem)
             continue
@@ -133,14 +135,14 @@ def _records(order: Order, settings: "Settings", source: Source) -> Iterator[Rec
             order.referenced.update(uploads=1, bytes=len(parcel.item.content))
         recent.append(upload)
         order.labels[parcel.item.label or ""] += 1
-        yield Record.of(recent[-1])
+        yield ProducerRecord.of(recent[-1])
         if number % _EVERY == _EVERY - 1:
             yield from map(spoilt, islice(broken, 1))
     if recent:
         yield from map(spoilt, broken)
 
 
-def _items(order: Order, source: Source) -> Iterator[Item]:
+def _items(order: PushRequest, source: Source) -> Iterator[Item]:
     items = chain.from_iterable(source.items(order.skipped) for _ in range(order.repeat))
     return islice(_labelled(items, order.skipped), order.limit)
 

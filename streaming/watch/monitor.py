@@ -21,7 +21,7 @@ _LISTENER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Watch:
+class IngestMonitor:
     """Takes note of batches and positions for everybody who wants to know.
 
     Args:
@@ -52,20 +52,20 @@ class Watch:
 
 
 @contextmanager
-def watched(
+def monitored(
     spark: SparkSession,
     settings: Settings,
     bootstrap: str,
     report: IngestReport,
     on_batch: Callable[[BatchCounts], None],
-) -> Iterator[Watch]:
+) -> Iterator[IngestMonitor]:
     """Watch the ingestion that runs in the block.
 
     Raises:
         MetricsUnavailable: metrics cannot be served where the settings want them.
     """
     ready = threading.Event()
-    watches: list[Watch] = []
+    watches: list[IngestMonitor] = []
 
     def progressed(progress: dict[str, Any]) -> None:
         if ready.is_set() and progress["name"] == query_of(settings.kafka.topic):
@@ -80,14 +80,14 @@ def watched(
         log = ProgressLog(settings.logs, progressed)
         stack.callback(log.close)
         lag = stack.enter_context(LagWatch(settings.kafka, bootstrap, behind))
-        watches.append(Watch(report, lag, figures, log, on_batch))
+        watches.append(IngestMonitor(report, lag, figures, log, on_batch))
         ready.set()
         spark.streams.addListener(log)
         stack.callback(spark.streams.removeListener, log)
         yield watches[0]
 
 
-def _progressed(watch: Watch, topic: str, progress: dict[str, Any]) -> None:
+def _progressed(watch: IngestMonitor, topic: str, progress: dict[str, Any]) -> None:
     ends = (progress["sources"][0]["endOffset"] or {}).get(topic, {})
     watch.lag.moved({int(partition): offset for partition, offset in ends.items()})
     if progress["numInputRows"]:

@@ -24,7 +24,7 @@ from models.inference import catalogue
 from models.messages import EpochEnded
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
-from models.registry.model_cards import Card, State
+from models.registry.model_cards import ModelCard, State
 from tests.support import colours
 
 Said = tuple[int, Any, str]
@@ -43,7 +43,9 @@ def own(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = configuration.load()
     for day, (model_id, accuracy) in enumerate(((OLD, 0.91), (NEW, 0.945)), start=20):
         trained(made, model_id, accuracy, f"2026-11-{day}T08:00:00+00:00")
-    card = Card(BROKEN, "ds-1", "resnet20", 32, ("a", "b"), state=State.TRAINING, created="2026-11-21T10")
+    card = ModelCard(
+        BROKEN, "ds-1", "resnet20", 32, ("a", "b"), state=State.TRAINING, created="2026-11-21T10"
+    )
     model_cards.write(made, card)
     model_cards.fail(made, BROKEN, "worker 1: the loss is nan")
     return made

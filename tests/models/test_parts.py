@@ -18,16 +18,16 @@ from models import messages
 from models.errors import NotTrainable
 from models.evaluation import artifacts, plots
 from models.evaluation.metrics import evaluate
-from models.messages import Done, EpochEnded, Failed, Gone, Here, Started, Stepped
+from models.messages import Disconnected, Done, EpochEnded, Failed, Registered, Started, Stepped
 from models.nets import schedule
 from models.pictures import inputs
-from models.pictures.inputs import Pace, Rows, equal_share, whole_share
+from models.pictures.inputs import BatchSchedule, Rows, equal_share, whole_share
 from models.plan import SIDES, TrainingPlan
-from models.runs.preflight import check
-from models.runs.run_state import Record
+from models.runs.preflight import check_trainable
+from models.runs.run_state import RunState
 from models.runs.train import train
 from models.workers.checkpoints import Checkpoint, Checkpoints
-from models.workers.message_channel import Desk, Reporter
+from models.workers.message_channel import MessageServer, Reporter
 from models.workers.worker_failures import Kind
 from tests.support import tiny
 
@@ -57,21 +57,21 @@ def test_workers_share_rows_without_overlap_and_take_equal_steps(rows: int, work
         assert {len(share) for share in shares} == {rows // workers}
         taken = [row for share in shares for row in range(share.start, share.stop)]
         assert len(set(taken)) == len(taken) and max(taken) < rows
-        pace = Pace.of(rows, workers, 32)
+        pace = BatchSchedule.of(rows, workers, 32)
         assert pace.steps >= 1 and pace.steps * pace.batch <= rows // workers
     measured = [whole_share(rows, worker, workers) for worker in range(workers)]
     assert [row for share in measured for row in range(share.start, share.stop)] == list(range(rows))
 
 
 def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
-    assert Pace.of(rows=20, workers=2, batch_size=32) == Pace(batch=10, steps=1)
+    assert BatchSchedule.of(rows=20, workers=2, batch_size=32) == BatchSchedule(batch=10, steps=1)
 
 
 def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "measured", (8, 0, 5))
     pictures = inputs.read(snapshot, Split.TEST, Rows(0, 5), 32)
     assert pictures.images.shape == (5, 36, 36, 3) and pictures.image_ids[4] == "test-4"
-    weights = [weights.tolist() for _, _, weights in inputs.measured(pictures, 32, 3)]
+    weights = [weights.tolist() for _, _, weights in inputs.evaluation_batches(pictures, 32, 3)]
     assert weights == [[1, 1, 1], [1, 1, 0]]
 
 
@@ -79,7 +79,7 @@ def test_prediction_sees_the_pixels_that_measuring_sees(settings: Settings) -> N
     snapshot = tiny.snapshot(settings, "pixels", (1, 0, 1))
     pictures = inputs.read(snapshot, Split.TEST, Rows(0, 1), 32)
     jpeg = next(iter(snapshot.batches(Split.TEST, 0, 1)))["jpeg"][0].as_py()
-    (measured,) = (images[0] for images, _, _ in inputs.measured(pictures, 32, 1))
+    (measured,) = (images[0] for images, _, _ in inputs.evaluation_batches(pictures, 32, 1))
     assert np.array_equal(inputs.square(jpeg, 32), measured)
 
 
@@ -140,7 +140,7 @@ def test_messages_arrive_as_they_were_sent() -> None:
 
 
 def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
-    desk = Desk("127.0.0.1")
+    desk = MessageServer("127.0.0.1")
 
     def intrude() -> None:
         with pytest.raises((AuthenticationError, OSError, EOFError)):
@@ -153,13 +153,13 @@ def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
         reporter.send(Done(3))
         heard = [desk.next(10), desk.next(10)]
     first, second = (found.message if found else None for found in heard)
-    assert isinstance(first, Here) and first.pid == os.getpid() and second == Done(3)
+    assert isinstance(first, Registered) and first.pid == os.getpid() and second == Done(3)
     assert desk.next(0) is None
     desk.close()
 
 
 def test_the_first_cause_wins_over_what_followed_from_it() -> None:
-    record = Record(workers=2, began=0)
+    record = RunState(workers=2, began=0)
     record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
     record.add(Failed(1, "ValueError: first", Kind.FINAL), 2)
     record.add(Failed(0, "ValueError: second", Kind.FINAL), 3)
@@ -167,20 +167,20 @@ def test_the_first_cause_wins_over_what_followed_from_it() -> None:
 
 
 def test_a_lost_worker_is_named_although_spark_knew_first() -> None:
-    record = Record(workers=2, began=0)
+    record = RunState(workers=2, began=0)
     record.failure = Failed(-1, "Spark lost a worker: ExecutorLostFailure", Kind.LOST)
     record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
     assert record.failure.worker == -1
-    record.add(Gone(1), 2)
+    record.add(Disconnected(1), 2)
     assert record.failure.worker == 1 and "ended without a word" in record.failure.cause
-    record.add(Gone(0), 3)
+    record.add(Disconnected(0), 3)
     assert record.failure.worker == 1
 
 
 def test_what_ends_after_spark_has_given_up_is_not_the_cause() -> None:
-    record = Record(workers=2, began=0)
+    record = RunState(workers=2, began=0)
     record.failure = Failed(-1, "SparkException: given up", Kind.FINAL)
-    record.add(Gone(1), 1)
+    record.add(Disconnected(1), 1)
     assert record.failure.kind == Kind.FINAL
 
 
@@ -209,12 +209,12 @@ def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
     unknown = {"architecture": "vgg"}
     for wrong in ({"workers": 0}, {"epochs": 0}, {"batch_size": -1}, unknown, {"seed": -1}, {"seed": 2**32}):
         with pytest.raises(UsageError):
-            check(plan(**wrong), snapshot)
-    check(plan(seed=2**32 - 1), snapshot)
+            check_trainable(plan(**wrong), snapshot)
+    check_trainable(plan(seed=2**32 - 1), snapshot)
     with pytest.raises(NotTrainable, match="--workers 300 is more than the 256 training pictures"):
-        check(plan(workers=300), snapshot)
+        check_trainable(plan(workers=300), snapshot)
     lonely = tiny.snapshot(settings, "lonely", (8, 0, 0), labels=("across",))
     with pytest.raises(NotTrainable, match=r"has 1 label \(across\)"):
-        check(plan(), lonely)
+        check_trainable(plan(), lonely)
     with pytest.raises(UnknownDataset, match=r"no dataset 'nowhere': there are .*unfit"):
         train(settings, plan(dataset_id="nowhere"))

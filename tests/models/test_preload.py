@@ -34,5 +34,5 @@ def test_a_library_that_has_left_memory_is_there_again(tmp_path: Path) -> None:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     if in_memory(mapped):
         pytest.skip("files below the temporary folder do not leave memory")
-    preload.read_ahead().join(30)
+    preload.prefetch_libraries().join(30)
     assert comes_true(lambda: in_memory(mapped) == PAGES, 30)

@@ -20,7 +20,7 @@ from lake import tables, views
 from lake.errors import InUse
 from lake.locks import lease as held
 from lake.locks import maintenance_lock
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 from lake.schemas import Table
 from lake.storage import Storage
 from organize.dataset import organize
@@ -190,7 +190,7 @@ def test_an_erasure_that_lost_a_lease_stops_before_it_removes_what_may_be_of_oth
     tell: dict[str, Callable[[str], None]] = {}
     hold = held.held
 
-    def noted(uri: str, s3: S3, seconds: float, holder: Holder, on_loss: Callable[[str], None]) -> Any:
+    def noted(uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None]) -> Any:
         tell[Path(uri).name] = on_loss
         return hold(uri, s3, seconds, holder, on_loss)
 

@@ -78,9 +78,9 @@ def test_what_is_pushed_by_reference_arrives_as_if_it_were_inline(
 ) -> None:
     contents = {f"cat/{n}.jpg": pictures.jpeg(400, 300, seed=n, quality=98) for n in range(12)}
     contents |= {f"dog/{n}.jpg": pictures.jpeg(40, 40, seed=n, quality=30) for n in range(4)}
-    from streaming.upload.push_request import Order
+    from streaming.upload.push_request import PushRequest
 
-    order = Order(str(foldered(tmp_path / "source", contents)), "b")
+    order = PushRequest(str(foldered(tmp_path / "source", contents)), "b")
     records = made(order, own)
     assert order.referenced["uploads"] == len(bucket.keys()) == 12
     send(own.kafka, [(record.key, record.value, record.headers) for record in records])

@@ -9,7 +9,7 @@ import numpy as np
 from conf.settings import Settings
 from models.formats.export import KERAS
 from models.registry import model_cards
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
 
@@ -33,7 +33,7 @@ def model(settings: Settings, model_id: str, **card: Any) -> str:
         "side": 32,
         "labels": tuple(COLOURS),
     } | card
-    model_cards.write(settings, Card(model_id=model_id, **fields))
+    model_cards.write(settings, ModelCard(model_id=model_id, **fields))
     return model_id
 
 

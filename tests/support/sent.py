@@ -5,29 +5,29 @@ from collections import Counter
 
 from conf.sections import Kafka
 from conf.settings import Settings
-from streaming.contract.producer_record import Record
+from streaming.contract.producer_record import ProducerRecord
 from streaming.sources.items import Item
 from streaming.upload import push_request
 from streaming.upload.phones import Fleet
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from tests.support.uploads import received
 
 
-def records(count: int, size: int = 1000, devices: int = 5) -> list[Record]:
+def records(count: int, size: int = 1000, devices: int = 5) -> list[ProducerRecord]:
     fleet = Fleet(devices, "tests")
     items = (Item(f"cat/{n}.jpg", os.urandom(size), "cat") for n in range(count))
-    return [Record.of(fleet.upload(number, item)) for number, item in enumerate(items)]
+    return [ProducerRecord.of(fleet.upload(number, item)) for number, item in enumerate(items)]
 
 
-def made(order: Order, settings: Settings) -> list[Record]:
-    return [record for record in push_request.records(order, settings) if isinstance(record, Record)]
+def made(order: PushRequest, settings: Settings) -> list[ProducerRecord]:
+    return [record for record in push_request.records(order, settings) if isinstance(record, ProducerRecord)]
 
 
-def header(record: Record, name: str) -> str:
+def header(record: ProducerRecord, name: str) -> str:
     return (dict(record.headers)[name] or b"").decode()
 
 
-def identity(record: Record) -> tuple[object, ...]:
+def identity(record: ProducerRecord) -> tuple[object, ...]:
     return record.key, record.value, tuple(record.headers)
 
 

@@ -15,7 +15,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake.errors import StorageError
 from lake.locks.lease import _Lease
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 from streaming.errors import LakeInUse
 from streaming.ledger import lake_lease
 from tests.support.commands import ROOT
@@ -139,7 +139,7 @@ def test_who_loses_it_is_told(own: Settings, bucket: Bucket) -> None:
         lost.set()
 
     with lake_lease.held(own, "ingest", tell):
-        bucket.put({"lake/ingest.lock": Holder.this("erase").content()})
+        bucket.put({"lake/ingest.lock": LockHolder.this("erase").content()})
         assert lost.wait(2 * SECONDS)
     assert "another process took the lease" in why[0]
     assert bucket.keys() == ["lake/ingest.lock"], "the other's lease was taken away"

@@ -35,19 +35,19 @@ class _Knot:
 
 @pytest.fixture(autouse=True)
 def unsettled() -> Iterator[None]:
-    python_workers.settle.cache_clear()
+    python_workers.freeze_gc.cache_clear()
     yield
     gc.unfreeze()
-    python_workers.settle.cache_clear()
+    python_workers.freeze_gc.cache_clear()
 
 
 def test_what_the_first_batch_has_loaded_stays_out_of_the_collections_that_follow() -> None:
     before = gc.get_freeze_count()
-    with python_workers.uncollected():
+    with python_workers.gc_after_batch():
         pass
     # The modules alone are some ten thousand objects.
     assert gc.get_freeze_count() > before + 10_000
-    with python_workers.uncollected():
+    with python_workers.gc_after_batch():
         pass
     assert len(gc.get_objects()) < 1_000
 
@@ -61,7 +61,7 @@ def test_ingestion_settles_its_workers() -> None:
 
 
 def test_rows_that_are_in_use_are_not_looked_through() -> None:
-    with python_workers.uncollected():
+    with python_workers.gc_after_batch():
         begun = [generation["collections"] for generation in gc.get_stats()]
         assert len([{"number": number} for number in range(50_000)]) == 50_000
         assert [generation["collections"] for generation in gc.get_stats()] == begun
@@ -70,13 +70,13 @@ def test_rows_that_are_in_use_are_not_looked_through() -> None:
 @pytest.mark.parametrize("batches", [1, 3])
 def test_what_a_batch_leaves_behind_is_gone_before_the_next(batches: int) -> None:
     for _ in range(batches):
-        with python_workers.uncollected():
+        with python_workers.gc_after_batch():
             left = ref(_Knot())
             assert left() is not None
         assert left() is None
 
 
 def test_garbage_is_collected_again_after_a_batch_that_failed() -> None:
-    with pytest.raises(OSError, match="lost"), python_workers.uncollected():
+    with pytest.raises(OSError, match="lost"), python_workers.gc_after_batch():
         raise OSError("lost")
     assert gc.isenabled()

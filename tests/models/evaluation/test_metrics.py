@@ -172,7 +172,7 @@ def test_a_contact_sheet_shows_the_surest_mistakes_first(settings: Settings) -> 
     snapshot = tiny.snapshot(settings, "sheet", (8, 4, 230))
     # Row 202 (green) and row 3 (red) lie in different shards.
     found = wrong_on([202, 3], 230)
-    drawn = Image.open(io.BytesIO(contact_sheet.mistakes(found, snapshot, "m")))
+    drawn = Image.open(io.BytesIO(contact_sheet.mistakes_sheet(found, snapshot, "m")))
     first, second = (
         np.asarray(
             drawn.crop(
@@ -192,10 +192,10 @@ def test_a_contact_sheet_shows_the_surest_mistakes_first(settings: Settings) -> 
 
 def test_a_contact_sheet_holds_at_most_so_many_and_stands_without_any(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "sheet", (8, 4, 230))
-    many = Image.open(io.BytesIO(contact_sheet.mistakes(wrong_on(list(range(60)), 230), snapshot, "m")))
+    many = Image.open(io.BytesIO(contact_sheet.mistakes_sheet(wrong_on(list(range(60)), 230), snapshot, "m")))
     rows = contact_sheet.SHOWN // contact_sheet.COLUMNS
     assert many.height == contact_sheet.TITLE + rows * (
         contact_sheet.SIDE + contact_sheet.TEXT + contact_sheet.GAP
     )
-    none = Image.open(io.BytesIO(contact_sheet.mistakes(wrong_on([], 230), snapshot, "m")))
+    none = Image.open(io.BytesIO(contact_sheet.mistakes_sheet(wrong_on([], 230), snapshot, "m")))
     assert none.height == contact_sheet.TITLE

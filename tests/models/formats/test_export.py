@@ -17,7 +17,7 @@ from lake.snapshot import Snapshot, Split
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.formats.tflite_metadata import IDENTIFIER, NAME
 from models.inference import prediction
-from models.pictures.inputs import Rows, measured, read, square
+from models.pictures.inputs import Rows, evaluation_batches, read, square
 from models.registry import model_cards
 from models.runs.train import TrainedModel, load_snapshot
 
@@ -56,7 +56,7 @@ def of_test_split(snapshot: Snapshot) -> tuple[NDArray[np.uint8], NDArray[np.int
     """Prepared pictures, label indices, and the pictures as they are stored."""
     rows = snapshot.rows(Split.TEST)
     pictures = read(snapshot, Split.TEST, Rows(0, rows), 32)
-    images = np.concatenate([images for images, _, _ in measured(pictures, 32, 1)])
+    images = np.concatenate([images for images, _, _ in evaluation_batches(pictures, 32, 1)])
     stored = [jpeg.as_py() for part in snapshot.batches(Split.TEST, 0, rows) for jpeg in part["jpeg"]]
     return images, pictures.labels, stored
 

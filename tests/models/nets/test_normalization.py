@@ -65,11 +65,11 @@ def test_what_is_frozen_answers_by_its_running_moments_and_keeps_them() -> None:
 
 def test_every_layer_of_a_model_has_a_number_of_its_own(settings: Settings) -> None:
     from models.nets.normalization import SharedNormalization
-    from models.pictures.inputs import Pace
+    from models.pictures.inputs import BatchSchedule
     from models.workers.learner import Learner
 
     plan = TrainingPlan.of(settings, "any", 1, architecture="resnet20", normalization="local")
-    made = Learner(plan, Pace(8, 50), 4)
+    made = Learner(plan, BatchSchedule(8, 50), 4)
     found = [layer for layer in made.model.layers if isinstance(layer, SharedNormalization)]
     assert [layer._number for layer in found] == list(range(19))
     assert not any(layer.together for layer in found)

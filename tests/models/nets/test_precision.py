@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conf.settings import Settings
-from models.pictures.inputs import Pace
+from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
 from tests.support import tiny
 
@@ -19,7 +19,7 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 def learner(settings: Settings, precision: str, **given: Any) -> Any:
     from models.workers.learner import Learner
 
-    return Learner(plan(settings, precision=precision, **given), Pace(8, 50), 4)
+    return Learner(plan(settings, precision=precision, **given), BatchSchedule(8, 50), 4)
 
 
 def batch() -> tuple[Any, Any]:

@@ -18,14 +18,14 @@ from models.messages import Done
 from models.nets import verification
 from models.nets.verification import Embeddings
 from models.pictures import sampling
-from models.pictures.inputs import Pace, Rows, measured, read
+from models.pictures.inputs import BatchSchedule, Rows, evaluation_batches, read
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards
-from models.runs.preflight import check
+from models.runs.preflight import check_trainable
 from models.runs.run_report import Judgement
-from models.runs.run_state import Record
+from models.runs.run_state import RunState
 from models.runs.train import TrainedModel
-from models.workers.message_channel import Desk, Reporter
+from models.workers.message_channel import MessageServer, Reporter
 from tests.support import tiny
 
 
@@ -97,9 +97,9 @@ def test_fewer_labels_than_groups_are_repeated_so_that_batches_keep_their_size()
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
 def test_every_worker_takes_the_same_steps_of_whole_groups(workers: int) -> None:
-    pace = Pace.of(250, workers, 30, group=4)
+    pace = BatchSchedule.of(250, workers, 30, group=4)
     assert pace.batch == 28 and pace.steps == 250 // workers // 28
-    assert Pace.of(22, 2, 30, group=4) == Pace(8, 1)
+    assert BatchSchedule.of(22, 2, 30, group=4) == BatchSchedule(8, 1)
 
 
 def test_a_threshold_makes_the_fewest_mistakes() -> None:
@@ -168,7 +168,7 @@ def test_embeddings_travel_as_messages() -> None:
     one = Embeddings(("a", "b"), np.array([0, 1], np.int32), on_circle(1, 2))
     none = Embeddings((), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
     sent = [messages.decode(messages.encode(messages.packed(0, "test", part))) for part in (none, one)]
-    record = Record(2, 0)
+    record = RunState(2, 0)
     for message in (*sent, messages.packed(1, "validation", one)):
         record.add(message, 1)
     assert np.array_equal(messages.unpacked([messages.packed(0, "test", one)] * 2).vectors[2:], one.vectors)
@@ -188,11 +188,11 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 
 
 @pytest.fixture(scope="module")
-def record(settings: Settings, snapshot: Snapshot) -> Record:
+def record(settings: Settings, snapshot: Snapshot) -> RunState:
     """What one worker tells of a run, without a cluster."""
     from models.workers.worker import Worker
 
-    desk = Desk("127.0.0.1")
+    desk = MessageServer("127.0.0.1")
     task = WorkerTask(
         replace(plan(settings), pixels="unit", embedding=16),
         "triplet-run",
@@ -201,7 +201,7 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
         ("127.0.0.1", desk.port),
         desk.authkey,
     )
-    found = Record(1, 0)
+    found = RunState(1, 0)
     with Reporter(task.address, task.authkey) as reporter:
         worker = Worker(task, 0, reporter)
         worker.train()
@@ -215,14 +215,14 @@ def record(settings: Settings, snapshot: Snapshot) -> Record:
     return found
 
 
-def trained_by(record: Record, plan: TrainingPlan, snapshot: Snapshot) -> TrainedModel:
+def trained_by(record: RunState, plan: TrainingPlan, snapshot: Snapshot) -> TrainedModel:
     from models.runs.train import _trained
 
     return _trained(record, Judgement.of(record, plan, snapshot.labels), plan, "triplet-run", "", 0.0)
 
 
 def test_embeddings_of_one_label_come_together(
-    record: Record, settings: Settings, snapshot: Snapshot
+    record: RunState, settings: Settings, snapshot: Snapshot
 ) -> None:
     trained = trained_by(record, plan(settings), snapshot)
     assert trained.evaluation.accuracy and trained.evaluation.accuracy >= 0.9
@@ -238,13 +238,15 @@ def test_embeddings_of_one_label_come_together(
 
 
 def test_what_is_exported_answers_the_same_embeddings(
-    record: Record, settings: Settings, snapshot: Snapshot, tmp_path: Path
+    record: RunState, settings: Settings, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     import keras
     import tensorflow as tf
 
     model_cards.artifacts(settings, "triplet-run").download(tmp_path)
-    images = next(measured(read(snapshot, Split.TEST, Rows(0, 41), 32), 32, 41))[0].astype(np.float32)
+    images = next(evaluation_batches(read(snapshot, Split.TEST, Rows(0, 41), 32), 32, 41))[0].astype(
+        np.float32
+    )
     expected = record.embeddings("test").vectors
     assert np.abs(np.asarray(keras.models.load_model(tmp_path / KERAS)(images)) - expected).max() < 1e-4
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
@@ -260,7 +262,7 @@ def test_what_is_exported_answers_the_same_embeddings(
 
 
 def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked_for(
-    record: Record, settings: Settings, snapshot: Snapshot, tmp_path: Path
+    record: RunState, settings: Settings, snapshot: Snapshot, tmp_path: Path
 ) -> None:
     from models.evaluation import artifacts
     from models.inference import prediction
@@ -269,7 +271,7 @@ def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked
     trained = trained_by(record, plan(settings), snapshot)
     storage = model_cards.artifacts(settings, "triplet-run")
     storage.write_json(artifacts.METRICS, trained.metrics)
-    card = model_cards.Card("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
+    card = model_cards.ModelCard("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
     model_cards.write(settings, card)
     assert evaluate_model(settings, "triplet-run").accuracy == trained.evaluation.accuracy
     files = tiny.folder(tmp_path / "pictures", 1)
@@ -278,7 +280,7 @@ def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked
 
 
 def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot: Snapshot) -> None:
-    check(plan(settings, workers=3), snapshot)
+    check_trainable(plan(settings, workers=3), snapshot)
     for given, kind, cause in (
         ({"objective": "faces"}, UsageError, "--objective faces: must be one of labels, triplet"),
         ({"mixup": 0.2}, UsageError, "train.mixup = 0.2 has no meaning with --objective triplet"),
@@ -291,13 +293,13 @@ def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot
         ),
     ):
         with pytest.raises(kind, match=cause):
-            check(plan(settings, **given), snapshot)
+            check_trainable(plan(settings, **given), snapshot)
 
 
 def test_snapshots_without_validation_or_with_labels_missing_are_refused(settings: Settings) -> None:
     bare = tiny.snapshot(settings, "no-validation", (8, 0, 4))
     with pytest.raises(NotTrainable, match="dataset triplets has no validation pictures"):
-        check(plan(settings, objective="labels"), bare)
+        check_trainable(plan(settings, objective="labels"), bare)
     missing = tiny.snapshot(settings, "missing", (2, 4, 4))
     with pytest.raises(NotTrainable, match="no training pictures of green, red: organize"):
-        check(plan(settings, objective="labels"), missing)
+        check_trainable(plan(settings, objective="labels"), missing)

@@ -13,16 +13,16 @@ from conf.settings import Settings
 from lake.errors import DamagedSnapshot
 from lake.snapshot import Snapshot, Split
 from models.pictures import randaugment
-from models.pictures.disk_cache import Spool, share, spooled
-from models.pictures.epoch_plan import Augmentation, Deal, Feed, Waiting, deal
+from models.pictures.disk_cache import DiskCache, cached, share
+from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, Waiting, plan_epoch
 from models.pictures.inputs import (
-    Pace,
+    BatchSchedule,
     Pictures,
     Rows,
     equal_share,
+    evaluation_batches,
     kept_side,
     label_column,
-    measured,
     read,
     whole_share,
 )
@@ -34,9 +34,9 @@ CROPS = Augmentation(flip=True)
 
 
 def test_an_epoch_is_dealt_again_exactly_and_shows_no_picture_twice() -> None:
-    first = deal(100, Pace(8, 12), 4, CROPS, seed=(7, 1, 0))
-    again = deal(100, Pace(8, 12), 4, CROPS, seed=(7, 1, 0))
-    other = deal(100, Pace(8, 12), 4, Augmentation(), seed=(7, 2, 0))
+    first = plan_epoch(100, BatchSchedule(8, 12), 4, CROPS, seed=(7, 1, 0))
+    again = plan_epoch(100, BatchSchedule(8, 12), 4, CROPS, seed=(7, 1, 0))
+    other = plan_epoch(100, BatchSchedule(8, 12), 4, Augmentation(), seed=(7, 2, 0))
     assert all(np.array_equal(a, b) for a, b in zip(astuple(first), astuple(again), strict=True))
     assert not np.array_equal(first.rows, other.rows)
     assert len(set(first.rows.ravel())) == 96
@@ -51,8 +51,8 @@ def pictures(count: int = 6) -> Pictures:
 
 def test_batches_are_the_crops_that_were_dealt() -> None:
     made = pictures()
-    drawn = deal(6, Pace(3, 2), 4, CROPS, seed=(0, 0, 0))
-    for step, (crops, labels, weight) in enumerate(Feed(made, 32).batches([drawn])):
+    drawn = plan_epoch(6, BatchSchedule(3, 2), 4, CROPS, seed=(0, 0, 0))
+    for step, (crops, labels, weight) in enumerate(InputPipeline(made, 32).batches([drawn])):
         assert weight == 1
         for at in range(3):
             row, top, left = drawn.rows[step, at], drawn.top[step, at], drawn.left[step, at]
@@ -65,16 +65,18 @@ def test_batches_are_the_crops_that_were_dealt() -> None:
 def test_the_next_epoch_is_begun_while_the_last_one_is_measured() -> None:
     made, begun = pictures(), []
 
-    def deals() -> Iterator[Deal]:
+    def deals() -> Iterator[EpochPlan]:
         for epoch in (1, 2, 3):
             begun.append(epoch)
-            yield deal(6, Pace(3, 2), 4, CROPS, seed=(0, epoch, 0))
+            yield plan_epoch(6, BatchSchedule(3, 2), 4, CROPS, seed=(0, epoch, 0))
 
-    batches = Feed(made, 32).batches(deals())
+    batches = InputPipeline(made, 32).batches(deals())
     found = [list(islice(batches, 2)) for _ in range(2)]
     assert comes_true(lambda: begun == [1, 2, 3], 10), "nobody has asked for the third yet"
     for epoch, ours in enumerate(found, start=1):
-        alone = Feed(made, 32).batches([deal(6, Pace(3, 2), 4, CROPS, seed=(0, epoch, 0))])
+        alone = InputPipeline(made, 32).batches(
+            [plan_epoch(6, BatchSchedule(3, 2), 4, CROPS, seed=(0, epoch, 0))]
+        )
         for one, other in zip(ours, alone, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -89,14 +91,14 @@ def snapshot(settings: Settings) -> Snapshot:
 def test_three_workers_over_shards_of_other_sizes_take_equal_steps_on_rows_of_their_own(
     memory: int, snapshot: Snapshot
 ) -> None:
-    rows, pace = snapshot.rows(Split.TRAIN), Pace.of(100, 3, 8)
-    assert pace == Pace(8, 4)  # 33 rows each, 1 left out
+    rows, pace = snapshot.rows(Split.TRAIN), BatchSchedule.of(100, 3, 8)
+    assert pace == BatchSchedule(8, 4)  # 33 rows each, 1 left out
     seen: list[str] = []
     for worker in range(3):
         mine = share(snapshot, Split.TRAIN, equal_share(rows, worker, 3), 32, memory)
-        assert isinstance(mine, Pictures if memory else Spool) and len(mine.labels) == 33
-        drawn = deal(33, pace, 4, CROPS, (1, 1, worker))
-        batches = list(Feed(mine, 32).batches([drawn]))
+        assert isinstance(mine, Pictures if memory else DiskCache) and len(mine.labels) == 33
+        drawn = plan_epoch(33, pace, 4, CROPS, (1, 1, worker))
+        batches = list(InputPipeline(mine, 32).batches([drawn]))
         assert [(images.shape, labels.shape) for images, labels, _ in batches] == [((8, 32, 32, 3), (8,))] * 4
         seen += mine.image_ids
     assert len(seen) == len(set(seen)) == 99
@@ -106,21 +108,21 @@ def test_three_workers_over_shards_of_other_sizes_take_equal_steps_on_rows_of_th
 
 def test_what_does_not_fit_into_memory_gives_the_very_same_batches(snapshot: Snapshot) -> None:
     rows = Rows(20, 60)
-    kept, spool = read(snapshot, Split.TRAIN, rows, 32), spooled(snapshot, Split.TRAIN, rows, 32)
+    kept, spool = read(snapshot, Split.TRAIN, rows, 32), cached(snapshot, Split.TRAIN, rows, 32)
     assert kept.image_ids == spool.image_ids and np.array_equal(kept.labels, spool.labels)
-    drawn = deal(40, Pace(8, 5), 4, Augmentation(flip=True, operations=2), (1, 2, 3))
+    drawn = plan_epoch(40, BatchSchedule(8, 5), 4, Augmentation(flip=True, operations=2), (1, 2, 3))
     for one, other in zip(
-        Feed(kept, 32, 5).batches([drawn]), Feed(spool, 32, 5).batches([drawn]), strict=True
+        InputPipeline(kept, 32, 5).batches([drawn]), InputPipeline(spool, 32, 5).batches([drawn]), strict=True
     ):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    for one, other in zip(measured(kept, 32, 16), measured(spool, 32, 16), strict=True):
+    for one, other in zip(evaluation_batches(kept, 32, 16), evaluation_batches(spool, 32, 16), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_memory_is_used_up_to_its_limit_and_not_beyond(snapshot: Snapshot) -> None:
     size = 10 * 3 * kept_side(32) ** 2
     assert isinstance(share(snapshot, Split.TRAIN, Rows(0, 10), 32, size), Pictures)
-    assert isinstance(share(snapshot, Split.TRAIN, Rows(0, 10), 32, size - 1), Spool)
+    assert isinstance(share(snapshot, Split.TRAIN, Rows(0, 10), 32, size - 1), DiskCache)
 
 
 def test_pictures_of_mixed_sizes_become_squares_of_one_side(settings: Settings) -> None:
@@ -162,7 +164,7 @@ def test_shards_of_other_rows_than_the_manifest_says_are_refused_before_any_is_d
     made = replace(made, shards={Split.TRAIN: (replace(shard, rows=6),)})
     for take in (
         lambda: read(made, Split.TRAIN, Rows(0, 6), 32),
-        lambda: spooled(made, Split.TRAIN, Rows(0, 6), 32),
+        lambda: cached(made, Split.TRAIN, Rows(0, 6), 32),
         lambda: label_column(made, Split.TRAIN),
     ):
         with pytest.raises(DamagedSnapshot, match="has 3 rows, the manifest says 6"):
@@ -185,10 +187,10 @@ def test_time_that_waits_for_pictures_is_told_from_time_that_computes() -> None:
 
 
 def test_mixup_s_weights_are_drawn_for_every_step_and_the_first_of_two_weighs_more() -> None:
-    drawn = deal(40, Pace(8, 5), 4, Augmentation(mixup=0.2), (1, 2, 3))
+    drawn = plan_epoch(40, BatchSchedule(8, 5), 4, Augmentation(mixup=0.2), (1, 2, 3))
     assert drawn.share.dtype == np.float32 and len(set(drawn.share.tolist())) > 1
     assert drawn.share.min() >= 0.5 and drawn.share.max() <= 1
-    plain = deal(40, Pace(8, 5), 4, Augmentation(), (1, 2, 3))
+    plain = plan_epoch(40, BatchSchedule(8, 5), 4, Augmentation(), (1, 2, 3))
     assert plain.share.tolist() == [1] * 5
     assert np.array_equal(plain.rows, drawn.rows) and np.array_equal(plain.top, drawn.top)
 
@@ -258,16 +260,16 @@ def test_labels_that_must_not_be_mirrored_are_not_whatever_else_is_on(settings: 
     plan = TrainingPlan.of(settings, "digits", 1, randaugment=2, mixup=0.2)
     found = Augmentation.of(plan, flip=False)
     assert found == Augmentation(crop=True, flip=False, operations=2, mixup=0.2)
-    drawn = deal(40, Pace(8, 5), 4, found, (1, 2, 3))
+    drawn = plan_epoch(40, BatchSchedule(8, 5), 4, found, (1, 2, 3))
     assert not drawn.flip.any() and drawn.operations.shape == (5, 8, 2)
 
 
 def test_randaugment_changes_the_crops_as_drawn_and_keeps_labels() -> None:
     made = pictures(4)
-    drawn = deal(4, Pace(4, 1), 4, Augmentation(operations=2), (1, 2, 3))
-    bare = Deal(**{**vars(drawn), "operations": np.zeros((1, 4, 0), np.int32)})
-    ((images, labels, _),) = list(Feed(made, 32, 7).batches([drawn]))
-    ((crops, same, _),) = list(Feed(made, 32, 7).batches([bare]))
+    drawn = plan_epoch(4, BatchSchedule(4, 1), 4, Augmentation(operations=2), (1, 2, 3))
+    bare = EpochPlan(**{**vars(drawn), "operations": np.zeros((1, 4, 0), np.int32)})
+    ((images, labels, _),) = list(InputPipeline(made, 32, 7).batches([drawn]))
+    ((crops, same, _),) = list(InputPipeline(made, 32, 7).batches([bare]))
     assert np.array_equal(labels, same)
     assert np.array_equal(images, randaugment.augmented(crops.numpy(), drawn.operations[0], 7))
     assert not np.array_equal(images, crops)

@@ -20,7 +20,7 @@ from models.evaluation.metrics import answers
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inference import prediction
 from models.inference.distributed_evaluation import evaluate_model
-from models.pictures.inputs import Rows, measured, read
+from models.pictures.inputs import Rows, evaluation_batches, read
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards, model_rows
 from models.registry.model_cards import State
@@ -111,7 +111,7 @@ def test_saved_model_and_tflite_agree_with_keras(
 
     model_cards.artifacts(settings, trained.model_id).download(tmp_path)
     pictures = read(snapshot, Split.TEST, Rows(0, 41), 32)
-    images = next(measured(pictures, 32, 41))[0].astype(np.float32)
+    images = next(evaluation_batches(pictures, 32, 41))[0].astype(np.float32)
     expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
     assert expected.sum(axis=1) == pytest.approx(np.ones(41), abs=1e-5)
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))

@@ -18,7 +18,7 @@ from models.evaluation.metrics import evaluate
 from models.messages import EpochEnded
 from models.plan import TrainingPlan
 from models.registry import model_cards
-from models.registry.model_cards import Card
+from models.registry.model_cards import ModelCard
 from models.runs import cluster, leakage
 from tests.support import tiny
 
@@ -51,14 +51,16 @@ def made(own: Settings) -> Made:
 
 def trained(own: Settings, model_id: str, dataset_id: str, source: str = "") -> None:
     """The card of a model."""
-    model_cards.write(own, Card(model_id, dataset_id, "resnet20", 32, tiny.LABELS, plan={"source": source}))
+    model_cards.write(
+        own, ModelCard(model_id, dataset_id, "resnet20", 32, tiny.LABELS, plan={"source": source})
+    )
 
 
 def counted(own: Settings, source: str, dataset_id: str = "new") -> int:
     from models.runs.train import load_snapshot
 
     plan = TrainingPlan.of(own, dataset_id, 1, source=source, architecture="resnet20")
-    return leakage.counted(own, plan, load_snapshot(own, dataset_id))
+    return leakage.count_leaked(own, plan, load_snapshot(own, dataset_id))
 
 
 def test_a_start_that_was_trained_on_test_pictures_is_one_line_and_no_cluster(

@@ -14,7 +14,7 @@ from conf.settings import Settings
 from lake import row_writer
 from lake.errors import InUse, StorageError
 from lake.locks import lease
-from lake.locks.lock_holder import Holder
+from lake.locks.lock_holder import LockHolder
 from lake.schemas import Table
 from lake.snapshot import Snapshot
 from lake.storage import Storage
@@ -24,9 +24,9 @@ from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
 from models.registry.model_cards import State
 from models.runs import resumption
-from models.runs.training_run import bury
-from models.workers.checkpoints import Belonging, Checkpoint, Checkpoints
-from models.workers.initial_weights import Start
+from models.runs.training_run import mark_abandoned_runs
+from models.workers.checkpoints import Checkpoint, CheckpointOwner, Checkpoints
+from models.workers.initial_weights import InitialWeights
 from tests.support import tiny
 from tests.support.s3server import Bucket
 
@@ -54,40 +54,40 @@ def found(own: Settings) -> list[dict[str, Any]]:
 def test_a_run_that_was_cut_off_is_gone_on_with_by_the_same_plan_only(
     own: Settings, snapshot: Snapshot
 ) -> None:
-    with resumption.claimed(own, plan(own), snapshot, None) as first:
+    with resumption.run_locked(own, plan(own), snapshot, None) as first:
         assert first.epochs is None
-    with resumption.claimed(own, plan(own, seed=8), snapshot, None) as other:
+    with resumption.run_locked(own, plan(own, seed=8), snapshot, None) as other:
         assert other.model_id != first.model_id and other.epochs is None
-    with resumption.claimed(own, plan(own), snapshot, Start((np.ones(2),))) as started:
+    with resumption.run_locked(own, plan(own), snapshot, InitialWeights((np.ones(2),))) as started:
         assert started.model_id not in (first.model_id, other.model_id)
-    with resumption.claimed(own, plan(own), snapshot, None) as again:
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
         assert again.model_id == first.model_id and again.epochs == 0
         again.close()
-    with resumption.claimed(own, plan(own), snapshot, None) as fresh:
+    with resumption.run_locked(own, plan(own), snapshot, None) as fresh:
         assert fresh.model_id != first.model_id and fresh.epochs is None
 
 
 def test_the_same_command_twice_at_once_makes_two_runs(own: Settings, snapshot: Snapshot) -> None:
     with (
-        resumption.claimed(own, plan(own), snapshot, None) as one,
-        resumption.claimed(own, plan(own), snapshot, None) as two,
+        resumption.run_locked(own, plan(own), snapshot, None) as one,
+        resumption.run_locked(own, plan(own), snapshot, None) as two,
     ):
         assert one.model_id != two.model_id and one.epochs is two.epochs is None
-        assert resumption.found_dead(own) == []
+        assert resumption.abandoned_runs(own) == []
 
 
 def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
     own: Settings, snapshot: Snapshot
 ) -> None:
-    with resumption.claimed(own, plan(own), snapshot, None) as claim:
+    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
         model_rows.begin(own, claim.model_id, plan(own), snapshot.labels)
-        assert bury(own) == []  # it is held
+        assert mark_abandoned_runs(own) == []  # it is held
         assert [card.state for card in catalogue.listed(own)] == [State.TRAINING]
-    assert bury(own) == [claim.model_id]
-    assert bury(own) == []
+    assert mark_abandoned_runs(own) == [claim.model_id]
+    assert mark_abandoned_runs(own) == []
     (row,) = found(own)
     assert row["state"] == "failed" and row["detail"].startswith("its driver ended without a word")
-    with resumption.claimed(own, plan(own), snapshot, None) as again:
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
         model_rows.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["detail"]) == (claim.model_id, "training", None)
@@ -95,19 +95,19 @@ def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
 
 
 def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings, snapshot: Snapshot) -> None:
-    with resumption.claimed(own, plan(own), snapshot, None) as claim:
+    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
         pass
-    assert bury(own) == [claim.model_id]
-    with resumption.claimed(own, plan(own), snapshot, None) as again:
+    assert mark_abandoned_runs(own) == [claim.model_id]
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
         model_rows.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
     (row,) = found(own)
     assert (row["model_id"], row["state"], row["architecture"]) == (claim.model_id, "training", "resnet20")
 
 
 def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings, snapshot: Snapshot) -> None:
-    with resumption.claimed(own, plan(own), snapshot, None) as claim:
+    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
         pass
-    of = Belonging("resnet20", "small", claim.entry.run)
+    of = CheckpointOwner("resnet20", "small", claim.entry.run)
     checkpoints = Checkpoints(model_cards.artifacts(own, claim.model_id).below("checkpoints"), of, keep=3)
     for epochs in (1, 2, 3, 4):
         checkpoints.write(Checkpoint(epochs, (np.full(4, epochs),), ("head/kernel",)))
@@ -116,28 +116,28 @@ def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings
     damaged = bytearray(checkpoints.storage.read(name))
     damaged[100] ^= 1
     checkpoints.storage.write(name, bytes(damaged))
-    with resumption.claimed(own, plan(own), snapshot, None) as again:
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
         assert again.epochs == 3
 
 
 @pytest.mark.parametrize(
     ("theirs", "said"),
     [
-        (Belonging("resnet32", "small", "1"), "is of a resnet32 on small, not of a resnet20 on small"),
-        (Belonging("resnet20", "large", "1"), "is of a resnet20 on large, not of"),
-        (Belonging("resnet20", "small", "1"), "with other settings or pictures"),
+        (CheckpointOwner("resnet32", "small", "1"), "is of a resnet32 on small, not of a resnet20 on small"),
+        (CheckpointOwner("resnet20", "large", "1"), "is of a resnet20 on large, not of"),
+        (CheckpointOwner("resnet20", "small", "1"), "with other settings or pictures"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused_before_any_cluster_time(
-    theirs: Belonging, said: str, own: Settings, snapshot: Snapshot
+    theirs: CheckpointOwner, said: str, own: Settings, snapshot: Snapshot
 ) -> None:
-    with resumption.claimed(own, plan(own), snapshot, None) as claim:
+    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
         pass
     place = model_cards.artifacts(own, claim.model_id).below("checkpoints")
     Checkpoints(place, theirs).write(Checkpoint(1, (np.ones(2),)))
     with (
         pytest.raises(ForeignCheckpoint, match=said) as caught,
-        resumption.claimed(own, plan(own), snapshot, None),
+        resumption.run_locked(own, plan(own), snapshot, None),
     ):
         pass
     assert "move" in str(caught.value) and "\n" not in str(caught.value)
@@ -175,12 +175,12 @@ def test_rows_are_kept_on_s3_as_well(own: Settings, bucket: Bucket) -> None:
 @pytest.mark.services
 def test_a_run_is_held_on_s3_as_well(bucket: Bucket) -> None:
     uri = f"s3a://{bucket.name}/lake/runs/1/a.lock"
-    holder = Holder.this("train")
+    holder = LockHolder.this("train")
     with (
         lease.held(uri, bucket.s3, 60, holder),
         pytest.raises(InUse, match=rf"in use by `hub train` on .*, pid {os.getpid()}"),
-        lease.held(uri, bucket.s3, 60, Holder.this("train")),
+        lease.held(uri, bucket.s3, 60, LockHolder.this("train")),
     ):
         pass
-    with lease.held(uri, bucket.s3, 60, Holder.this("train")):
+    with lease.held(uri, bucket.s3, 60, LockHolder.this("train")):
         pass

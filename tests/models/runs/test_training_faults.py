@@ -15,11 +15,11 @@ from conf.sections import Train
 from conf.settings import Settings
 from lake.snapshot import Snapshot
 from models.errors import Diverged, TrainingFailed
-from models.messages import Gone, Here, Message, Stepped
+from models.messages import Disconnected, Message, Registered, Stepped
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards
 from models.runs import cluster
-from models.runs.run_state import Record
+from models.runs.run_state import RunState
 from models.workers.checkpoints import Checkpoints
 from tests.support import processes, tiny
 from tests.support.disks import small_disk
@@ -50,10 +50,10 @@ class Runs:
         self,
         name: str,
         main: Callable[[WorkerTask, Any], None],
-        disturb: Callable[[Message | Gone, dict[int, int]], None] = lambda message, pids: None,
+        disturb: Callable[[Message | Disconnected, dict[int, int]], None] = lambda message, pids: None,
         plan: TrainingPlan | None = None,
         **limits: Any,
-    ) -> Record:
+    ) -> RunState:
         """Run, calling `disturb(message, pids of the workers)` at every word of the workers."""
         storage = model_cards.artifacts(self.settings, name)
         pids: dict[int, int] = {}
@@ -61,8 +61,8 @@ class Runs:
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
             return WorkerTask(plan or self.plan, name, self.snapshot, storage, address, authkey)
 
-        def listener(message: Message | Gone, _: Record) -> None:
-            if isinstance(message, Here):
+        def listener(message: Message | Disconnected, _: RunState) -> None:
+            if isinstance(message, Registered):
                 pids[message.worker] = message.pid
                 self.pids.append(message.pid)
             disturb(message, pids)
@@ -109,11 +109,11 @@ def assert_same(found: Values, expected: Values) -> None:
 
 def once_in_epoch_2(
     act: Callable[[dict[int, int]], None],
-) -> Callable[[Message | Gone, dict[int, int]], None]:
+) -> Callable[[Message | Disconnected, dict[int, int]], None]:
     """Does something in the middle of the second epoch, and never again."""
     left = [act]
 
-    def disturb(message: Message | Gone, pids: dict[int, int]) -> None:
+    def disturb(message: Message | Disconnected, pids: dict[int, int]) -> None:
         if left and isinstance(message, Stepped) and message.epoch == 2:
             left.pop()(pids)
 
@@ -163,7 +163,7 @@ def test_what_is_killed_in_mid_epoch_is_started_again_and_ends_with_the_same_wei
 
 @pytest.mark.usefixtures("clean")
 def test_a_run_that_is_killed_again_and_again_ends_with_the_first_cause(runs: Runs) -> None:
-    def disturb(message: Message | Gone, pids: dict[int, int]) -> None:
+    def disturb(message: Message | Disconnected, pids: dict[int, int]) -> None:
         if isinstance(message, Stepped) and message.epoch == 1 and message.worker == 1:
             os.kill(pids[1], signal.SIGKILL)
 

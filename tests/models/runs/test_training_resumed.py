@@ -18,7 +18,7 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake.schemas import Table
 from models.registry import model_cards
-from models.runs.training_run import bury
+from models.runs.training_run import mark_abandoned_runs
 from models.workers.checkpoints import Checkpoint, Checkpoints
 from tests.support import processes, tiny
 from tests.support.commands import hub_command
@@ -120,4 +120,4 @@ def test_the_same_command_goes_on_after_its_driver_was_killed_and_ends_with_the_
     ours, theirs = newest(own, model_id), newest(own, anew["model_id"])
     assert ours.names == theirs.names and ours.epochs == theirs.epochs == 4
     assert all(np.array_equal(a, b) for a, b in zip(ours.values, theirs.values, strict=True))
-    assert rows(own) == {model_id: "ready", anew["model_id"]: "ready"} and bury(own) == []
+    assert rows(own) == {model_id: "ready", anew["model_id"]: "ready"} and mark_abandoned_runs(own) == []

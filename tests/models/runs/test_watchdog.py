@@ -6,9 +6,9 @@ import pytest
 
 from conf.sections import Train
 from conf.settings import Settings
-from models.messages import STEPPING, Alive, Done, Failed, Gone, Here, Stepped
-from models.runs.run_state import Record
-from models.runs.watchdog import Watch
+from models.messages import STEPPING, Alive, Disconnected, Done, Failed, Registered, Stepped
+from models.runs.run_state import RunState
+from models.runs.watchdog import Watchdog
 from models.workers import worker_failures
 from models.workers.worker_failures import Attempts, Kind
 
@@ -18,17 +18,17 @@ def limits(settings: Settings) -> Train:
     return settings.train.model_copy(update={"stall_seconds": 10, "start_seconds": 30, "work_seconds": 100})
 
 
-def watched(limits: Train, workers: int = 2) -> tuple[Watch, Record]:
+def watched(limits: Train, workers: int = 2) -> tuple[Watchdog, RunState]:
     """A watch that begins at 0, with all workers there."""
-    record = Record(workers, began=0)
-    watch = Watch(limits, record, 0)
+    record = RunState(workers, began=0)
+    watch = Watchdog(limits, record, 0)
     for worker in range(workers):
-        record.add(Here(worker, 100 + worker, "here"), 0)
-        watch.add(Here(worker, 100 + worker, "here"), 0)
+        record.add(Registered(worker, 100 + worker, "here"), 0)
+        watch.add(Registered(worker, 100 + worker, "here"), 0)
     return watch, record
 
 
-def beat(watch: Watch, worker: int, seconds: range, moving: bool = True, doing: str = STEPPING) -> None:
+def beat(watch: Watchdog, worker: int, seconds: range, moving: bool = True, doing: str = STEPPING) -> None:
     for second in seconds:
         watch.add(Alive(worker, second if moving else seconds.start, doing), second)
 
@@ -93,9 +93,9 @@ def test_a_converter_may_keep_a_process_silent_for_longer(limits: Train) -> None
 
 
 def test_a_worker_that_never_came_is_found(limits: Train) -> None:
-    record = Record(2, began=0)
-    watch = Watch(limits, record, 0)
-    watch.add(Here(0, 100, "here"), 1)
+    record = RunState(2, began=0)
+    watch = Watchdog(limits, record, 0)
+    watch.add(Registered(0, 100, "here"), 1)
     beat(watch, 0, range(1, 40))
     assert watch.overdue(30) is None
     assert cause(watch.overdue(31)) == "worker 1: its process did not start for 30 s (train.start_seconds)"
@@ -120,7 +120,7 @@ def test_time_in_which_the_driver_itself_stood_still_does_not_count(limits: Trai
 def test_a_process_that_ends_without_a_word_is_a_cause_and_its_peers_are_not(limits: Train) -> None:
     _, record = watched(limits)
     record.add(Failed(0, "UnavailableError: connection reset", Kind.PEER), 1)
-    record.add(Gone(1), 1.1)
+    record.add(Disconnected(1), 1.1)
     record.add(Failed(0, "ValueError: later", Kind.FINAL), 2)
     assert record.failure and record.failure.worker == 1 and record.failure.kind == Kind.LOST
     record.start_again()

@@ -11,10 +11,10 @@ from conf.settings import Settings
 from models.errors import UnfitStart, UnknownModel
 from models.formats.export import KERAS
 from models.nets import schedule
-from models.pictures.inputs import Pace
+from models.pictures.inputs import BatchSchedule
 from models.plan import Pixels, TrainingPlan
 from models.registry import model_cards
-from models.runs.preflight import check
+from models.runs.preflight import check_trainable
 from models.runs.train import planned
 from models.workers import initial_weights
 from tests.support import tiny
@@ -27,10 +27,10 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
     return planned(settings, "any", 1, **chosen)
 
 
-def learner(chosen: TrainingPlan, steps: int = 2, start: initial_weights.Start | None = None) -> Any:
+def learner(chosen: TrainingPlan, steps: int = 2, start: initial_weights.InitialWeights | None = None) -> Any:
     from models.workers.learner import Learner
 
-    return Learner(chosen, Pace(4, steps), CLASSES, start)
+    return Learner(chosen, BatchSchedule(4, steps), CLASSES, start)
 
 
 def batch(number: int = 0) -> tuple[Any, Any]:
@@ -110,7 +110,7 @@ def model_id(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> st
     file = tmp_path_factory.mktemp("model") / KERAS
     keras.Model(model.input, probabilities, name=model.name).save(file)
     model_cards.artifacts(settings, "resnet20-trained").write(KERAS, file.read_bytes())
-    card = model_cards.Card("resnet20-trained", "any", "resnet20", 32, ("cat", "dog", "owl"))
+    card = model_cards.ModelCard("resnet20-trained", "any", "resnet20", 32, ("cat", "dog", "owl"))
     model_cards.write(settings, card)
     return card.model_id
 
@@ -164,4 +164,4 @@ def test_plans_that_freeze_or_start_wrongly_are_refused(settings: Settings) -> N
         ({"freeze_epochs": -1, "weights": "w.h5"}, "must be between 0 and the 2 epochs"),
     ):
         with pytest.raises(UsageError, match=cause):
-            check(plan(settings, **given), snapshot)
+            check_trainable(plan(settings, **given), snapshot)

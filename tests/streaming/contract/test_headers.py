@@ -18,7 +18,7 @@ from streaming.contract.envelope import Envelope
 from streaming.contract.record import Header
 from streaming.contract.verdict import Reason, Verdict
 from streaming.ingestion import Ingestion, IngestReport
-from streaming.isolate.arrow_batches import KafkaRecord, records, rows_of
+from streaming.isolate.arrow_batches import ConsumerRecord, records, rows_of
 from tests.support import pictures
 from tests.support.uploads import Raw, send, upload
 from tests.support.verdicts import rules
@@ -155,7 +155,7 @@ def test_headers_that_the_contract_does_not_know_are_ignored() -> None:
 
 
 def row(key: bytes | None, value: bytes | None, found: list[Header]) -> dict[str, Any]:
-    record = KafkaRecord("images", 0, 0, 0, key, value, found or [])
+    record = ConsumerRecord("images", 0, 0, 0, key, value, found or [])
     return rows_of([record], rules())[0]
 
 

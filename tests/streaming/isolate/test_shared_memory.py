@@ -9,7 +9,7 @@ import pytest
 from conf.settings import Settings
 from streaming.contract.verdict import Reason, Rejected
 from streaming.isolate import shared_memory
-from streaming.isolate.shared_memory import Exchange
+from streaming.isolate.shared_memory import SharedBuffers
 from streaming.verify.file_checks import Format
 from streaming.verify.prepared import Prepared
 from streaming.verify.quality import Metrics
@@ -21,13 +21,13 @@ PREPARED = Prepared(
 
 
 @pytest.fixture
-def memory(settings: Settings) -> Iterator[Exchange]:
-    own = Exchange(settings.ingest)
+def memory(settings: Settings) -> Iterator[SharedBuffers]:
+    own = SharedBuffers(settings.ingest)
     yield own
     own.close()
 
 
-def test_results_come_back_as_they_were(memory: Exchange) -> None:
+def test_results_come_back_as_they_were(memory: SharedBuffers) -> None:
     refused = Rejected(Reason.TRUNCATED, "ends at byte 7")
     assert memory.offer(1, [b"one", b"two"]) == 2
     memory.answer(1, memory.answer(0, 0, PREPARED), refused)
@@ -47,7 +47,7 @@ def test_results_come_back_as_they_were(memory: Exchange) -> None:
         (shared_memory._ACCEPTED.size - 16, struct.pack("<d", float("inf"))),
     ],
 )
-def test_nonsense_is_told_as_nonsense(memory: Exchange, offset: int, value: bytes) -> None:
+def test_nonsense_is_told_as_nonsense(memory: SharedBuffers, offset: int, value: bytes) -> None:
     memory.offer(1, [b"one"])
     memory.answer(0, 0, PREPARED)
     start = shared_memory._HEAD.size + shared_memory._LENGTH.size + offset
@@ -58,7 +58,7 @@ def test_nonsense_is_told_as_nonsense(memory: Exchange, offset: int, value: byte
         memory.results(1)
 
 
-def test_more_results_than_pictures_are_nonsense(memory: Exchange) -> None:
+def test_more_results_than_pictures_are_nonsense(memory: SharedBuffers) -> None:
     memory.offer(1, [b"one"])
     memory.answer(1, memory.answer(0, 0, PREPARED), PREPARED)
     with pytest.raises(ValueError, match="2 results"):
@@ -66,13 +66,13 @@ def test_more_results_than_pictures_are_nonsense(memory: Exchange) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1 << 40])
-def test_nobody_can_change_the_size_of_the_memory(memory: Exchange, size: int) -> None:
+def test_nobody_can_change_the_size_of_the_memory(memory: SharedBuffers, size: int) -> None:
     for descriptor in memory.descriptors:
         with pytest.raises(PermissionError):
             os.ftruncate(descriptor, size)
 
 
-def test_no_more_progress_is_believed_than_there_are_pictures(memory: Exchange) -> None:
+def test_no_more_progress_is_believed_than_there_are_pictures(memory: SharedBuffers) -> None:
     memory.offer(1, [b"one", b"two"])
     assert memory.progress(2) == 0
     memory.begin(0)

@@ -6,12 +6,12 @@ import time
 import pytest
 
 from streaming.errors import IngestFailed
-from streaming.ledger.commit_gate import Gate
+from streaming.ledger.commit_gate import CommitGate
 from tests.support.waiting import comes_true
 
 
 def test_closing_waits_for_the_commit_that_is_on_its_way_and_lets_no_other_through() -> None:
-    gate, inside, go_on, done = Gate(), threading.Event(), threading.Event(), []
+    gate, inside, go_on, done = CommitGate(), threading.Event(), threading.Event(), []
 
     def commit() -> None:
         with gate.passage():
@@ -37,7 +37,7 @@ def test_closing_waits_for_the_commit_that_is_on_its_way_and_lets_no_other_throu
 
 
 def test_closing_waits_no_longer_than_it_is_told() -> None:
-    gate, go_on = Gate(), threading.Event()
+    gate, go_on = CommitGate(), threading.Event()
     inside = threading.Event()
 
     def commit() -> None:

@@ -4,18 +4,18 @@ from pathlib import Path
 import pytest
 
 from lake.erasure.erased_ids import digest
-from streaming.ledger.upload_index import Claims, Position, UploadIndex
+from streaming.ledger.upload_index import AcceptedUploads, Position, UploadIndex
 
 
 def at(offset: int, partition: int = 0) -> Position:
     return Position("images", partition, offset)
 
 
-def claims(*given: tuple[str, Position]) -> Claims:
+def claims(*given: tuple[str, Position]) -> AcceptedUploads:
     topics, partitions, offsets = (
         list(column) for column in zip(*(place for _, place in given), strict=True)
     )
-    return Claims([digest(upload) for upload, _ in given], topics, partitions, offsets)
+    return AcceptedUploads([digest(upload) for upload, _ in given], topics, partitions, offsets)
 
 
 def test_the_first_position_of_an_id_wins_within_a_batch(tmp_path: Path) -> None:

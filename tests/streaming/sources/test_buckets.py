@@ -12,12 +12,12 @@ import pytest
 
 from conf.sections import S3, Kafka
 from conf.settings import Settings
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import BadSource, ObjectError
 from streaming.sources import buckets
 from streaming.sources.items import Item, Labelling, Skipped, Source
 from streaming.upload import push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.archives import LIMITS, MAKERS, PICTURE, tarred, zipped
 from tests.support.commands import Hub
@@ -188,11 +188,11 @@ def test_store_that_goes_away_in_mid_push_is_a_failure_and_what_was_read_is_sent
     between = Between(bucket.s3.endpoint, lambda method, path: 503 if gone else None)
     with between.running() as endpoint:
         slow = bucket.s3.model_copy(update={"endpoint": endpoint, "threads": 1})
-        made = push_request.records(Order(bucket.uri(), "b"), settings.model_copy(update={"s3": slow}))
+        made = push_request.records(PushRequest(bucket.uri(), "b"), settings.model_copy(update={"s3": slow}))
         first = next(made)
         gone = True
         *sent, last = [first, *made]
-    assert all(isinstance(record, Record) for record in sent)
+    assert all(isinstance(record, ProducerRecord) for record in sent)
     assert 1 <= len(sent) < 20
     assert isinstance(last, Unsent)
     assert f"the rest of {bucket.uri()} was not read" in last.why

@@ -12,10 +12,10 @@ from jobs.demo import closed as closed_for_demo
 from streaming.contract.record import Upload
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected, Verdict
-from streaming.isolate.arrow_batches import KafkaRecord, rows_of
+from streaming.isolate.arrow_batches import ConsumerRecord, rows_of
 from streaming.sources.items import Item
 from streaming.upload import hostile_pictures
-from streaming.upload.hostile import Hostile, Spoiler
+from streaming.upload.hostile import FaultGenerator, Hostile
 from streaming.upload.phones import Fleet
 from streaming.verify import file_checks
 from tests.support import pictures
@@ -41,13 +41,13 @@ def uploads(count: int) -> list[Upload]:
 
 
 def spoilt(settings: Settings, count: int) -> list[Hostile]:
-    spoiler, valid = Spoiler.of(settings), uploads(10)
+    spoiler, valid = FaultGenerator.of(settings), uploads(10)
     return [spoiler.spoil(valid[number % len(valid)], number) for number in range(count)]
 
 
 def row(hostile: Hostile, rules: Rules) -> dict[str, Any]:
     sent = hostile.record
-    record = KafkaRecord("images", 0, 0, 0, sent.key, sent.value, sent.headers)
+    record = ConsumerRecord("images", 0, 0, 0, sent.key, sent.value, sent.headers)
     return rows_of([record], rules)[0]
 
 
@@ -87,7 +87,7 @@ def test_unknown_labels_come_only_where_labels_are_closed(closed: Settings) -> N
 def test_demo_of_digits_takes_no_other_labels_so_that_unknown_ones_are_refused(settings: Settings) -> None:
     demo = closed_for_demo(settings)
     assert {str(digit) for digit in range(10)} <= (Rules.of(demo).labels or set())
-    assert Reason.UNKNOWN_LABEL in {reason for reason, _ in Spoiler.of(demo).kinds}
+    assert Reason.UNKNOWN_LABEL in {reason for reason, _ in FaultGenerator.of(demo).kinds}
 
 
 def test_demo_leaves_labels_open_where_the_list_has_no_digits(settings: Settings, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_demo_leaves_labels_open_where_the_list_has_no_digits(settings: Settings
 
 def test_duplicate_has_id_and_device_of_the_upload_it_repeats(settings: Settings) -> None:
     (upload,) = uploads(1)
-    spoiler = Spoiler.of(settings)
+    spoiler = FaultGenerator.of(settings)
     for number in range(60):
         hostile = spoiler.spoil(upload, number)
         repeats = dict(hostile.record.headers).get("ce_id") == upload.id.encode()

@@ -9,10 +9,10 @@ import pytest
 
 from conf.sections import Kafka
 from conf.settings import Settings
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.contract.record import Header
 from streaming.upload import push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.archives import foldered
 from tests.support.commands import Hub
@@ -34,7 +34,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def headers(record: Record) -> dict[str, bytes | None]:
+def headers(record: ProducerRecord) -> dict[str, bytes | None]:
     found: list[Header] = record.headers
     return dict(found)
 
@@ -43,7 +43,7 @@ def headers(record: Record) -> dict[str, bytes | None]:
 def test_larger_pictures_go_to_the_bucket_once_each(
     bucket: Bucket, settings: Settings, tmp_path: Path
 ) -> None:
-    order = Order(str(foldered(tmp_path, MEMBERS)), "b", repeat=2)
+    order = PushRequest(str(foldered(tmp_path, MEMBERS)), "b", repeat=2)
     between = Between(bucket.s3.endpoint)
     with between.running() as endpoint:
         own = claiming(settings, bucket.uri("in"), bucket)
@@ -71,13 +71,13 @@ def test_object_that_was_cut_short_is_stored_again(
 ) -> None:
     name = f"in/{sha256(LARGE[0])}"
     bucket.put({name: LARGE[0][:10]})
-    made(Order(str(foldered(tmp_path, MEMBERS)), "b"), claiming(settings, bucket.uri("in"), bucket))
+    made(PushRequest(str(foldered(tmp_path, MEMBERS)), "b"), claiming(settings, bucket.uri("in"), bucket))
     assert bucket.client.head_object(Bucket=bucket.name, Key=name)["ContentLength"] == 3000
 
 
 def test_a_folder_is_a_store_too(settings: Settings, tmp_path: Path) -> None:
     source, store = foldered(tmp_path / "source", MEMBERS), tmp_path / "store" / "in"
-    sent = made(Order(str(source), "b", repeat=2), claiming(settings, f"file://{store}"))
+    sent = made(PushRequest(str(source), "b", repeat=2), claiming(settings, f"file://{store}"))
     assert headers(sent[0])["ce_dataref"] == f"file://{store}/{sha256(LARGE[0])}".encode()
     assert {file.name: file.read_bytes() for file in store.iterdir()} == {
         sha256(content): content for content in LARGE
@@ -86,7 +86,7 @@ def test_a_folder_is_a_store_too(settings: Settings, tmp_path: Path) -> None:
 
 def test_without_a_store_the_ceiling_of_a_record_is_the_limit(settings: Settings, tmp_path: Path) -> None:
     content = bytes(settings.payloads.inline_limit + 1)
-    sent = made(Order(str(foldered(tmp_path, {"cat/1.jpg": content})), "b"), settings)
+    sent = made(PushRequest(str(foldered(tmp_path, {"cat/1.jpg": content})), "b"), settings)
     assert [record.value for record in sent] == [content]
 
 
@@ -101,10 +101,10 @@ def test_picture_that_the_store_does_not_take_is_not_sent_but_told(
     with Between(bucket.s3.endpoint, lambda method, path: spoil).running() as endpoint:
         own = claiming(settings, bucket.uri("in"), bucket)
         s3 = own.s3.model_copy(update={"endpoint": endpoint, "read_seconds": 0.3})
-        order = Order(str(foldered(tmp_path, MEMBERS)), "b")
+        order = PushRequest(str(foldered(tmp_path, MEMBERS)), "b")
         sent = list(push_request.records(order, own.model_copy(update={"s3": s3})))
     unsent = [each.why for each in sent if isinstance(each, Unsent)]
-    assert [each.value for each in sent if isinstance(each, Record)] == [SMALL]
+    assert [each.value for each in sent if isinstance(each, ProducerRecord)] == [SMALL]
     assert len(unsent) == 3
     assert unsent[0].startswith(f"cat/0.jpg: {bucket.uri('in')}/{sha256(LARGE[0])}: ")
     assert told in unsent[0]
@@ -116,7 +116,7 @@ def test_hostile_uploads_of_referenced_pictures_break_the_rule_they_should(
 ) -> None:
     """An empty or broken value stands in place of the reference, not beside it."""
     members = {f"cat/{n}.jpg": os.urandom(3000) for n in range(5)}
-    order = Order(str(foldered(tmp_path / "in", members)), "b", devices=3, hostile=13)
+    order = PushRequest(str(foldered(tmp_path / "in", members)), "b", devices=3, hostile=13)
     for record in made(order, claiming(settings, f"file://{tmp_path / 'store'}")):
         assert (record.value is None) == ("ce_dataref" in headers(record))
 

@@ -14,12 +14,12 @@ from conf.sections import Kafka
 from conf.settings import Settings
 from jobs import push as job
 from streaming import topics
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import BrokerUnreachable
 from streaming.upload import producer
 from streaming.upload.producer import push
 from streaming.upload.push_report import PushReport
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.commands import Hub
 from tests.support.sent import arrived, identity, made, records
@@ -28,7 +28,7 @@ from tests.support.uploads import received
 
 @pytest.mark.services
 def test_everything_acknowledged_arrives_byte_for_byte(kafka: Kafka, settings: Settings) -> None:
-    sent = made(Order("digits", "b", hostile=28, limit=300), settings)
+    sent = made(PushRequest("digits", "b", hostile=28, limit=300), settings)
     report = push(kafka, settings.push, kafka.bootstrap, sent)
     assert (report.sent, report.acknowledged, report.failed) == (328, 328, 0)
     assert report.bytes == sum(len(record.value or b"") for record in sent)
@@ -93,7 +93,7 @@ def test_rate_is_held(kafka: Kafka, settings: Settings) -> None:
 def test_first_interrupt_settles_what_is_in_flight(kafka: Kafka, settings: Settings) -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    def endless() -> Iterator[Record]:
+    def endless() -> Iterator[ProducerRecord]:
         for number, record in enumerate(records(5000)):
             if number == 1000:
                 os.kill(os.getpid(), signal.SIGINT)

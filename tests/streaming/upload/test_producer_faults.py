@@ -10,7 +10,7 @@ import pytest
 
 from conf.settings import Settings
 from streaming import topics
-from streaming.contract.producer_record import Record
+from streaming.contract.producer_record import ProducerRecord
 from streaming.upload.producer import push
 from streaming.upload.push_report import PushReport
 from tests.support.sent import arrived, identity, records
@@ -70,7 +70,7 @@ def test_broker_that_stays_away_fails_what_is_not_acknowledged(settings: Setting
         kafka = own.kafka.model_copy(update={"bootstrap": bootstrap})
         topics.create(kafka, bootstrap)
 
-        def stopped_half_way() -> Iterator[Record]:
+        def stopped_half_way() -> Iterator[ProducerRecord]:
             for number, record in enumerate(records(100_000, 100)):
                 if number == 2000:
                     broker.down(own)

@@ -6,10 +6,10 @@ import pytest
 
 from conf.errors import UsageError
 from conf.settings import Settings
-from streaming.contract.producer_record import Record, Unsent
+from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import BadSource
 from streaming.upload import push_request
-from streaming.upload.push_request import Order
+from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.sent import header, made
 
@@ -19,7 +19,7 @@ def test_uploads_of_an_order_carry_ids_devices_users_and_hashes(settings: Settin
         (tmp_path / label).mkdir()
         for n in range(10):
             (tmp_path / label / f"{n}.jpg").write_bytes(pictures.jpeg(seed=n))
-    order = Order(str(tmp_path), "batch 7", devices=3, repeat=2)
+    order = PushRequest(str(tmp_path), "batch 7", devices=3, repeat=2)
     sent = made(order, settings)
     assert len(sent) == 40
     assert len({header(record, "ce_id") for record in sent}) == 40
@@ -31,23 +31,23 @@ def test_uploads_of_an_order_carry_ids_devices_users_and_hashes(settings: Settin
 
 
 def test_each_device_has_one_user(settings: Settings) -> None:
-    sent = made(Order("digits", "b", limit=60), settings)
+    sent = made(PushRequest("digits", "b", limit=60), settings)
     users = {(record.key, header(record, "ce_user")) for record in sent}
     assert len(users) == len({record.key for record in sent}) == 25
 
 
 def test_same_order_gives_the_same_pictures_to_the_same_devices(settings: Settings) -> None:
-    first, second = (made(Order("digits", "b", limit=40, hostile=14), settings) for _ in range(2))
+    first, second = (made(PushRequest("digits", "b", limit=40, hostile=14), settings) for _ in range(2))
     assert [(r.key, r.value) for r in first] == [(r.key, r.value) for r in second]
 
 
 def test_hostile_uploads_are_mixed_in_and_counted(settings: Settings) -> None:
-    order = Order("digits", "b", hostile=30, limit=400)
+    order = PushRequest("digits", "b", hostile=30, limit=400)
     sent = made(order, settings)
     assert len(sent) == 430
     assert order.expected.total() == 30
     values = [len(record.value or b"") for record in sent]
-    first_twenty = made(Order("digits", "b", limit=20), settings)
+    first_twenty = made(PushRequest("digits", "b", limit=20), settings)
     assert [record.value for record in sent[:20]] == [record.value for record in first_twenty]
     assert values.index(0) < 100  # an empty one comes early, not all at the end
 
@@ -56,23 +56,23 @@ def test_picture_above_the_inline_limit_is_not_sent_but_told(settings: Settings,
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "large.jpg").write_bytes(bytes(settings.push.inline_limit + 1))
     (tmp_path / "cat" / "small.jpg").write_bytes(pictures.jpeg())
-    unsent, sent = push_request.records(Order(str(tmp_path), "b"), settings)
+    unsent, sent = push_request.records(PushRequest(str(tmp_path), "b"), settings)
     assert isinstance(unsent, Unsent)
     assert unsent.why.startswith("cat/large.jpg: 10,485,761 bytes, at most 10,485,760")
-    assert isinstance(sent, Record)
+    assert isinstance(sent, ProducerRecord)
 
 
 def test_bad_source_is_told_before_anything_is_sent(settings: Settings) -> None:
     with pytest.raises(BadSource):
-        push_request.records(Order("no/such/folder", "b"), settings)
+        push_request.records(PushRequest("no/such/folder", "b"), settings)
 
 
 @pytest.mark.parametrize("batch", ["", "two\nlines", "x" * 200])
 def test_batch_name_that_every_upload_would_be_rejected_for_is_refused(batch: str) -> None:
     with pytest.raises(UsageError, match="--batch"):
-        Order("digits", batch)
+        PushRequest("digits", batch)
 
 
 @pytest.mark.parametrize("source", ["digits", "a/b.tar.gz", "a/b/", ".", "/", "x\ny", "ü" * 200])
 def test_default_batch_name_is_allowed(source: str) -> None:
-    assert Order(source, push_request.batch_name(source)).batch
+    assert PushRequest(source, push_request.batch_name(source)).batch
