@@ -9,7 +9,7 @@ from conf import settings as configuration
 from jobs.cli.command import Command, Group, Outcome, run
 
 if TYPE_CHECKING:
-    pass
+    from models.registry.model_cards import ModelCard
 
 STATES = ("training", "ready", "failed", "retired")
 FORMATS = ("keras", "saved_model", "tflite", "tflite-int8")

@@ -13,6 +13,7 @@ from models.plan import OBJECTIVES, SIDES
 if TYPE_CHECKING:
     from conf.settings import Settings
     from models.plan import TrainingPlan
+    from models.registry.model_cards import ModelCard
     from models.runs.train import TrainedModel
 
 
