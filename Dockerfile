@@ -1,4 +1,4 @@
-# One image for every service of docker-compose.yml: broker, S3 server, Spark master and workers, jobs.
+# The image of all services of docker-compose.yml: Kafka broker, S3 server, Spark master and workers, jobs.
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update \
@@ -9,7 +9,7 @@ RUN apt-get update \
 USER hub
 WORKDIR /hub
 
-# What set-up depends on comes first, so that a change to the code does not install everything anew.
+# Files that set-up depends on are copied first, so that a code change does not invalidate the installed layer.
 COPY --chown=hub:hub setup.py constraints.txt README.md ./
 COPY --chown=hub:hub conf/ivy.xml conf/
 COPY --chown=hub:hub local/setup.sh local/

@@ -1,4 +1,4 @@
-# Everything there is to do here; `make help` lists it.
+# Set-up, demo, tests, linters and benchmarks; `make help` lists the targets.
 SHELL := bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
@@ -7,65 +7,65 @@ ARCHIVE ?=
 
 .PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-train bench-accuracy bench-predict up down status clean distclean
 
-help: ## List what there is to do
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install Python packages and JVM parts into this folder; nothing where all is there
+setup: ## Install Python packages and JVM dependencies into this folder, if they are missing
 	@local/setup.sh
 
-setup-s3: ## Fetch what a lake on s3a:// needs
+setup-s3: ## Download the JVM dependencies of a lake on s3a://
 	@local/setup.sh spark broker s3
 
-setup-s3server: ## Fetch an S3 server for tests on this machine
+setup-s3server: ## Download the S3 server that the tests run
 	@local/setup.sh spark broker s3server
 
-demo: setup ## Run the whole path; ARCHIVE=zip, tar, folder or s3:// takes your own labelled pictures
+demo: setup ## Run the whole pipeline; ARCHIVE=zip, tar, folder or s3:// uses your own labelled pictures
 	@$(BIN)/hub demo $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 test: setup-s3server ## Run the tests against a real broker, S3 server, Spark and TensorFlow
 	@$(BIN)/python -m pytest -m "not faults"
 
-test-faults: setup-s3server ## Kill, starve and break real processes, and what else takes long
+test-faults: setup-s3server ## Run the slow tests: kill, starve and break real processes
 	@$(BIN)/python -m pytest -m faults
 
-fuzz: setup ## Put 20,000 spoilt pictures through the verify pass; SEED= and COUNT= give others
+fuzz: setup ## Fuzz the verify pass with 20,000 mutated pictures; SEED= and COUNT= change them
 	@$(BIN)/python -m tests.fuzz.target --seed $(or $(SEED),1) --count $(or $(COUNT),20000)
 
-lint: setup ## Check style, types and the direction of imports
+lint: setup ## Run ruff, mypy and import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	@$(BIN)/mypy tests
 	@$(BIN)/lint-imports
 
-bench: setup ## Measure push and ingest beside a plain loop; SMALL= and PHOTOS= take zips of your own
+bench: setup ## Benchmark push and ingest against a plain loop; SMALL= and PHOTOS= are zips of your own
 	@$(BIN)/python -m benchmarks.spine $(if $(SMALL),--small "$(SMALL)") $(if $(PHOTOS),--photos "$(PHOTOS)")
 
-bench-ingest: setup ## Ingestion in steady state beside a bare loop and Daft; PHOTOS= takes a zip of photographs
+bench-ingest: setup ## Benchmark ingestion in steady state against a plain loop and Daft; PHOTOS= is a zip
 	@$(BIN)/python -c "import daft" 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m benchmarks.ingest $(if $(PHOTOS),--photos "$(PHOTOS)")
 
-bench-train: setup ## Train beside a plain Keras script, with one worker and two; ARCHIVE= takes a zip of your own
+bench-train: setup ## Benchmark training with one and two workers against a Keras script; ARCHIVE= is a zip
 	@$(BIN)/python -m benchmarks.training $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
-bench-accuracy: setup ## Accuracy in MINUTES= (20), by recipe, beside a plain script; ARCHIVE= names labelled pictures
+bench-accuracy: setup ## Compare accuracy after MINUTES= (20) by recipe with a Keras script; ARCHIVE= is required
 	@$(BIN)/python -m benchmarks.accuracy --archive "$(ARCHIVE)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEEDS),--seeds $(SEEDS))
 
-bench-predict: setup ## Label a table on Spark beside a plain loop times the cores
+bench-predict: setup ## Benchmark batch inference on Spark against a plain loop on each core
 	@$(BIN)/python -m benchmarks.prediction
 
-up: setup ## Start the embedded broker and make the topics
+up: setup ## Start the embedded Kafka broker and create the topics
 	@$(BIN)/hub up
 
-down: setup ## Stop the embedded broker
+down: setup ## Stop the embedded Kafka broker
 	@$(BIN)/hub down
 
-status: setup ## Show broker, topics and tables
+status: setup ## Show the broker, topics and tables
 	@$(BIN)/hub status
 
-clean: ## Stop the embedded broker and remove build/: lake, broker, models, logs
+clean: ## Stop the embedded broker and delete build/: lake, broker, models, logs
 	@if [ -x $(BIN)/hub ]; then $(BIN)/hub down; fi
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-distclean: clean ## As clean, and remove what setup installed
+distclean: clean ## Like clean, and delete what setup installed
 	rm -rf .venv jars *.egg-info

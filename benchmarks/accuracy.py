@@ -1,12 +1,12 @@
-"""How far ResNet-20 on two workers gets in a given time, by recipe, and the best one beside a plain script.
+"""Benchmark of accuracy in a given time: ResNet-20 on two workers by recipe; the best against a Keras script.
 
-    make bench-accuracy ARCHIVE=pictures.zip            20 minutes a run, 3 seeds
+    make bench-accuracy ARCHIVE=pictures.zip            20 minutes per run, 3 seeds
     make bench-accuracy ARCHIVE=pictures.zip MINUTES=5
 
-Each recipe is trained once, for as many epochs as fit into the time. The one with the best validation
-accuracy at its end is trained with further seeds, by the hub and by the script; only then is the test split
-looked at. That takes hours: every run is written down when it ends, and the same command goes on behind the
-last one. Without build/bench/accuracy it begins anew.
+Each recipe is trained once, for as many epochs as fit into the time. The recipe with the best final
+validation accuracy is trained with further seeds, by the hub and by the script; only these runs use the test
+split. This takes hours: each run is saved when it ends, and the same command resumes after the last of them.
+Delete build/bench/accuracy to start again.
 """
 
 import json
@@ -22,15 +22,15 @@ from typing import Any
 
 import click
 
-from benchmarks.ground import fresh, ground, settings_in
-from benchmarks.training import datasets
+from benchmarks.ground import bench_folder, empty_folder, settings_in
+from benchmarks.training import make_datasets
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.cli.text_table import table
-from models.runs.train import planned, train
+from jobs.cli.text_table import format_table
+from models.runs.train import make_plan, train
 
 WORKERS = 2
-PROBED = 4  # epochs from which the time of one is taken
+PROBE_EPOCHS = 4  # of the short run that measures the time of an epoch
 RECIPES: dict[str, dict[str, Any]] = {
     "settings as they come": {},
     "weight decay 0.0005": {"weight_decay": 5e-4},
@@ -40,55 +40,61 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-Run = dict[str, Any]  # what is kept of a training: settings and figures
+Run = dict[str, Any]  # settings and metrics of a training
 
 
-class Runs:
-    """What has been run, in a file, so that nothing of it is lost or run twice.
+class SavedRuns:
+    """Results of runs, saved to a JSON file after each run, so that the benchmark can be resumed.
 
     Args:
         path: of the file.
-        asked: what all of them are for; a file of something else is refused.
+        parameters: of the benchmark; a file with other parameters is refused.
     """
 
-    def __init__(self, path: Path, asked: dict[str, Any]) -> None:
+    def __init__(self, path: Path, parameters: dict[str, Any]) -> None:
         self.path = path
-        self._found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"asked": asked}
-        if self._found["asked"] != asked:
-            raise click.UsageError(f"{path} is of {self._found['asked']}: remove {path.parent} to begin anew")
+        self._results: dict[str, Any] = (
+            json.loads(path.read_text()) if path.exists() else {"asked": parameters}
+        )
+        if self._results["asked"] != parameters:
+            raise click.UsageError(
+                f"{path} is for {self._results['asked']}: delete {path.parent} to start again"
+            )
 
-    def once(self, name: str, run: Callable[[], Any]) -> Any:
-        """What came of a run, now or before."""
-        if name not in self._found:
-            self._found[name] = run()
-            written = self.path.with_suffix(".tmp")
-            written.write_text(json.dumps(self._found, indent=1) + "\n")
-            written.replace(self.path)
-        return self._found[name]
+    def get_or_run(self, name: str, run: Callable[[], Any]) -> Any:
+        """The saved result of a run, or the result of running it now."""
+        if name not in self._results:
+            self._results[name] = run()
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(self._results, indent=1) + "\n")
+            temporary.replace(self.path)
+        return self._results[name]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The hub and the script on one dataset."""
+    """Runs of the hub and of the script on one dataset."""
 
     settings: Settings
     dataset: str
-    runs: Runs
+    runs: SavedRuns
 
-    def fitting(self, name: str, minutes: float) -> int:
-        """Epochs of a recipe that fit into the time, by a short run."""
-        took = self.hub(name, PROBED)["seconds"]
-        epochs = max(PROBED, int((60 * minutes - took["start"] - took["end"]) / took["epoch"]))
-        click.echo(f"{name}: {epochs} epochs of {took['epoch']:.1f} s fit into {minutes:g} minutes")
+    def epochs_within(self, name: str, minutes: float) -> int:
+        """Number of epochs of a recipe that fit into the time, estimated by a short run."""
+        seconds = self.hub(name, PROBE_EPOCHS)["seconds"]
+        epochs = max(PROBE_EPOCHS, int((60 * minutes - seconds["start"] - seconds["end"]) / seconds["epoch"]))
+        click.echo(f"{name}: {epochs} epochs of {seconds['epoch']:.1f} s fit into {minutes:g} minutes")
         return epochs
 
     def hub(self, name: str, epochs: int, seed: int | None = None) -> Run:
-        """A training by the hub."""
+        """A training run of the hub."""
         given = RECIPES[name] | ({} if seed is None else {"seed": seed})
-        return self.runs.once(f"hub, {name}, {epochs} epochs, {given}", lambda: self._hub(epochs, given))
+        return self.runs.get_or_run(
+            f"hub, {name}, {epochs} epochs, {given}", lambda: self._hub(epochs, given)
+        )
 
     def _hub(self, epochs: int, given: dict[str, Any]) -> Run:
-        plan = planned(self.settings, self.dataset, WORKERS, epochs=epochs, **given)
+        plan = make_plan(self.settings, self.dataset, WORKERS, epochs=epochs, **given)
         trained = train(self.settings, plan, bar=sys.stderr.isatty())
         start, end = trained.seconds_to_first_step or 0.0, trained.seconds_after_last_step or 0.0
         epoch = (trained.seconds - start - end) / epochs
@@ -106,15 +112,15 @@ class Bench:
         }
 
     def scripts(self, ours: list[Run]) -> list[Run]:
-        """The plain script with plan and seed of each of our runs, a core each."""
+        """Runs of the script with plan and seed of each of the hub's runs, one core each."""
         cores = sorted(os.sched_getaffinity(0))
-        parts = [ours[start : start + len(cores)] for start in range(0, len(ours), len(cores))]
-        names = [f"script, {[run['plan'] for run in part]}" for part in parts]
-        found = [
-            self.runs.once(name, partial(self._scripts, part, cores))
-            for name, part in zip(names, parts, strict=True)
+        groups = [ours[start : start + len(cores)] for start in range(0, len(ours), len(cores))]
+        names = [f"script, {[run['plan'] for run in group]}" for group in groups]
+        results = [
+            self.runs.get_or_run(name, partial(self._scripts, group, cores))
+            for name, group in zip(names, groups, strict=True)
         ]
-        return [run for part in found for run in part]
+        return [run for group in results for run in group]
 
     def _scripts(self, ours: list[Run], cores: list[int]) -> list[Run]:
         running = [
@@ -125,20 +131,20 @@ class Bench:
             )
             for core, run in zip(cores, ours, strict=False)
         ]
-        found = []
+        results = []
         for process in running:
             output, _ = process.communicate()
             assert process.returncode == 0, process.args
-            found.append(json.loads(output))
-        return found
+            results.append(json.loads(output))
+        return results
 
     def _command(self, plan: dict[str, Any]) -> list[str]:
         snapshot = self.settings.lake.at("snapshots", self.dataset)
         names = "epochs", "learning_rate", "weight_decay", "label_smoothing", "seed"
         backup = self.runs.path.parent / "scripts" / "-".join(str(plan[name]) for name in names)
-        place = [snapshot, plan["architecture"], plan["batch_size"] * plan["workers"], plan["epochs"]]
+        positional = [snapshot, plan["architecture"], plan["batch_size"] * plan["workers"], plan["epochs"]]
         return [
-            sys.executable, "-m", "benchmarks.script", *map(str, place), "--measured",
+            sys.executable, "-m", "benchmarks.script", *map(str, positional), "--measured",
             "--seed", str(plan["seed"]), "--learning-rate", str(plan["learning_rate"]),
             "--weight-decay", str(plan["weight_decay"]), "--warmup-epochs", str(plan["warmup_epochs"]),
             "--label-smoothing", str(plan["label_smoothing"]), "--backup", str(backup),
@@ -147,23 +153,23 @@ class Bench:
 
 @click.command()
 @click.option("--archive", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--minutes", default=20.0, show_default=True, help="Of a run, from start to model.")
+@click.option("--minutes", default=20.0, show_default=True, help="Minutes per run, from start to model.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of the best recipe.")
 @click.option("--recipe", "names", multiple=True, type=click.Choice(list(RECIPES)), help="Only these.")
 def main(archive: Path, minutes: float, seeds: int, names: tuple[str, ...]) -> None:
     """Measure, print tables, write build/bench/accuracy/results.json and accuracy.png."""
-    folder = ground("accuracy")
-    runs = Runs(folder / "runs.json", {"archive": archive.name, "minutes": minutes})
+    folder = bench_folder("accuracy")
+    runs = SavedRuns(folder / "runs.json", {"archive": archive.name, "minutes": minutes})
 
-    def made() -> list[str]:
-        own, dataset = datasets(settings_in(fresh("accuracy/data")), {archive})[archive]
+    def make_dataset() -> list[str]:
+        own, dataset = make_datasets(settings_in(empty_folder("accuracy/data")), {archive})[archive]
         return [own.lake.root, dataset]
 
-    root, dataset = runs.once("dataset", made)
+    root, dataset = runs.get_or_run("dataset", make_dataset)
     settings = settings_in(folder / "data").model_copy(update={"lake": Lake(root=root)})
     bench = Bench(settings, dataset, runs)
     names = names or tuple(RECIPES)
-    tried = {name: bench.hub(name, bench.fitting(name, minutes)) for name in names}
+    tried = {name: bench.hub(name, bench.epochs_within(name, minutes)) for name in names}
     best = max(tried, key=lambda name: tried[name]["validation_accuracy"])
     first, epochs = tried[best]["plan"]["seed"], tried[best]["plan"]["epochs"]
     ours = [tried[best], *(bench.hub(best, epochs, first + number) for number in range(1, seeds))]
@@ -184,9 +190,9 @@ def main(archive: Path, minutes: float, seeds: int, names: tuple[str, ...]) -> N
     _print(results, folder)
 
 
-def _accuracies(found: list[float]) -> dict[str, Any]:
-    spread = statistics.stdev(found) if len(found) > 1 else None
-    return {"test_accuracies": found, "mean": statistics.fmean(found), "standard_deviation": spread}
+def _accuracies(values: list[float]) -> dict[str, Any]:
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"test_accuracies": values, "mean": statistics.fmean(values), "standard_deviation": spread}
 
 
 def _draw(results: dict[str, Any], path: Path) -> None:
@@ -206,7 +212,9 @@ def _draw(results: dict[str, Any], path: Path) -> None:
 
 def _print(results: dict[str, Any], folder: Path) -> None:
     lines = [[name, len(curve), curve[-1][0], curve[-1][1]] for name, curve in results["curves"].items()]
-    click.echo(table(["recipe", "epochs", "minutes", "validation accuracy"], lines, title="One seed each"))
+    click.echo(
+        format_table(["recipe", "epochs", "minutes", "validation accuracy"], lines, title="One seed each")
+    )
     lines = [
         [
             who,
@@ -217,7 +225,7 @@ def _print(results: dict[str, Any], folder: Path) -> None:
     ]
     seeds = [f"run {number + 1}" for number in range(len(lines[0]) - 3)]
     title = f"Test accuracy: {results['recipe']}"
-    click.echo(table(["", "mean", "standard deviation", *seeds], lines, title=title))
+    click.echo(format_table(["", "mean", "standard deviation", *seeds], lines, title=title))
     click.echo(f"Written to {folder / 'results.json'} and accuracy.png.")
 
 

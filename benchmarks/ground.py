@@ -1,36 +1,36 @@
-"""Where a benchmark runs: a lake, an index and a broker of its own, and topics with pictures."""
+"""Environment of a benchmark: its own folder, lake, index and broker, and topics filled with pictures."""
 
 import shutil
 from pathlib import Path
 
 from conf import settings as configuration
-from conf.places import home
+from conf.places import base_dir
 from conf.sections import Lake
 from conf.settings import Settings
 from streaming import topics
 from streaming.upload import producer, push_request
 from streaming.upload.push_request import PushRequest
 
-# Their ids are the records' keys. With a few dozen keys one of four partitions gets a sixth more than the
-# others, and one core waits for the other at the end of each micro-batch.
+# Device ids are the keys of the records. With only a few dozen keys, one of four partitions gets a sixth more
+# records than the others, and at the end of each micro-batch one core is idle.
 _PHONES = 10_000
 
 
-def ground(name: str) -> Path:
-    """A folder for runs, below build/bench, as it was left."""
-    folder = home() / "build" / "bench" / name
+def bench_folder(name: str) -> Path:
+    """The folder of a benchmark below build/bench, with the files of earlier runs."""
+    folder = base_dir() / "build" / "bench" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def fresh(name: str) -> Path:
-    """An empty folder for a run, below build/bench, where its results go."""
-    shutil.rmtree(ground(name))
-    return ground(name)
+def empty_folder(name: str) -> Path:
+    """The emptied folder of a benchmark below build/bench."""
+    shutil.rmtree(bench_folder(name))
+    return bench_folder(name)
 
 
 def settings_in(folder: Path) -> Settings:
-    """The settings of this checkout, with everything that a run writes below a folder."""
+    """The settings of this checkout with lake, broker and index below a folder."""
     settings = configuration.load()
     return settings.model_copy(
         update={
@@ -42,15 +42,15 @@ def settings_in(folder: Path) -> Settings:
     )
 
 
-def filled(settings: Settings, bootstrap: str, folder: Path, images: int, batch: str = "bench") -> None:
-    """Make the topics where they are missing, and push so many pictures of a folder, over and over."""
+def fill_topic(settings: Settings, bootstrap: str, folder: Path, images: int, batch: str = "bench") -> None:
+    """Create missing topics, and push pictures of a folder, repeated until there are enough."""
     topics.create(settings.kafka, bootstrap)
-    order = PushRequest(str(folder), batch, repeat=images, limit=images, devices=_PHONES)
-    pushed = producer.push(settings.kafka, settings.push, bootstrap, push_request.records(order, settings))
+    request = PushRequest(str(folder), batch, repeat=images, limit=images, devices=_PHONES)
+    pushed = producer.push(settings.kafka, settings.push, bootstrap, push_request.records(request, settings))
     assert pushed.acknowledged == images, pushed
 
 
-def emptied(settings: Settings, bootstrap: str) -> None:
-    """Delete the topic, whose room the next load needs."""
-    with topics.admin(settings.kafka, bootstrap) as client:
+def delete_topic(settings: Settings, bootstrap: str) -> None:
+    """Delete the topic, because the next load needs the disk space."""
+    with topics.admin_client(settings.kafka, bootstrap) as client:
         client.delete_topics([settings.kafka.topic])

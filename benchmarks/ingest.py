@@ -1,10 +1,10 @@
-"""Ingestion in steady state, from Kafka to committed Delta, beside a bare loop, bare decoding and Daft.
+"""Benchmark of steady ingestion, from Kafka to committed Delta, against a plain loop, decoding and Daft.
 
-    make bench-ingest                            pictures built in code
+    make bench-ingest                            generated pictures
     make bench-ingest PHOTOS=photos.zip          photographs, scaled to each size
 
-Every run is on the same machine in the same minutes, so the ratios hold on any machine; the rates do not.
-What an ingestion is compared with runs before and after it, for some seconds: machines change their speed.
+All runs are on the same machine within minutes, so the ratios are comparable between machines; the rates are
+not. Each baseline runs for some seconds before and after the ingestion, because a machine's speed changes.
 """
 
 import importlib.util
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from benchmarks import growth, plain, processes, transport
-from benchmarks.ground import emptied, filled, fresh, settings_in
+from benchmarks.ground import delete_topic, empty_folder, fill_topic, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.cli.text_table import table
+from jobs.cli.text_table import format_table
 from lake.spark import session
 from local import broker
 from streaming.ingestion import Ingestion, IngestReport
@@ -45,7 +45,7 @@ _CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Load:
-    """What is measured of a kind of pictures: images in a micro-batch, for Daft, and for the loops."""
+    """A kind of pictures, and the number of images in a micro-batch, for Daft (rival) and for the loops."""
 
     kind: Kind
     batch: int
@@ -53,8 +53,8 @@ class Load:
     plain: int
 
 
-# A producer that is faster than the ingestion fills every micro-batch to ingest.batch_records (16,000). With
-# photographs that takes up to seven minutes: here a micro-batch takes 15 to 25 s, and a loop 6 s.
+# With a producer faster than the ingestion, each micro-batch has ingest.batch_records (16,000) records. With
+# photographs it takes up to seven minutes; the sizes here take 15 to 25 s per micro-batch, and 6 s per loop.
 LOADS = (
     Load(Kind("32 px", 32, 32, "jpg", 2000), 120_000, 80_000, 40_000),
     Load(Kind("500 px", 500, 375, "jpg", 200), 16_000, 1_400, 6_000),
@@ -66,13 +66,13 @@ LOADS = (
 
 @click.command()
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Zip of photographs to scale.")
-@click.option("--only", multiple=True, help="Name of a load; may be given again.")
+@click.option("--only", multiple=True, help="Name of a load; may be repeated.")
 @click.option(
     "--growth/--no-growth", "with_growth", default=True, help="Measure on a ledger of 2,000,000 rows."
 )
 def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
     """Measure, print tables, write build/bench/ingest.json."""
-    work = fresh("ingest")
+    work = empty_folder("ingest")
     folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.kind.name in only]
@@ -83,17 +83,17 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
         spark = session.start(settings, "bench ingest")
         try:
             bench = _Bench(settings, bootstrap, spark, work)
-            # Until the JVM has compiled what it runs, everything takes several times as long; with what it
-            # does for each row it is not done before some hundred thousand of them.
-            bench.steady(small, tiny, True, batch=400, batches=_WARM_UP_BATCHES)
-            bench.steady(small, tiny, True, _WARM_UP_ROWS, batches=2)
-            rows = [bench.measured(load, folders[load.kind.name]) for load in loads]
-            fixed = bench.fixed(small, tiny)
-            grown = growth.measured(settings, bootstrap, spark, tiny) if with_growth else {}
+            # Warm up: until the JVM has compiled the code, everything takes several times as long, and code
+            # that runs once per row needs some hundred thousand rows.
+            bench.steady_state(small, tiny, True, batch=400, batches=_WARM_UP_BATCHES)
+            bench.steady_state(small, tiny, True, _WARM_UP_ROWS, batches=2)
+            rows = [bench.measure(load, folders[load.kind.name]) for load in loads]
+            fixed = bench.fixed_seconds(small, tiny)
+            grown = growth.measure(settings, bootstrap, spark, tiny) if with_growth else {}
         finally:
             spark.stop()
     stages = {
-        load.kind.name: plain.stages(folders[load.kind.name], settings, min(load.plain, 400))
+        load.kind.name: plain.stage_times(folders[load.kind.name], settings, min(load.plain, 400))
         for load in loads
     }
     results = {"loads": rows, "stages": stages, "fixed_seconds": fixed, "growth": grown, "cores": _CORES}
@@ -102,7 +102,7 @@ def main(photos: Path | None, only: tuple[str, ...], with_growth: bool) -> None:
 
 
 class _Commit(NamedTuple):
-    """A micro-batch in the ledger: when, its images, and CPU seconds until then by kind of process."""
+    """A committed micro-batch: time, images, and CPU seconds so far by kind of process."""
 
     time: float
     images: int
@@ -116,21 +116,21 @@ class _Bench:
     spark: "SparkSession"
     work: Path
 
-    def measured(self, load: Load, folder: Path) -> dict[str, object]:
-        """All figures of one kind of pictures, taken one after the other."""
-        # One after the other, as in a bracket: what is compared had the machine in the same state.
-        rivals, loops = [self._daft(load, folder)], [self._loop(load, folder)]
-        isolated = self.steady(load, folder, True, load.batch)
-        loops.append(self._loop(load, folder))
-        rivals.append(self._daft(load, folder))
-        inside = self.steady(load, folder, False, load.batch)
-        loops.append(self._loop(load, folder))
+    def measure(self, load: Load, folder: Path) -> dict[str, object]:
+        """Run all measurements of one kind of pictures."""
+        # Baselines run before and after each ingestion, so that both see the machine in the same state.
+        rivals, loops = [self._daft_rates(load, folder)], [self._loop_rate(load, folder)]
+        isolated = self.steady_state(load, folder, True, load.batch)
+        loops.append(self._loop_rate(load, folder))
+        rivals.append(self._daft_rates(load, folder))
+        in_process = self.steady_state(load, folder, False, load.batch)
+        loops.append(self._loop_rate(load, folder))
         daft, first = (harmonic_mean(each) if all(each) else None for each in zip(*rivals, strict=True))
         rate, loop = isolated["images_per_second"], harmonic_mean(loops[:2])
-        without = inside["images_per_second"] / harmonic_mean(loops[1:])
-        decoding = plain.decoding(folder, self.settings, min(load.plain, 2_000)) * _CORES
-        own = self._own(f"{load.kind.name}-transport", load.batch, isolated=True)
-        moved = transport.microseconds(own, self.bootstrap, self.spark, folder, _BATCHES)
+        without_isolation = in_process["images_per_second"] / harmonic_mean(loops[1:])
+        decoding = plain.decoding_rate(folder, self.settings, min(load.plain, 2_000)) * _CORES
+        own = self._own_settings(f"{load.kind.name}-transport", load.batch, isolated=True)
+        moved = transport.cpu_microseconds(own, self.bootstrap, self.spark, folder, _BATCHES)
         bound = _CORES * 1e6 / (_CORES * 1e6 / loop + moved)
         click.echo(f"{load.kind.name}: {rate:,.0f} images/s, loop {loop:,.0f}, Daft {daft or 0:,.0f}")
         return {
@@ -146,19 +146,20 @@ class _Bench:
             "bare_decoding": decoding,
             "daft": daft,
             "daft_in_a_first_run": first,
-            "isolation_cost_in_spark": without / (rate / loop) - 1,
-            "isolation_cost_in_a_loop": plain.isolation(folder, self.settings, min(load.plain, 400)) - 1,
+            "isolation_cost_in_spark": without_isolation / (rate / loop) - 1,
+            "isolation_cost_in_a_loop": plain.isolation_ratio(folder, self.settings, min(load.plain, 400))
+            - 1,
         }
 
-    def steady(
+    def steady_state(
         self, load: Load, folder: Path, isolated: bool, batch: int, batches: int = _BATCHES
     ) -> dict[str, float]:
-        """Kafka to committed ledger, without the first micro-batch."""
+        """Rates and CPU times from Kafka to the committed ledger, without the first micro-batch."""
         images = batch * batches
-        settings = self._own(f"{load.kind.name}-{isolated}-{batch}", batch, isolated)
-        # A few records more than those come in a micro-batch of their own: each partition's share is rounded.
-        commits = self._ingested(settings, folder, images)[:batches]
-        emptied(settings, self.bootstrap)
+        settings = self._own_settings(f"{load.kind.name}-{isolated}-{batch}", batch, isolated)
+        # Shares are rounded per partition, so a last micro-batch may have a few records more.
+        commits = self._ingest(settings, folder, images)[:batches]
+        delete_topic(settings, self.bootstrap)
         first, last = commits[0], commits[-1]
         seconds = last.time - first.time
         counted = sum(commit.images for commit in commits[1:])
@@ -176,19 +177,19 @@ class _Bench:
             **{f"cpu_us_{kind.replace(' ', '_')}": value / counted * 1e6 for kind, value in used.items()},
         }
 
-    def fixed(self, load: Load, folder: Path) -> float:
-        """Seconds of a micro-batch that holds next to nothing; the median."""
-        settings = self._own("fixed", _FIXED_RECORDS, isolated=True)
-        commits = self._ingested(settings, folder, _FIXED_RECORDS * _FIXED_BATCHES)[:_FIXED_BATCHES]
+    def fixed_seconds(self, load: Load, folder: Path) -> float:
+        """Fixed cost: median seconds of a micro-batch of a few records."""
+        settings = self._own_settings("fixed", _FIXED_RECORDS, isolated=True)
+        commits = self._ingest(settings, folder, _FIXED_RECORDS * _FIXED_BATCHES)[:_FIXED_BATCHES]
         steps = sorted(after.time - before.time for before, after in pairwise(commits))
         return steps[len(steps) // 2]
 
-    def _ingested(self, settings: Settings, folder: Path, images: int) -> list[_Commit]:
-        filled(settings, self.bootstrap, folder, images)
+    def _ingest(self, settings: Settings, folder: Path, images: int) -> list[_Commit]:
+        fill_topic(settings, self.bootstrap, folder, images)
         commits: list[_Commit] = []
 
         def committed(counts: BatchCounts) -> None:
-            # Rejecting everything would be the fastest ingestion of all.
+            # An ingestion that rejects everything would be the fastest.
             assert counts.accepted == counts.records, counts
             commits.append(_Commit(time.monotonic(), counts.accepted, processes.cpu_seconds()))
 
@@ -197,7 +198,7 @@ class _Bench:
         assert report.accepted == images, report
         return commits
 
-    def _own(self, name: str, batch: int, isolated: bool) -> Settings:
+    def _own_settings(self, name: str, batch: int, isolated: bool) -> Settings:
         topic = f"bench-{name.replace(' ', '-')}"
         update = {"topic": topic, "rejected_topic": f"{topic}.rejected", "partitions": 2 * _CORES}
         return self.settings.model_copy(
@@ -209,22 +210,22 @@ class _Bench:
             }
         )
 
-    def _loop(self, load: Load, folder: Path) -> float:
-        return plain.loop(folder, self.settings, load.plain, _CORES)
+    def _loop_rate(self, load: Load, folder: Path) -> float:
+        return plain.loop_rate(folder, self.settings, load.plain, _CORES)
 
-    def _daft(self, load: Load, folder: Path) -> tuple[float, float]:
-        """Images a second, warm and in a process's first run; 0 where it is not installed."""
+    def _daft_rates(self, load: Load, folder: Path) -> tuple[float, float]:
+        """Images per second of Daft, warm and in a process's first run; 0 if it is not installed."""
         if importlib.util.find_spec("daft") is None:
-            click.echo("Daft is not installed (pip install -e '.[bench]'): its column stays empty.")
+            click.echo("Daft is not installed (pip install -e '.[bench]'): its values are empty.")
             return 0.0, 0.0
         ingest = self.settings.ingest
         sides = [*_fitted(load.kind, ingest.longest_side), *_fitted(load.kind, ingest.thumbnail_side)]
-        # In a process of its own: it loads whatever it finds installed, TensorFlow as well.
+        # In a separate process, because it loads optional libraries that are installed, even TensorFlow.
         command = [sys.executable, "-m", "benchmarks.rival", folder, self.work / "daft", load.rival, *sides]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-        if not done.stdout:  # it has aborted, once; what else was measured in half an hour is kept
-            told = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-            click.echo(f"Daft ended with {done.returncode}, {told[0]}: its column stays empty.")
+        if not done.stdout:  # a crash of Daft must not lose half an hour of other measurements
+            last_line = done.stderr.strip().splitlines()[-1:] or ["no output"]
+            click.echo(f"Daft exited with {done.returncode}, {last_line[0]}: its values are empty.")
             return 0.0, 0.0
         warm, first = map(float, done.stdout.split())
         return warm, first
@@ -240,18 +241,20 @@ def _print(results: dict[str, object], path: Path) -> None:
     assert isinstance(rows, list)
     names = {name: None for row in rows for name in row if name != "load"}
     lines = [[name.replace("_", " "), *(row.get(name) for row in rows)] for name in names]
-    click.echo(table(["", *(row["load"] for row in rows)], lines, title="Kafka to committed ledger"))
+    click.echo(format_table(["", *(row["load"] for row in rows)], lines, title="Kafka to committed ledger"))
     stages = results["stages"]
     assert isinstance(stages, dict)
     steps = list(next(iter(stages.values())))
     lines = [[step, *(found[step] for found in stages.values())] for step in steps]
-    click.echo(table(["µs of CPU a picture", *stages], lines, title="One process, stage by stage"))
+    click.echo(format_table(["µs of CPU a picture", *stages], lines, title="One process, stage by stage"))
     click.echo(f"A micro-batch of {_FIXED_RECORDS} pictures takes {results['fixed_seconds']:.2f} s.")
     grown = results["growth"]
     if isinstance(grown, dict) and grown:
-        click.echo(table(["growth", ""], [[name.replace("_", " "), value] for name, value in grown.items()]))
-    click.echo(f"loop: {_CORES} processes that do the same per-image work without Kafka, Spark, Delta.")
-    click.echo("transport: from Kafka through Spark to a Python function that only counts; without Delta.")
+        click.echo(
+            format_table(["growth", ""], [[name.replace("_", " "), value] for name, value in grown.items()])
+        )
+    click.echo(f"loop: {_CORES} processes that do the same work on each image, without Kafka, Spark, Delta.")
+    click.echo("transport: from Kafka through Spark to a Python function that only counts, without Delta.")
     click.echo(f"Written to {path}.")
 
 

@@ -1,4 +1,4 @@
-"""Pictures for benchmarks: built in code with structure at every scale, or one's own photographs."""
+"""Pictures for benchmarks: generated noise with structure at every scale, or scaled photographs."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 _LABELS = 10
-_OCTAVE = 60  # standard deviation of the coarsest structure; each finer one has 0.7 of it, as photographs do
+_OCTAVE = 60  # standard deviation of the coarsest octave; each finer one has 0.7 of it, as in photographs
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Kind:
         name: shown in tables.
         width, height: in pixels.
         ending: jpg or png.
-        distinct: how many different ones there are.
+        distinct: number of different pictures.
     """
 
     name: str
@@ -33,16 +33,16 @@ class Kind:
 
 
 def folder_of(kind: Kind, root: Path, photos: Path | None) -> Path:
-    """A folder of pictures of a kind, below a folder for each label; made where it is missing.
+    """The folder of pictures of a kind, with a subfolder per label; created if it is missing.
 
     Args:
-        photos: a zip of photographs that are scaled to the size; None builds pictures.
+        photos: a zip of photographs to scale; None generates pictures.
     """
     folder = root / f"{kind.name.replace(' ', '-')}-{'photos' if photos else 'built'}"
     if not folder.is_dir():
         unfinished = folder.with_suffix(".part")
         unfinished.mkdir(parents=True, exist_ok=True)
-        source = _photos(photos, kind) if photos else _built(kind)
+        source = _photos(photos, kind) if photos else _generate(kind)
         for number, content in enumerate(source):
             path = unfinished / f"label{number % _LABELS}" / f"{number:05d}.{kind.ending}"
             path.parent.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def folder_of(kind: Kind, root: Path, photos: Path | None) -> Path:
     return folder
 
 
-def _built(kind: Kind) -> Iterator[bytes]:
+def _generate(kind: Kind) -> Iterator[bytes]:
     rng = np.random.default_rng(11)
     for _ in range(kind.distinct):
         picture = np.zeros((kind.height, kind.width, 3), np.float32)

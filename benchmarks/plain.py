@@ -1,4 +1,4 @@
-"""The same work on each picture without Kafka, Spark and Delta: in a loop, and stage by stage."""
+"""Baseline: the same work on each picture without Kafka, Spark and Delta, in a loop and stage by stage."""
 
 import hashlib
 import multiprocessing
@@ -19,7 +19,7 @@ from streaming.contract import envelope
 from streaming.contract.producer_record import ProducerRecord
 from streaming.contract.rules import Rules
 from streaming.isolate import decoder
-from streaming.isolate.arrow_batches import ROWS, ConsumerRecord, rows_of
+from streaming.isolate.arrow_batches import ROW_SCHEMA, ConsumerRecord, ledger_rows
 from streaming.isolate.decoder import Decoder
 from streaming.upload import push_request
 from streaming.upload.push_request import PushRequest
@@ -27,26 +27,26 @@ from streaming.verify import quality
 from streaming.verify.phash import phash
 
 
-def records(
+def kafka_records(
     folder: Path, settings: Settings, images: int, label_pattern: str | None = None
 ) -> list[ConsumerRecord]:
-    """Uploads of a folder or archive as they come out of Kafka."""
-    order = PushRequest(str(folder), "plain", label_pattern, repeat=images, limit=images)
+    """Uploads of a folder or archive as records from Kafka."""
+    request = PushRequest(str(folder), "plain", label_pattern, repeat=images, limit=images)
     return [
         ConsumerRecord("plain", 0, number, None, record.key, record.value, record.headers)
-        for number, record in enumerate(push_request.records(order, settings))
+        for number, record in enumerate(push_request.records(request, settings))
         if isinstance(record, ProducerRecord)
     ]
 
 
-def bare(settings: Settings) -> Rules:
-    """The rules with the decoder in this very process."""
+def in_process_rules(settings: Settings) -> Rules:
+    """The rules without a decoder process."""
     inside = settings.decoding.model_copy(update={"isolated": False})
     return Rules.of(settings.model_copy(update={"decoding": inside}))
 
 
-def loop(folder: Path, settings: Settings, images: int, processes: int) -> float:
-    """Images a second of so many processes that do nothing else."""
+def loop_rate(folder: Path, settings: Settings, images: int, processes: int) -> float:
+    """Images per second of the plain loop, in a number of processes."""
     context = multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(processes), context.SimpleQueue()
     loops = [
@@ -62,56 +62,56 @@ def loop(folder: Path, settings: Settings, images: int, processes: int) -> float
 
 
 def _loop(folder: Path, settings: Settings, images: int, barrier: Barrier, times: Any) -> None:
-    rules, work = bare(settings), records(folder, settings, images)
-    rows_of(work[:8], rules)
-    python_workers.freeze_gc()  # as in Spark; without it every collection looks through all the records
+    rules, work = in_process_rules(settings), kafka_records(folder, settings, images)
+    ledger_rows(work[:8], rules)
+    python_workers.freeze_gc()  # as in Spark; otherwise each collection traverses all the records
     barrier.wait(300)
     begun = time.perf_counter()
     accepted = 0
     for start in range(0, len(work), 64):
-        accepted += sum(row["verdict"] == "accepted" for row in rows_of(work[start : start + 64], rules))
+        accepted += sum(row["verdict"] == "accepted" for row in ledger_rows(work[start : start + 64], rules))
     times.put(time.perf_counter() - begun)
     assert accepted == images
 
 
-def decoding(folder: Path, settings: Settings, images: int) -> float:
-    """Images a second of one process that decodes at the scale the hub decodes at, and does no more."""
-    contents = [bytes(record.value or b"") for record in records(folder, settings, images)]
+def decoding_rate(folder: Path, settings: Settings, images: int) -> float:
+    """Images per second of one process that only decodes, at the scale that the hub decodes at."""
+    contents = [bytes(record.value or b"") for record in kafka_records(folder, settings, images)]
     return images / _seconds(lambda content: pixels.decode(content, settings.ingest.longest_side), contents)
 
 
-def isolation(folder: Path, settings: Settings, images: int) -> float:
-    """Time in a decoder process of its own over time in this process, turn and turn about."""
-    contents = [record.value or b"" for record in records(folder, settings, images)]
-    rules, inside = Rules.of(settings), bare(settings)
-    taken = {True: 0.0, False: 0.0}
+def isolation_ratio(folder: Path, settings: Settings, images: int) -> float:
+    """Time in a decoder process over time in this process, in alternating rounds."""
+    contents = [record.value or b"" for record in kafka_records(folder, settings, images)]
+    rules, in_process = Rules.of(settings), in_process_rules(settings)
+    seconds = {True: 0.0, False: 0.0}
     with Decoder(rules) as own:
         own.prepare(contents[:8])
         for turn in range(6):
             isolated = bool(turn % 2)
             begun = time.perf_counter()
-            outcomes = own.prepare(contents) if isolated else decoder.prepare(contents, inside)
-            taken[isolated] += time.perf_counter() - begun
+            outcomes = own.prepare(contents) if isolated else decoder.prepare(contents, in_process)
+            seconds[isolated] += time.perf_counter() - begun
             assert len(outcomes) == images
-    return taken[True] / taken[False]
+    return seconds[True] / seconds[False]
 
 
-def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
-    """Microseconds of CPU for each picture, by stage, in this process; JPEG only.
+def stage_times(folder: Path, settings: Settings, images: int) -> dict[str, float]:
+    """CPU microseconds per picture and stage, in this process; JPEG only.
 
-    The sum is less than the whole: what lies between the stages is not in it.
+    The sum is less than the total, because code between the stages is not measured.
     """
-    work, rules = records(folder, settings, images), bare(settings)
+    work, rules = kafka_records(folder, settings, images), in_process_rules(settings)
     limits = rules.ingest
     contents = [bytes(record.value or b"") for record in work]
     decoded = [_decoded(content, limits.longest_side) for content in contents]
     fitted = [pixels.fit(rgb, limits.longest_side) for rgb in decoded]
     grays = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in fitted]
     pairs = list(zip(fitted, grays, strict=True))
-    rows = rows_of(work, rules)
-    schema = to_arrow_schema(ROWS, timezone="UTC")
+    rows = ledger_rows(work, rules)
+    schema = to_arrow_schema(ROW_SCHEMA, timezone="UTC")
     chunks = [rows[start : start + 512] for start in range(0, len(rows), 512)]
-    pa.RecordBatch.from_pylist(rows[:1], schema=schema)  # loads what it needs
+    pa.RecordBatch.from_pylist(rows[:1], schema=schema)  # imports what it needs
     python_workers.freeze_gc()
     timed = {
         "headers": _seconds(lambda record: envelope.parse(record.key, record.headers, rules), work),
@@ -120,7 +120,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
         "resize": _seconds(lambda rgb: pixels.fit(rgb, limits.longest_side), decoded),
         "metrics": _seconds(lambda pair: quality.measure(pair[0], pair[1], 4, 3), pairs),
         "phash": _seconds(phash, grays),
-        "encode": _seconds(lambda rgb: pixels.jpeg(rgb, limits.jpeg_quality), fitted),
+        "encode": _seconds(lambda rgb: pixels.encode_jpeg(rgb, limits.jpeg_quality), fitted),
         "thumbnail": _seconds(lambda rgb: pixels.fit(rgb, limits.thumbnail_side), fitted),
         "to Arrow": _seconds(lambda chunk: pa.RecordBatch.from_pylist(chunk, schema=schema), chunks),
     }
@@ -128,7 +128,7 @@ def stages(folder: Path, settings: Settings, images: int) -> dict[str, float]:
 
 
 def _decoded(content: bytes, longest_side: int) -> pixels.RGB:
-    size = jpeg_codec.size(content)
+    size = jpeg_codec.read_size(content)
     rgb = size and jpeg_codec.decode(content, size, longest_side)
     return pixels.decode(content, longest_side) if rgb is None else rgb
 

@@ -1,11 +1,11 @@
-"""`hub predict --table` beside a plain loop on the same pictures with the same model.
+"""Benchmark of `hub predict --table` against a plain loop with the same pictures and model.
 
     make bench-predict
 
-Plain loop: one process on one core that decodes and answers, 64 pictures at a time, and does nothing else;
-timed without its start, before and after the hub. Its rate times the cores is what the machine could do. The
-hub's rate is from reading the first picture to the committed Delta table: `cold` with the start of its Python
-workers, the import of TensorFlow and the loading of the model, `warm` when these are up.
+The plain loop is one process on one core that decodes and predicts batches of 64 pictures. It is timed
+without its start, before and after the hub. Its rate times the number of cores is the machine's limit. The
+hub is timed from reading the first picture to the committed Delta table: `cold` includes the start of Python
+workers, the import of TensorFlow and loading the model, `warm` does not.
 """
 
 import json
@@ -19,13 +19,14 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.ground import fresh, settings_in
+from benchmarks.ground import empty_folder, settings_in
 from benchmarks.pictures import Kind, folder_of
+from conf.choices import Pixels
 from conf.settings import Settings
-from jobs.cli.text_table import table
+from jobs.cli.text_table import format_table
 from lake.spark import session
+from models.architectures import ARCHITECTURES
 from models.pictures import inputs
-from models.plan import SIDES, Pixels
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 
@@ -36,7 +37,7 @@ _LABELS = tuple(f"label{number}" for number in range(10))
 
 @dataclass(frozen=True)
 class Load:
-    """What is measured: an architecture, its pictures, and how many of them the hub and the loop answer."""
+    """An architecture, its pictures, and how many of them the hub (bulk) and the loop (plain) label."""
 
     architecture: str
     kind: Kind
@@ -51,36 +52,38 @@ LOADS = (
 
 
 @click.command()
-@click.option("--only", multiple=True, help="Architecture; may be given again.")
-@click.option("--share", type=float, default=1.0, help="Of the pictures; less is quicker and less exact.")
+@click.option("--only", multiple=True, help="Architecture; may be repeated.")
+@click.option(
+    "--share", type=float, default=1.0, help="Share of the pictures; a smaller one is faster and less exact."
+)
 def main(only: tuple[str, ...], share: float) -> None:
     """Measure, print a table, write build/bench/prediction.json."""
-    work = fresh("prediction")
+    work = empty_folder("prediction")
     folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
-    found = [_measured(settings, load, share, folder, work) for load in loads]
+    found = [_measure(settings, load, share, folder, work) for load in loads]
     (folder / "prediction.json").write_text(json.dumps({"loads": found, "cores": _CORES}, indent=1) + "\n")
     columns = ["model", "pictures", "hub warm /s", "hub cold /s", "loop × cores /s", "warm to loop"]
     rows = [
         [each["model"], each["pictures"], each["warm"], each["cold"], each["loop"] * _CORES, each["to_loop"]]
         for each in found
     ]
-    click.echo(table(columns, rows))
+    click.echo(format_table(columns, rows))
 
 
-def _measured(settings: Settings, load: Load, share: float, folder: Path, work: Path) -> dict[str, Any]:
+def _measure(settings: Settings, load: Load, share: float, folder: Path, work: Path) -> dict[str, Any]:
     from models.inference.batch_inference import predict_table
 
     files = sorted(folder_of(load.kind, folder / "pictures", None).rglob("*.jpg"))
     contents = [file.read_bytes() for file in files]
-    # A process of its own each time: TensorFlow takes its number of threads once.
+    # A new process each time, because TensorFlow's number of threads cannot be changed later.
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        model_id = pool.apply(_built, (settings, load.architecture))
+        model_id = pool.apply(_build_model, (settings, load.architecture))
     count, plain = round(load.bulk * share), round(load.plain * share)
     with context.Pool(1) as pool:
-        before = pool.apply(_loop, (settings, model_id, contents, plain))
+        before = pool.apply(_loop_rate, (settings, model_id, contents, plain))
     spark = session.start(settings, "bench predict")
     try:
         source = str(work / f"{load.architecture}.parquet")
@@ -96,7 +99,7 @@ def _measured(settings: Settings, load: Load, share: float, folder: Path, work: 
     finally:
         spark.stop()
     with context.Pool(1) as pool:
-        after = pool.apply(_loop, (settings, model_id, contents, plain))
+        after = pool.apply(_loop_rate, (settings, model_id, contents, plain))
     loop = (before + after) / 2
     return {
         "model": load.architecture,
@@ -109,25 +112,27 @@ def _measured(settings: Settings, load: Load, share: float, folder: Path, work: 
     }
 
 
-def _built(settings: Settings, architecture: str) -> str:
-    """A model of random weights, which are as slow as any."""
+def _build_model(settings: Settings, architecture: str) -> str:
+    """Write a model with random weights, which do not change the speed; returns its id."""
     import keras
 
     from models.formats.export import KERAS
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.nets.resnet import logits
 
     model_id = f"{architecture}-20261121-0000-0000"
     built = ARCHITECTURES[architecture].build(logits(len(_LABELS)), Pixels.UNIT)
     model = keras.Model(built.input, keras.layers.Softmax()(built.output))
-    path = Path(model_cards.artifacts(settings, model_id).root) / KERAS
+    path = Path(model_cards.artifact_storage(settings, model_id).root) / KERAS
     path.parent.mkdir(parents=True)
     model.save(path)
-    model_cards.write(settings, ModelCard(model_id, "none", architecture, SIDES[architecture], _LABELS))
+    model_cards.write_card(
+        settings, ModelCard(model_id, "none", architecture, ARCHITECTURES[architecture].side, _LABELS)
+    )
     return model_id
 
 
-def _loop(settings: Settings, model_id: str, contents: list[bytes], count: int) -> float:
-    """Pictures a second of one process with one thread."""
+def _loop_rate(settings: Settings, model_id: str, contents: list[bytes], count: int) -> float:
+    """Pictures per second of one process with one thread."""
     import keras
     import tensorflow as tf
 
@@ -135,13 +140,15 @@ def _loop(settings: Settings, model_id: str, contents: list[bytes], count: int) 
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    card, files = model_cards.card(settings, model_id), model_cards.artifacts(settings, model_id)
+    card, files = model_cards.ready_card(settings, model_id), model_cards.artifact_storage(settings, model_id)
     model = keras.models.load_model(Path(files.root) / KERAS, compile=False)
     model.predict_on_batch(np.zeros((_BATCH, card.side, card.side, 3), np.float32))  # traces the graph
     labelled, began = 0, time.perf_counter()
     while labelled < count:
         some = [contents[(labelled + number) % len(contents)] for number in range(_BATCH)]
-        images = np.stack([inputs.square(content, card.side) for content in some]).astype(np.float32)
+        images = np.stack([inputs.decode_centre_crop(content, card.side) for content in some]).astype(
+            np.float32
+        )
         answers = np.asarray(model.predict_on_batch(images))
         labelled += len([card.labels[best] for best in answers.argmax(1)])
     return labelled / (time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""What the processes below this one use, by what they are, as Linux's /proc tells."""
+"""CPU time and peak memory of the child processes by kind, from Linux's /proc."""
 
 import os
 from collections import defaultdict
@@ -8,21 +8,21 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds() -> dict[str, float]:
-    """CPU seconds so far of the driver, Spark's JVM and its compilers, Python workers, decoders, broker."""
+    """CPU seconds so far of the driver, Spark's JVM, its compilers, Python workers, decoders and broker."""
     used: dict[str, float] = defaultdict(float)
     for pid, kind in _descendants():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         used[kind] += (int(fields[11]) + int(fields[12])) / _TICK
         if kind == "spark jvm":
-            used["jvm compiler"] += _compiling(pid)
+            used["jvm compiler"] += _compiler_seconds(pid)
     return used
 
 
-def _compiling(pid: int) -> float:
-    """CPU seconds of a JVM's compilers; a part of the JVM's, which gets smaller the longer it runs."""
+def _compiler_seconds(pid: int) -> float:
+    """CPU seconds of a JVM's compiler threads, which are included in the JVM's total."""
     ticks = 0
     for task in Path(f"/proc/{pid}/task").glob("*/stat"):
         try:
@@ -35,10 +35,10 @@ def _compiling(pid: int) -> float:
 
 
 def peak_megabytes(kind: str) -> float:
-    """Largest resident memory any process of a kind has had so far."""
+    """Largest peak of resident memory among the processes of a kind."""
     peaks = [0.0]
-    for pid, found in _descendants():
-        if found == kind:
+    for pid, process_kind in _descendants():
+        if process_kind == kind:
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
             except OSError:
@@ -56,7 +56,7 @@ def _descendants() -> list[tuple[int, str]]:
             except OSError:
                 continue
             parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found, ours = [], {os.getpid()}
+    kinds, ours = [], {os.getpid()}
     grown = True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in ours and pid not in ours}
@@ -67,8 +67,8 @@ def _descendants() -> list[tuple[int, str]]:
             command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
-        found.append((pid, _kind(command)))
-    return found
+        kinds.append((pid, _kind(command)))
+    return kinds
 
 
 def _kind(command: str) -> str:

@@ -1,26 +1,26 @@
-"""Daft on the same files: decode, two resizes, two encodes, Parquet. The extra `bench` installs it."""
+"""Comparison with Daft: decode, two resizes, two encodes, Parquet. The extra `bench` installs it."""
 
 import shutil
 import sys
 import time
 from pathlib import Path
 
-FIRST = 12_000  # pictures of a first run at most: as many as the design's figures are of
+FIRST = 12_000  # maximum pictures of the first run
 
 
-def rates(
+def daft_rates(
     folder: Path, target: Path, images: int, stored: tuple[int, int], thumbnail: tuple[int, int]
 ) -> tuple[float, float]:
-    """Images a second of Daft; it reads files and checks, hashes and measures nothing.
+    """Images per second of Daft, which reads files, without verification, hashes and metrics.
 
     Args:
-        folder: of pictures; they are listed again until there are enough.
+        folder: of pictures; repeated until there are enough.
         target: folder for the Parquet files.
-        images: how many.
-        stored, thumbnail: widths and heights that are encoded, in pixels.
+        images: number of pictures.
+        stored, thumbnail: encoded widths and heights (pixels).
 
     Returns:
-        once it is warm, and in a process's first run, in which it loads what it finds installed.
+        the warm rate, and the rate of the first run in a process, in which Daft loads its optional libraries.
 
     Raises:
         ModuleNotFoundError: Daft is not installed.
@@ -57,4 +57,4 @@ def rates(
 if __name__ == "__main__":
     files, parquet, count, *sides = sys.argv[1:]
     width, height, small_width, small_height = map(int, sides)
-    print(*rates(Path(files), Path(parquet), int(count), (width, height), (small_width, small_height)))
+    print(*daft_rates(Path(files), Path(parquet), int(count), (width, height), (small_width, small_height)))

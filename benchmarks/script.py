@@ -1,10 +1,10 @@
-"""A plain Keras script on one core: what somebody writes who has a folder of Parquet and no cluster.
+"""Baseline: a plain Keras training script on one core, on the Parquet files of a dataset snapshot.
 
     python -m benchmarks.script SNAPSHOT ARCHITECTURE BATCH EPOCHS [--seed N] [--measured]
 
 It reads the snapshot's shards into memory, crops and mirrors in tf.data, and calls `fit`. The network is the
-hub's, so that the same arithmetic is done; loop, input and batch normalization are Keras' own. One line of
-JSON on standard output: images/s of the epochs after the first and, with --measured, accuracies.
+hub's, so that the arithmetic is the same; training loop, input and batch normalization are Keras'. It prints
+one line of JSON: images per second of the epochs after the first and, with --measured, accuracies.
 """
 
 import json
@@ -27,14 +27,16 @@ import click
 @click.option("--warmup-epochs", type=float, default=2.0)
 @click.option("--label-smoothing", type=float, default=0.0)
 @click.option("--flip/--no-flip", default=True)
-@click.option("--measured", is_flag=True, help="Also validate each epoch, and test at the end.")
-@click.option("--backup", type=click.Path(path_type=Path), help="Go on from here where it was broken off.")
+@click.option("--measured", is_flag=True, help="Also validate after each epoch, and test at the end.")
+@click.option(
+    "--backup", type=click.Path(path_type=Path), help="Folder for backups, to resume an interrupted run."
+)
 def main(
     snapshot: Path, architecture: str, batch: int, epochs: int, seed: int, learning_rate: float,
     weight_decay: float, warmup_epochs: float, label_smoothing: float, flip: bool, measured: bool,
     backup: Path | None,
 ) -> None:  # fmt: skip
-    """Train, and print what it came to."""
+    """Train, and print the results."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import keras
     import tensorflow as tf
@@ -42,8 +44,9 @@ def main(
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(seed)
-    from models.nets.resnet import ARCHITECTURES, logits
-    from models.plan import Pixels
+    from conf.choices import Pixels
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     manifest = json.loads((snapshot / "manifest.json").read_text())
     side = ARCHITECTURES[architecture].side
@@ -53,7 +56,7 @@ def main(
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             layer.kernel_regularizer = keras.regularizers.L2(
                 weight_decay / 2
-            )  # of which decay is the gradient
+            )  # its gradient is the weight decay
     steps = len(train)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate * batch / 128 / 100, max(1, epochs * steps),
@@ -65,12 +68,12 @@ def main(
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         jit_compile=False,
     )
-    watch = _Watch(steps * batch)
+    timer = _EpochTimer(steps * batch)
     validation = _batches(snapshot, manifest, "validation", side, batch, None) if measured else None
-    callbacks = [watch.callback(), *([keras.callbacks.BackupAndRestore(backup)] if backup else [])]
+    callbacks = [timer.callback(), *([keras.callbacks.BackupAndRestore(backup)] if backup else [])]
     model.fit(train, epochs=epochs, verbose=0, callbacks=callbacks, validation_data=validation)
-    seconds = epochs * steps * batch / watch.rate  # of all epochs, whether this process ran them or not
-    results: dict[str, Any] = {"images_per_second": watch.rate, "seconds": seconds}
+    seconds = epochs * steps * batch / timer.rate  # of all epochs, including those before an interruption
+    results: dict[str, Any] = {"images_per_second": timer.rate, "seconds": seconds}
     if measured:
         test = _batches(snapshot, manifest, "test", side, batch, None)
         results["test_accuracy"] = float(model.evaluate(test, verbose=0)[1])
@@ -78,7 +81,7 @@ def main(
 
 
 def _loss(classes: int, smoothing: float) -> Any:
-    """Cross entropy of logits; Keras smooths only where labels are vectors."""
+    """Cross entropy of logits; Keras has label smoothing for one-hot labels only."""
     import keras
 
     if not smoothing:
@@ -96,19 +99,19 @@ def _loss(classes: int, smoothing: float) -> Any:
 def _batches(
     snapshot: Path, manifest: dict[str, Any], split: str, side: int, batch: int, flip: bool | None
 ) -> Any:
-    """Pictures uint8 and labels of a split; cropped at random unless `flip` is None."""
+    """Pictures (uint8) and labels of a split; random crops, or centre crops if `flip` is None."""
     import numpy as np
     import pyarrow.parquet as pq
     import tensorflow as tf
 
-    kept = side * 9 // 8
+    stored_side = side * 9 // 8
     tables = [pq.read_table(snapshot / shard["path"]) for shard in manifest["shards"][split]]
     files = [content for table in tables for content in table["jpeg"].to_pylist()]
     labels = np.concatenate([table["label"].to_numpy() for table in tables])
-    images = np.stack([_decoded(content, kept) for content in files])
+    images = np.stack([_decoded(content, stored_side) for content in files])
     data = tf.data.Dataset.from_tensor_slices((images, labels))
     if flip is None:
-        edge = (kept - side) // 2
+        edge = (stored_side - side) // 2
         data = data.map(lambda image, label: (image[edge : edge + side, edge : edge + side], label))
         return data.batch(batch).prefetch(1)
 
@@ -127,15 +130,15 @@ def _decoded(content: bytes, side: int) -> Any:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
-class _Watch:
-    """Times the steps of each epoch; the first epoch compiles and is not counted."""
+class _EpochTimer:
+    """Measures the steps of each epoch; the first epoch compiles and is not counted."""
 
     def __init__(self, images: int) -> None:
         self._images = images
         self._epochs: list[float] = []
 
     def callback(self) -> Any:
-        """For `fit`."""
+        """The callback for `fit`."""
         import keras
 
         times = {"began": 0.0, "stepped": 0.0}
@@ -147,7 +150,7 @@ class _Watch:
 
     @property
     def rate(self) -> float:
-        """Images a second in the steps of the epochs that are counted."""
+        """Images per second in the steps of the counted epochs."""
         counted = self._epochs[1:] or self._epochs
         return self._images * len(counted) / sum(counted)
 

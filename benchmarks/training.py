@@ -1,11 +1,11 @@
-"""Training images a second: a plain Keras script on one core, `hub train` with one worker, with two.
+"""Benchmark of training, images per second: a Keras script on one core, `hub train` with one and two workers.
 
-    make bench-train                           pictures built in code
+    make bench-train                           generated pictures
     make bench-train ARCHIVE=pictures.zip      your own, labelled by their folders
 
-Every run has a core for each worker, its driver and Spark among them, and the same batch for each worker.
-They take turns, so the ratios hold on any machine; the rates do not. Scripts side by side, one to a core, say
-what the machine itself loses when all its cores work.
+Each run has one core per worker, shared with the driver and Spark, and the same batch per worker. Runs
+alternate, so the ratios are comparable between machines; the rates are not. Concurrent scripts, one per core,
+show what the machine itself loses when all its cores work.
 """
 
 import json
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ground import fresh, settings_in
+from benchmarks.ground import empty_folder, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
-from jobs.cli.text_table import table
+from jobs.cli.text_table import format_table
 from lake.spark import session
 from local import broker
-from models.runs.train import planned, train
+from models.runs.train import make_plan, train
 from organize.dataset import organize
 from streaming import topics
 from streaming.ingestion import Ingestion, IngestReport
@@ -36,7 +36,7 @@ from streaming.upload.push_request import PushRequest
 
 @dataclass(frozen=True)
 class Load:
-    """What is trained: an architecture on so many of a kind of pictures, and how.
+    """An architecture, its pictures, and the training settings.
 
     Args:
         batch: pictures per worker and step.
@@ -58,29 +58,29 @@ LOADS = (
 
 @click.command()
 @click.option("--archive", type=click.Path(exists=True, path_type=Path), help="Zip of labelled pictures.")
-@click.option("--only", multiple=True, help="Architecture; may be given again.")
-@click.option("--rounds", default=2, show_default=True, help="Runs of each; the fastest counts.")
+@click.option("--only", multiple=True, help="Architecture; may be repeated.")
+@click.option("--rounds", default=2, show_default=True, help="Runs of each; the fastest is reported.")
 def main(archive: Path | None, only: tuple[str, ...], rounds: int) -> None:
     """Measure, print a table, write build/bench/training.json."""
-    work = fresh("training")
+    work = empty_folder("training")
     folder = work.parent
     settings = settings_in(work)
     loads = [load for load in LOADS if not only or load.architecture in only]
     sources = {load: archive or folder_of(load.kind, folder / "pictures", None) for load in loads}
-    made = datasets(settings, set(sources.values()))
-    rows = [_measured(*made[sources[load]], load, rounds) for load in loads]
+    made = make_datasets(settings, set(sources.values()))
+    rows = [_measure(*made[sources[load]], load, rounds) for load in loads]
     (folder / "training.json").write_text(json.dumps(rows, indent=1) + "\n")
     names = [name for name in rows[0] if name != "load"]
     lines = [[name.replace("_", " "), *(row[name] for row in rows)] for name in names]
-    click.echo(table(["", *(str(row["load"]) for row in rows)], lines, title="Images a second"))
+    click.echo(format_table(["", *(str(row["load"]) for row in rows)], lines, title="Images a second"))
     click.echo(f"Written to {folder / 'training.json'}.")
 
 
-def datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Settings, str]]:
-    """A dataset of each source, made the way users make theirs: where it lies, and its id."""
+def make_datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Settings, str]]:
+    """Push, ingest and organize each source; returns the settings and the dataset id of each."""
     made: dict[Path, tuple[Settings, str]] = {}
     for number, source in enumerate(sorted(sources)):
-        own = _own(settings, number)
+        own = _own_settings(settings, number)
         with broker.running(own) as bootstrap:
             topics.create(own.kafka, bootstrap)
             producer.push(
@@ -95,7 +95,7 @@ def datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Setting
     return made
 
 
-def _own(settings: Settings, number: int) -> Settings:
+def _own_settings(settings: Settings, number: int) -> Settings:
     update = {"topic": f"bench-{number}", "rejected_topic": f"bench-{number}.rejected"}
     labels = settings.labels.model_copy(update={"ready_images": 1})
     kafka = settings.kafka.model_copy(update=update)
@@ -103,14 +103,14 @@ def _own(settings: Settings, number: int) -> Settings:
     return settings.model_copy(update={"kafka": kafka, "labels": labels, "lake": lake})
 
 
-def _measured(settings: Settings, dataset: str, load: Load, rounds: int) -> dict[str, object]:
+def _measure(settings: Settings, dataset: str, load: Load, rounds: int) -> dict[str, object]:
     script, beside = 0.0, 0.0
     rates, waits = dict.fromkeys(RUNS, 0.0), dict.fromkeys(RUNS, 1.0)
     for _ in range(rounds):
-        script = max(script, sum(_scripts(settings, load, dataset, 1)))
-        beside = max(beside, sum(_scripts(settings, load, dataset, 2)))
+        script = max(script, sum(_script_rates(settings, load, dataset, 1)))
+        beside = max(beside, sum(_script_rates(settings, load, dataset, 2)))
         for run in RUNS:
-            rate, wait = _hub(settings, load, dataset, *run)
+            rate, wait = _hub_rate(settings, load, dataset, *run)
             rates[run], waits[run] = max(rates[run], rate), min(waits[run], wait)
     alone, together, apart = (rates[run] for run in RUNS)
     return {
@@ -129,20 +129,20 @@ def _measured(settings: Settings, dataset: str, load: Load, rounds: int) -> dict
     }
 
 
-def _hub(
+def _hub_rate(
     settings: Settings, load: Load, dataset: str, workers: int, normalization: str
 ) -> tuple[float, float]:
-    """Images a second and share of step time that waits for input, in a process of its own."""
+    """Images per second, and the share of step time spent waiting for input; in a new process."""
     cores = sorted(os.sched_getaffinity(0))[:workers]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, os.sched_setaffinity, (0, cores)) as process:
-        return process.submit(_trained, settings, load, dataset, workers, normalization).result()
+        return process.submit(_train, settings, load, dataset, workers, normalization).result()
 
 
-def _trained(
+def _train(
     settings: Settings, load: Load, dataset: str, workers: int, normalization: str
 ) -> tuple[float, float]:
-    plan = planned(
+    plan = make_plan(
         settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
         epochs=load.epochs, precision="float32", normalization=normalization,
     )  # fmt: skip
@@ -150,8 +150,8 @@ def _trained(
     return trained.images_per_second, trained.input_wait_share
 
 
-def _scripts(settings: Settings, load: Load, dataset: str, count: int) -> list[float]:
-    """Images a second of so many scripts at once, each on a core of its own."""
+def _script_rates(settings: Settings, load: Load, dataset: str, count: int) -> list[float]:
+    """Images per second of concurrent scripts, each on its own core."""
     snapshot = settings.lake.at("snapshots", dataset)
     command = [sys.executable, "-m", "benchmarks.script", snapshot, load.architecture]
 

@@ -1,4 +1,4 @@
-"""What Spark itself takes to bring records from Kafka to a Python function that does nothing with them."""
+"""Cost of Spark alone: records from Kafka to a Python function that only counts them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,53 +7,53 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from benchmarks import processes
-from benchmarks.ground import emptied, filled
+from benchmarks.ground import delete_topic, fill_topic
 from conf.settings import Settings
-from lake.spark.session_properties import properties
+from lake.spark.session_properties import temporary_properties
 from streaming import kafka_source
-from streaming.ingestion import tuned
+from streaming.ingestion import session_overrides
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The number of records, and no more: the least that a Python function can do."""
+def count_records(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The number of records of each Arrow batch; the minimum that a Python function can do."""
     for batch in batches:
         yield pa.record_batch([pa.array([batch.num_rows], pa.int64())], ["records"])
 
 
-def microseconds(
+def cpu_microseconds(
     settings: Settings, bootstrap: str, spark: "SparkSession", folder: Path, batches: int
 ) -> float:
-    """CPU time for each record, by the same stream with the same settings as an ingestion's.
+    """CPU time per record of a stream with the source and settings of an ingestion.
 
     Args:
-        settings: with a topic and a lake of its own and the records of a micro-batch.
+        settings: with their own topic and lake, and the number of records per micro-batch.
         folder: of pictures.
         batches: micro-batches; the first is not counted.
     """
     batch = settings.ingest.batch_records
-    filled(settings, bootstrap, folder, batch * batches)
+    fill_topic(settings, bootstrap, folder, batch * batches)
     used: list[float] = []
     records: list[int] = []
 
-    def passed(rows: "DataFrame", _: int) -> None:
-        found = rows.mapInArrow(counted, "records long").toArrow()
-        records.append(sum(found["records"].to_pylist()))
+    def consume(rows: "DataFrame", _: int) -> None:
+        counts = rows.mapInArrow(count_records, "records long").toArrow()
+        records.append(sum(counts["records"].to_pylist()))
         kinds = processes.cpu_seconds()
-        used.append(sum(kinds.values()) - kinds["jvm compiler"])  # which is a part of the JVM's
+        used.append(sum(kinds.values()) - kinds["jvm compiler"])  # it is included in the JVM's
 
-    with properties(spark, tuned(settings.ingest)):
+    with temporary_properties(spark, session_overrides(settings.ingest)):
         query = (
             kafka_source.uploads(spark, settings, bootstrap, "earliest")
-            .writeStream.foreachBatch(passed)
+            .writeStream.foreachBatch(consume)
             .option("checkpointLocation", settings.lake.at("transport"))
             .trigger(availableNow=True)
             .start()
         )
         query.awaitTermination()
-    emptied(settings, bootstrap)
+    delete_topic(settings, bootstrap)
     assert sum(records) == batch * batches, records
-    last = batches - 1  # what is left after that are the few that rounding by partitions leaves
+    last = batches - 1  # a later micro-batch has only the few records left over by rounding per partition
     return (used[last] - used[0]) / sum(records[1:batches]) * 1e6

@@ -1,1 +1,1 @@
-"""Settings: the files in this folder and their validated form."""
+"""Configuration: hub.toml, its validation with pydantic, and the settings files of Spark, Ivy and Log4j."""

@@ -1,11 +1,11 @@
-"""The base of every error the hub raises on purpose."""
+"""Base classes of the errors that a command prints as one line."""
 
 
 class HubError(Exception):
-    """Something the reader of the message can put right.
+    """An error that the user can fix.
 
-    The message is one line that names the bad value and the way out. Commands print it without
-    a stack trace and leave with `exit_status`.
+    The message is one line with the wrong value and what to do next. Commands print it without
+    a stack trace and exit with `exit_status`.
     """
 
     exit_status = 1
@@ -18,6 +18,6 @@ class SettingError(HubError):
 
 
 class UsageError(HubError):
-    """An argument has a value the command cannot take."""
+    """An argument of a command has a value that is not allowed."""
 
     exit_status = 2

@@ -1,27 +1,27 @@
-"""The sections of hub.toml, each a frozen model that refuses what is not allowed."""
+"""The sections of hub.toml as frozen pydantic models that validate their values."""
 
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from conf.places import resolved
-
-FLAGS = ("dark", "bright", "blurry", "low_information", "odd_aspect", "odd_size", "grayscale")
+from conf.choices import Flag, Pixels
+from conf.places import resolve_path
 
 _PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file://(?=/))(?P<path>(/[^?#%\\\s]*)?)")
 
-LAST_SEED = 2**32 - 1  # the largest that Keras and NumPy take
+LAST_SEED = 2**32 - 1  # the largest seed that Keras and NumPy accept
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(resolve_path(str(path))))]
 
 
 def _object_prefix(value: str) -> str:
-    """A prefix without its last slash; it names a folder, so s3://b/in does not cover s3://b/inside."""
+    """Validate a prefix and strip its last slash. It names a folder: s3://b/in does not match s3://b/inside."""
     match = _PREFIX.fullmatch(value.rstrip("/") if value != "file:///" else "")
     parts = match["path"].split("/")[1:] if match else [""]
     if any(part in {"", ".", ".."} for part in parts):
@@ -34,7 +34,7 @@ class _Section(BaseModel):
 
 
 class Lake(_Section):
-    """Where tables, snapshots and artifacts lie."""
+    """Where tables, dataset snapshots and model artifacts are stored."""
 
     root: str
 
@@ -43,7 +43,7 @@ class Lake(_Section):
     def _absolute(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("must be a folder or an s3a:// URI")
-        return resolved(value).rstrip("/").replace("s3://", "s3a://", 1)
+        return resolve_path(value).rstrip("/").replace("s3://", "s3a://", 1)
 
     def at(self, *parts: str) -> str:
         """A path or URI below the root."""
@@ -51,17 +51,15 @@ class Lake(_Section):
 
 
 class Logs(_Section):
-    """Where the output of Spark, TensorFlow and Kafka goes, and how much progress is kept."""
+    """The folder for the logs of Spark, TensorFlow and Kafka, and the rotation of progress.jsonl."""
 
-    dir: Path
+    dir: AbsolutePath
     progress_bytes: Positive
     progress_files: Positive
 
-    _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
-
 
 class Kafka(_Section):
-    """The cluster, its topics and how to log in."""
+    """The Kafka cluster, its topics and the login."""
 
     bootstrap: str
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -86,13 +84,11 @@ class Kafka(_Section):
 
 
 class Broker(_Section):
-    """The embedded broker."""
+    """The embedded Kafka broker."""
 
-    dir: Path
+    dir: AbsolutePath
     heap: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     start_seconds: Seconds
-
-    _absolute = field_validator("dir")(lambda value: Path(resolved(str(value))))
 
 
 class Push(_Section):
@@ -106,20 +102,18 @@ class Push(_Section):
 
 
 class Spark(_Section):
-    """Masters and memory."""
+    """Spark masters, memory and GPUs."""
 
     master: str
     train_master: str
     train_gpus: Annotated[int, Field(ge=0, le=1)]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     executor_memory_mb: Positive
-    work_dir: Path
-
-    _absolute = field_validator("work_dir")(lambda value: Path(resolved(str(value))))
+    work_dir: AbsolutePath
 
 
 class Ingest(_Section):
-    """The streaming query and the limits every upload is held to."""
+    """The streaming query, and the limits that every upload is checked against."""
 
     batch_records: Positive
     trigger_seconds: Annotated[float, Field(ge=0)]
@@ -136,14 +130,12 @@ class Ingest(_Section):
     max_headers: Positive
     heic: bool
     geohash_length: Annotated[int, Field(ge=0, le=5)]
-    index_dir: Path
+    index_dir: AbsolutePath
     lease_seconds: Annotated[float, Field(ge=6)]
-
-    _absolute = field_validator("index_dir")(lambda value: Path(resolved(str(value))))
 
 
 class Decoding(_Section):
-    """The decoder and what one picture may take of the machine."""
+    """The decoder process, and the time and memory that it may use for one picture."""
 
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     isolated: bool
@@ -152,14 +144,14 @@ class Decoding(_Section):
 
 
 class Metrics(_Section):
-    """Where an ingestion serves its figures to Prometheus."""
+    """The address at which an ingestion serves Prometheus metrics."""
 
     host: str
     port: Annotated[int, Field(ge=0, lt=65536)]
 
 
 class Quality(_Section):
-    """Thresholds of the quality flags, and the flags that refuse an upload."""
+    """Thresholds of the quality flags, and the flags that reject an upload."""
 
     dark: float
     bright: float
@@ -168,21 +160,19 @@ class Quality(_Section):
     odd_aspect: float
     odd_size: tuple[Positive, Positive]
     grayscale: float
-    reject: tuple[Literal[FLAGS], ...]  # type: ignore[valid-type]  # the values of a constant tuple
+    reject: tuple[Flag, ...]
 
 
 class Labels(_Section):
-    """Which labels are taken and when one can be trained on."""
+    """Which labels are accepted, and how many images a label needs for training."""
 
     mode: Literal["open", "closed"]
-    file: Path
+    file: AbsolutePath
     ready_images: Positive
-
-    _absolute = field_validator("file")(lambda value: Path(resolved(str(value))))
 
 
 class Organize(_Section):
-    """Grouping, splitting and the snapshot's shards."""
+    """Near duplicates, splits, and the shards of a dataset snapshot."""
 
     phash_distance: Annotated[int, Field(ge=0, le=16)]
     fractions: tuple[Share, Share, Share]
@@ -220,7 +210,7 @@ class Train(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
     normalization: Literal["synchronized", "local"]
-    pixels: Literal["auto", "unit", "caffe"]
+    pixels: Literal["auto"] | Pixels
     timeout_seconds: Positive
     start_seconds: Positive
     stall_seconds: Annotated[int, Field(ge=5)]
@@ -231,7 +221,7 @@ class Train(_Section):
 
 
 class Payloads(_Section):
-    """Pictures that travel as a reference: where they are put, and where they may be fetched from."""
+    """Pictures sent by reference: where push stores them, and which prefixes ingestion may fetch from."""
 
     prefix: str
     inline_limit: Positive
@@ -240,15 +230,8 @@ class Payloads(_Section):
     seconds: Seconds
     pause_seconds: Annotated[float, Field(ge=0)]
 
-    @field_validator("prefix")
-    @classmethod
-    def _prefix_or_none(cls, value: str) -> str:
-        return _object_prefix(value) if value else value
-
-    @field_validator("allowed")
-    @classmethod
-    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_object_prefix, value))
+    _prefix_or_empty = field_validator("prefix")(lambda value: _object_prefix(value) if value else value)
+    _prefixes = field_validator("allowed")(lambda value: tuple(map(_object_prefix, value)))
 
 
 class S3(_Section):

@@ -1,4 +1,4 @@
-"""All settings, read from hub.toml and the environment into frozen models."""
+"""Loading the settings: hub.toml and HUB__SECTION__KEY variables, validated into frozen models."""
 
 import os
 
@@ -32,7 +32,7 @@ from conf.sections import (
 
 
 class Settings(BaseSettings):
-    """Every section of hub.toml."""
+    """All sections of hub.toml."""
 
     model_config = SettingsConfigDict(
         env_prefix="HUB__",
@@ -67,15 +67,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, the environment over hub.toml."""
+        """Precedence: arguments, then the environment, then hub.toml."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def load() -> Settings:
-    """Read the settings.
+    """Read and validate the settings.
 
     Raises:
-        SettingError: a key is unknown or a value not allowed; names the key, the value and what is allowed.
+        SettingError: a key is unknown or a value is not allowed. The message has the key, the value and the
+            allowed values.
     """
     _refuse_unknown_variables()
     try:
@@ -85,13 +86,13 @@ def load() -> Settings:
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         variable = "HUB__" + "__".join(str(part).upper() for part in first["loc"][:2])
-        # Where a key is missing or two do not fit, the input is their whole section, passwords and all.
-        given = "" if isinstance(first.get("input"), dict) else f" = {first.get('input')!r}"
-        raise SettingError(f"setting {key}{given}: {message} (set in conf/hub.toml or {variable})") from None
+        # If a key is missing, pydantic's input is the whole section, passwords included: do not print it.
+        value = "" if isinstance(first.get("input"), dict) else f" = {first.get('input')!r}"
+        raise SettingError(f"setting {key}{value}: {message} (set in conf/hub.toml or {variable})") from None
 
 
 def _refuse_unknown_variables() -> None:
-    """pydantic-settings ignores a misspelt section in the environment; a reader would look for hours."""
+    """Reject misspelt HUB__ variables: pydantic-settings would ignore an unknown section silently."""
     for name in os.environ:
         if name.startswith("HUB__"):
             section, _, key = name.removeprefix("HUB__").lower().partition("__")

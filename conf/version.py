@@ -1,49 +1,50 @@
-"""Which code this is."""
+"""The version of the code: the package's version and the Git commit of the checkout."""
 
 import importlib.metadata
 from pathlib import Path
 
-from conf.places import home
+from conf.places import base_dir
 
-NAME = "deep-images-hub"
+DISTRIBUTION = "deep-images-hub"
 
 
-def of_code() -> str:
+def code_version() -> str:
     """The package's version and, in a checkout, its commit: `0.1.0+f8134135a1b2`.
 
-    Changes that are not committed do not show. Read from Git's files: starting `git` takes longer, and it may
-    not be installed where the hub runs.
+    Uncommitted changes are not shown. The commit is read from Git's files, because starting `git` is slower
+    and it may not be installed.
     """
-    package = importlib.metadata.version(NAME)
-    commit = commit_of(home())
+    package = importlib.metadata.version(DISTRIBUTION)
+    commit = head_commit(base_dir())
     return f"{package}+{commit[:12]}" if commit else package
 
 
-def commit_of(checkout: Path) -> str | None:
-    """The commit that a checkout stands on (hex); None where there is none."""
+def head_commit(checkout: Path) -> str | None:
+    """The commit (hex) that HEAD of a checkout points to; None if there is no commit or no Git folder."""
     try:
         folder = _git_folder(checkout / ".git")
         head = (folder / "HEAD").read_text().strip()
         if not head.startswith("ref: "):
             return head
-        return _of_reference(folder, head.removeprefix("ref: "))
+        return _resolve_reference(folder, head.removeprefix("ref: "))
     except OSError:
         return None
 
 
 def _git_folder(git: Path) -> Path:
-    """The folder, to which a worktree has only a file that points."""
+    """The Git folder; in a worktree `.git` is a file with its path."""
     if git.is_file():
         return git.parent / git.read_text().strip().removeprefix("gitdir: ")
     return git
 
 
-def _of_reference(folder: Path, name: str) -> str | None:
-    shared = folder / "commondir"
-    folders = [folder, folder / shared.read_text().strip()] if shared.is_file() else [folder]
-    for place in folders:
-        if (place / name).is_file():
-            return (place / name).read_text().strip()
+def _resolve_reference(folder: Path, name: str) -> str | None:
+    """The commit of a branch, from its loose file or from packed-refs."""
+    common = folder / "commondir"
+    folders = [folder, folder / common.read_text().strip()] if common.is_file() else [folder]
+    for candidate in folders:
+        if (candidate / name).is_file():
+            return (candidate / name).read_text().strip()
     packed = folders[-1] / "packed-refs"
     for line in packed.read_text().splitlines() if packed.is_file() else []:
         commit, _, reference = line.partition(" ")

@@ -1,4 +1,4 @@
-"""`hub demo`: the whole path, from push to report, on the real parts."""
+"""`hub demo`: the whole pipeline on real services, from push to the HTML report."""
 
 import time
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from conf.settings import Settings
     from models.runs.train import TrainedModel
-    from organize.dataset import Organized
+    from organize.dataset import OrganizedDataset
 
 _HOSTILE = 60
 _WORKERS = 2
-_IMAGES = 150_000  # that a demo trains on, all epochs together
-_MOST_EPOCHS = 18
-_FEWEST_EPOCHS = 3
+_TRAINED_IMAGES = 150_000  # images of all epochs together, from which the number of epochs follows
+_MAX_EPOCHS = 18
+_MIN_EPOCHS = 3
 _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FROM samples GROUP BY label"
 
 
@@ -29,13 +29,13 @@ _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FRO
 @click.option(
     "--archive",
     default="",
-    help="A folder, zip, tar or s3://bucket/prefix of labelled pictures in place of the digits.",
+    help="A folder, zip, tar or s3://bucket/prefix of labelled pictures instead of the digits.",
 )
-@click.option("--label-pattern", metavar="REGEX", help="Its group `label`, in the file name, is the label.")
+@click.option("--label-pattern", metavar="REGEX", help="Label of a file name: the group `label`.")
 @click.option("--workers", type=click.IntRange(min=1), default=_WORKERS, help="TensorFlow workers (2).")
-@click.option("--epochs", type=click.IntRange(min=1), help="3 to 18 by the number of pictures, if not given.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: 3 to 18, by the number of pictures.")
 def main(archive: str, label_pattern: str | None, workers: int, epochs: int | None) -> Outcome:
-    """Push, ingest, organize, train, evaluate and report, with broken uploads mixed in."""
+    """Push, ingest, organize, train, evaluate and report; some uploads are broken on purpose."""
     from conf import settings as configuration
     from jobs import push
     from local import broker
@@ -43,17 +43,18 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
     from streaming.upload.push_request import DIGITS, PushRequest, batch_name
 
     source, begun = archive or DIGITS, time.monotonic()
-    settings = configuration.load() if archive else closed(configuration.load())
-    order = PushRequest(source, batch_name(source), label_pattern, hostile=_HOSTILE)
-    with broker.running(settings) if not settings.kafka.bootstrap else _external(settings) as bootstrap:
+    settings = configuration.load() if archive else with_closed_labels(configuration.load())
+    request = PushRequest(source, batch_name(source), label_pattern, hostile=_HOSTILE)
+    running = _external_broker(settings) if settings.kafka.bootstrap else broker.running(settings)
+    with running as bootstrap:
         topics.create(settings.kafka, bootstrap)
         _step(1, f"push {source} and {_HOSTILE} broken uploads to Kafka at {bootstrap}")
-        pushed = push.push(settings, bootstrap, order)
-        say(push.summary(order, pushed))
+        pushed = push.push(settings, bootstrap, request)
+        say(push.summary(request, pushed))
         if pushed.interrupted:
             raise KeyboardInterrupt
-        accepted, rejected, organized = _ingested(settings, bootstrap, order.batch)
-    trained, report, answer = _trained(settings, order.batch, organized, workers, epochs)
+        accepted, rejected, organized = _ingest_and_organize(settings, bootstrap, request.batch)
+    trained, report, answer = _train_and_report(settings, request.batch, organized, workers, epochs)
     seconds = time.monotonic() - begun
     results = {
         "pushed": pushed.acknowledged,
@@ -65,11 +66,11 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
         "seconds": round(seconds, 1),
         "report": str(report),
     }
-    return results, _summary(results, trained, answer), push.status(pushed)
+    return results, _summary(results, trained, answer), push.exit_status(pushed)
 
 
-def closed(settings: "Settings") -> "Settings":
-    """With closed labels, so that unknown ones are refused too; where the list has the digits."""
+def with_closed_labels(settings: "Settings") -> "Settings":
+    """Set `labels.mode` to closed, so that unknown labels are rejected; only if labels.csv has the digits."""
     from lake.label_hierarchy import Hierarchy
 
     if not set("0123456789") <= set(Hierarchy.read(settings.labels.file).labels):
@@ -77,7 +78,9 @@ def closed(settings: "Settings") -> "Settings":
     return settings.model_copy(update={"labels": settings.labels.model_copy(update={"mode": "closed"})})
 
 
-def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, int, Organized]":
+def _ingest_and_organize(
+    settings: "Settings", bootstrap: str, batch: str
+) -> "tuple[int, int, OrganizedDataset]":
     from jobs import ingest, organize
     from lake import views
     from lake.spark import session
@@ -88,8 +91,8 @@ def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, i
     try:
         report = ingest.ingest(settings, bootstrap, once=True, spark=spark)
         say(ingest.summary(report))
-        _step(3, "organize: near copies, splits, a snapshot")
-        labels = views.labels_of(spark, settings.lake, batch, settings.labels.ready_images)
+        _step(3, "organize: near duplicates, splits, a dataset snapshot")
+        labels = views.trainable_labels(spark, settings.lake, batch, settings.labels.ready_images)
         organized = organizing.organize(spark, settings, labels)
         say(organize.summary(organized))
     finally:
@@ -97,43 +100,47 @@ def _ingested(settings: "Settings", bootstrap: str, batch: str) -> "tuple[int, i
     return report.accepted, sum(report.rejected.values()), organized
 
 
-def _trained(
-    settings: "Settings", batch: str, organized: "Organized", workers: int, epochs: int | None
+def _train_and_report(
+    settings: "Settings", batch: str, organized: "OrganizedDataset", workers: int, epochs: int | None
 ) -> "tuple[TrainedModel, Path, str]":
-    from jobs.sql import rendered
+    from jobs.sql import format_rows
     from lake import views
     from lake.snapshot import Split
     from models.plan import TrainingPlan
     from models.runs import cluster
     from models.runs.train import train
 
-    rows = organized.snapshot.rows(Split.TRAIN)
-    epochs = epochs or min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, _IMAGES // max(rows, 1)))
+    rows = organized.snapshot.row_count(Split.TRAIN)
+    epochs = epochs or min(_MAX_EPOCHS, max(_MIN_EPOCHS, _TRAINED_IMAGES // max(rows, 1)))
     plan = TrainingPlan.of(settings, organized.dataset_id, workers, epochs=epochs)
     _step(4, f"train {plan.architecture} for {epochs} epochs on {workers} TensorFlowOnSpark workers")
     spark = cluster.start_session(settings, workers, tables=True)
     try:
         trained = train(settings, plan, spark, bar=not quiet())
         _step(5, "report")
-        path = _report(spark, settings, batch, organized, trained)
+        path = _write_report(spark, settings, batch, organized, trained)
         views.register(spark, settings.lake)
-        answer = views.rows(spark, _QUERY, 100)
+        answer = views.query(spark, _QUERY, 100)
     finally:
         spark.stop()
-    return trained, path, rendered(answer.columns, answer.rows, "table")
+    return trained, path, format_rows(answer.columns, answer.rows, "table")
 
 
-def _report(
-    spark: "SparkSession", settings: "Settings", batch: str, organized: "Organized", trained: "TrainedModel"
+def _write_report(
+    spark: "SparkSession",
+    settings: "Settings",
+    batch: str,
+    organized: "OrganizedDataset",
+    trained: "TrainedModel",
 ) -> Path:
-    from conf.places import home
+    from conf.places import base_dir
     from lake.storage import Storage
     from models.evaluation import artifacts
     from web import report
 
     storage = Storage(trained.path, settings.s3)
-    shown = [(m.image_id, m.label, m.predicted, m.probability) for m in trained.evaluation.mistakes]
-    training = report.Training(
+    mistakes = [(m.image_id, m.label, m.predicted, m.probability) for m in trained.evaluation.mistakes]
+    training = report.TrainingSummary(
         model_id=trained.model_id,
         architecture=trained.plan.architecture,
         workers=trained.plan.workers,
@@ -142,17 +149,17 @@ def _report(
         test_accuracy=trained.evaluation.accuracy,
         curves=storage.read(artifacts.CURVES),
         confusion=storage.read(artifacts.CONFUSION),
-        mistakes=report.mistakes_of(spark, settings.lake, shown),
+        mistakes=report.load_mistakes(spark, settings.lake, mistakes),
     )
-    page = report.render(report.uploads_of(spark, settings.lake, batch), organized, training)
-    path = home() / "build" / "reports" / f"{batch}.html"
+    page = report.render(report.load_uploads(spark, settings.lake, batch), organized, training)
+    path = base_dir() / "build" / "reports" / f"{batch}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
 
 
 @contextmanager
-def _external(settings: "Settings") -> Iterator[str]:
+def _external_broker(settings: "Settings") -> Iterator[str]:
     yield settings.kafka.bootstrap
 
 
@@ -161,7 +168,7 @@ def _step(number: int, text: str) -> None:
 
 
 def _summary(results: dict[str, object], trained: "TrainedModel", answer: str) -> str:
-    from jobs.cli.text_table import table
+    from jobs.cli.text_table import format_table
 
     accuracy = trained.evaluation.accuracy
     uploads = ", ".join(f"{results[what]:,} {what}" for what in ("pushed", "accepted", "rejected"))
@@ -177,10 +184,10 @@ def _summary(results: dict[str, object], trained: "TrainedModel", answer: str) -
     return "\n".join(
         [
             "",
-            table(["", "result"], shown),
+            format_table(["", "result"], shown),
             f'\nhub sql "{_QUERY}"',
             answer,
-            "\nWhat to type next (in the virtual environment, `. .venv/bin/activate`):",
+            "\nNext commands (in the virtual environment, `. .venv/bin/activate`):",
             f"  hub predict --model {trained.model_id} PICTURE.jpg",
             "  hub sql \"SELECT reason, count(*) FROM uploads WHERE verdict = 'rejected' GROUP BY reason\"",
             "  hub up && hub push FOLDER && hub ingest --once && hub organize",

@@ -1,4 +1,4 @@
-"""`hub erase`: remove a user's uploads, pixels and samples from every table."""
+"""`hub erase`: erase a user's uploads, pixels and samples from every table."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, name="erase", example="hub erase --user user-17 --dry-run")
 @click.option("--user", required=True, help="Id of the user, as in ce_user.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be erased.")
 def main(user: str, dry_run: bool) -> Outcome:
-    """Remove a user's rows, pixels and samples from every table, old versions included.
+    """Erase a user's rows, pixels and samples from every table, old table versions included.
 
-    It cannot be undone. No ingestion and no organization may run meanwhile.
-    Interrupted, run it again. It says which snapshots and models hold the user's images, and what is out of
-    its reach.
+    This cannot be undone. No `hub ingest` and no `hub organize` may run at the same time. After an
+    interruption run it again. It lists the dataset snapshots and models that contain the user's images, and
+    what it cannot erase.
     """
     from conf import settings as configuration
     from lake.locks import maintenance_lock
@@ -33,39 +33,39 @@ def main(user: str, dry_run: bool) -> Outcome:
         raise UsageError("--user is empty: give the id of a user")
     settings = configuration.load()
     bootstrap = broker.address(settings)
-    topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
+    topics.describe(settings.kafka, bootstrap)  # report an unreachable broker before Spark starts
     if not dry_run:
         lake_lease.refuse_if_held(settings)
         maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "erase")
     try:
         if dry_run:
-            found = erasure.planned(spark, settings, bootstrap, user)
+            result = erasure.plan(spark, settings, bootstrap, user)
         else:
-            found = erasure.erase(spark, settings, bootstrap, user, lambda step: say(f"{step} …"))
+            result = erasure.erase(spark, settings, bootstrap, user, lambda step: say(f"{step} …"))
     finally:
         spark.stop()
-    return results(user, found, dry_run), summary(found, dry_run), 0
+    return results(user, result, dry_run), summary(result, dry_run), 0
 
 
-def results(user: str, found: "Erasure", dry_run: bool) -> dict[str, object]:
-    """The erasure as JSON."""
-    more = {"resumed": found.resumed, "out_of_reach": found.out_of_reach, "dry_run": dry_run}
-    return {"user": user} | asdict(found.traces) | more
+def results(user: str, result: "Erasure", dry_run: bool) -> dict[str, object]:
+    """The result of the erasure for --json."""
+    more = {"resumed": result.resumed, "out_of_reach": result.remaining_copies, "dry_run": dry_run}
+    return {"user": user} | asdict(result.traces) | more
 
 
-def summary(found: "Erasure", dry_run: bool) -> str:
-    """The erasure for a person."""
-    traces = found.traces
+def summary(result: "Erasure", dry_run: bool) -> str:
+    """The result of the erasure as text."""
+    traces = result.traces
     lines = [
         f"{'would be erased' if dry_run else 'erased'}: {traces.uploads:,} uploads "
         f"({traces.accepted:,} accepted), {traces.images_removed:,} images; {traces.images_kept:,} images "
-        "stay, because others uploaded them, too"
+        "kept, because other users uploaded them too"
     ]
-    if found.resumed:
-        lines.insert(0, "an erasure of this user had been interrupted; this goes on with it")
-    lines.append("out of reach:")
-    return "\n".join(lines + [f"  {each}" for each in found.out_of_reach])
+    if result.resumed:
+        lines.insert(0, "an earlier erasure of this user was interrupted; it has been resumed")
+    lines.append("not erased:")
+    return "\n".join(lines + [f"  {each}" for each in result.remaining_copies])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `hub` command: finds the file of a command and runs it."""
+"""The `hub` command: imports the module of a subcommand and runs it."""
 
 import importlib
 
@@ -7,26 +7,26 @@ import click
 from jobs.cli import command
 
 COMMANDS = {
-    "up": "Start the embedded Kafka broker and make the topics.",
+    "up": "Start the embedded Kafka broker and create the topics.",
     "down": "Stop the embedded Kafka broker.",
-    "status": "Show broker, topics and tables.",
+    "status": "Show the broker, topics and tables.",
     "push": "Send a folder, an archive or the digits to Kafka as phone uploads.",
-    "ingest": "Verify, prepare and store what is in Kafka.",
+    "ingest": "Verify, prepare and store the uploads in Kafka.",
     "rejects": "List rejected uploads, or save one.",
     "replay": "Send rejected uploads again.",
-    "erase": "Remove a user's uploads, pixels and samples.",
-    "organize": "Group, split and write a dataset snapshot.",
+    "erase": "Erase a user's uploads, pixels and samples.",
+    "organize": "Group near duplicates, split, and write a dataset snapshot.",
     "train": "Train a ResNet on a dataset, distributed.",
-    "evaluate": "Measure a model on its dataset's test split.",
+    "evaluate": "Evaluate a model on its dataset's test split.",
     "models": "List, show, compare, export, use or retire models.",
     "predict": "Label pictures with a model.",
     "tensorboard": "Open the logs of training runs in a browser.",
-    "sql": "Ask the tables with Spark SQL.",
-    "demo": "Run the whole path, from push to report.",
+    "sql": "Query the tables with Spark SQL.",
+    "demo": "Run the whole pipeline, from push to report.",
 }
 
-# Commands whose file has another name or folder: jobs/models.py would hide the package from spark-submit.
-FILES = {
+# Commands whose module has another name or folder; jobs/models.py would hide the package from spark-submit.
+MODULES = {
     "up": "services.up",
     "down": "services.down",
     "status": "services.status",
@@ -35,8 +35,8 @@ FILES = {
 }
 
 
-class _Commands(click.Group):
-    """Imports a command's file when it is called, so that `hub --help` needs neither Spark nor TensorFlow."""
+class _LazyGroup(click.Group):
+    """Imports a command's module only when called, so `hub --help` loads neither Spark nor TensorFlow."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -44,16 +44,16 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"jobs.{FILES.get(cmd_name, cmd_name)}").main
-        assert isinstance(found, click.Command)
-        return found
+        subcommand = importlib.import_module(f"jobs.{MODULES.get(cmd_name, cmd_name)}").main
+        assert isinstance(subcommand, click.Command)
+        return subcommand
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Commands, name="hub", epilog="\b\nExample:\n  hub demo")
+@click.group(cls=_LazyGroup, name="hub", epilog="\b\nExample:\n  hub demo")
 @click.version_option(package_name="deep-images-hub", prog_name="hub")
 def hub() -> None:
     """Labelled phone pictures: from a Kafka stream to Delta datasets to distributed ResNets."""

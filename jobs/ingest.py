@@ -1,4 +1,4 @@
-"""`hub ingest`: verify, prepare and store what is in Kafka."""
+"""`hub ingest`: verify, prepare and store the uploads in Kafka, with Spark Structured Streaming."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, name="ingest", example="hub ingest --once")
-@click.option("--once", is_flag=True, help="Take what is there now, then stop.")
+@click.option("--once", is_flag=True, help="Ingest what is in the topic now, then stop.")
 @click.option(
     "--accept-loss", is_flag=True,
-    help="Go on after records that retention removed before they were taken; they are listed.",
+    help="Continue although retention deleted records before they were ingested; list their offsets.",
 )  # fmt: skip
 def main(once: bool, accept_loss: bool) -> Outcome:
-    """Take uploads from Kafka into the tables; without --once until Ctrl-C.
+    """Ingest uploads from Kafka into the tables, until Ctrl-C or with --once until the end of the topic.
 
-    One ingestion runs on a lake at a time. On a terminal a line shows records, rate, lag (what the topic
-    holds and the ledger does not, and the age of the oldest record of it), accepted, and rejected by
-    reason. Spark's own progress goes to progress.jsonl in the folder of logs; HUB__METRICS__PORT serves
-    Prometheus.
+    Only one ingestion runs on a lake at a time. On a terminal a live line shows records, rate, lag (records
+    not in the ledger yet, and the age of the oldest), accepted uploads, and rejected uploads by reason.
+    Spark's progress of each micro-batch is logged to progress.jsonl in the log folder; HUB__METRICS__PORT
+    serves Prometheus metrics.
     """
     from conf import settings as configuration
     from local import broker
@@ -43,11 +43,11 @@ def ingest(
     spark: "SparkSession | None" = None,
     accept_loss: bool = False,
 ) -> "IngestReport":
-    """Run the streaming queries, with a line that shows what has been done.
+    """Run the streaming queries and show their progress.
 
     Args:
-        spark: a session to run on; one is made, and stopped, where there is none.
-        accept_loss: go on where retention removed records before they were taken.
+        spark: the session to run on; if None, one is started and stopped.
+        accept_loss: continue although retention deleted records before they were ingested.
     """
     from jobs.cli import live_line
     from lake.spark import session
@@ -56,15 +56,15 @@ def ingest(
     from streaming.ledger import lake_lease
     from streaming.watch.ingest_report import IngestReport
 
-    topics.describe(settings.kafka, bootstrap)  # a broker that is away is told before Spark starts
+    topics.describe(settings.kafka, bootstrap)  # report an unreachable broker before Spark starts
     lake_lease.refuse_if_held(settings)
-    warn(settings, bootstrap)
-    say(f"Taking uploads from {settings.kafka.topic} at {bootstrap}; the first batch takes some seconds.")
+    warn_if_unprotected(settings, bootstrap)
+    say(f"Ingesting {settings.kafka.topic} at {bootstrap}; the first micro-batch takes some seconds.")
     running = spark or session.start(settings, "ingest")
     report = IngestReport()
     try:
         ingestion = Ingestion(running, settings, bootstrap, accept_loss=accept_loss)
-        with live_line.shown(report, quiet()):
+        with live_line.show_progress(report, quiet()):
             if once:
                 ingestion.once(report)
             else:
@@ -72,36 +72,36 @@ def ingest(
     except KeyboardInterrupt:
         if once:
             raise
-        say("Stopped; the next ingest goes on where this one ended.")
+        say("Stopped; the next ingest resumes where this one stopped.")
     finally:
         if spark is None:
             running.stop()
     return report
 
 
-def warn(settings: "Settings", bootstrap: str) -> None:
-    """Say so where a stranger could stop the ingestion from this topic."""
+def warn_if_unprotected(settings: "Settings", bootstrap: str) -> None:
+    """Warn if the topic lacks a setting without which a hostile record could stop the ingestion."""
     from streaming import topics
     from streaming.errors import StreamingError
 
-    with suppress(StreamingError):  # who may read a topic need not be allowed to see its settings
-        lacking = topics.unguarded(settings.kafka, bootstrap).get(settings.kafka.topic, [])
-        if lacking:
-            given = " and ".join(f"{key}={topics.GUARDS[key]}" for key in lacking)
+    with suppress(StreamingError):  # this login may read the topic but not its settings
+        missing = topics.missing_settings(settings.kafka, bootstrap).get(settings.kafka.topic, [])
+        if missing:
+            configs = " and ".join(f"{key}={topics.REQUIRED_CONFIG[key]}" for key in missing)
             say(
-                f"Warning: topic {settings.kafka.topic} has not {given}, so one hostile record can stop "
+                f"Warning: topic {settings.kafka.topic} lacks {configs}, so one hostile record can stop "
                 "ingestion: run `hub up`, which sets it."
             )
 
 
 def results(report: "IngestReport") -> dict[str, object]:
-    """The report as JSON."""
+    """The report for --json."""
     return vars(report) | {"images_per_second": report.images_per_second}
 
 
 def summary(report: "IngestReport") -> str:
-    """The report for a person."""
-    from jobs.cli.text_table import table
+    """The report as text."""
+    from jobs.cli.text_table import format_table
 
     lines = [_lost(report)] if report.lost else []
     lines += [
@@ -110,16 +110,14 @@ def summary(report: "IngestReport") -> str:
         f"to the ledger, {report.seconds:.1f} s with samples, labels and dead letters"
     ]
     if report.rejected:
-        lines.append(table(["rejected for", "uploads"], report.most_rejected()))
+        lines.append(format_table(["rejected for", "uploads"], report.top_reasons()))
     return "\n".join(lines)
 
 
 def _lost(report: "IngestReport") -> str:
     total = sum(last - first + 1 for first, last in report.lost.values())
     where = ", ".join(f"partition {p} offsets {a:,} to {b:,}" for p, (a, b) in sorted(report.lost.items()))
-    return (
-        f"lost for good, because retention removed them before they were taken: {total:,} records ({where})"
-    )
+    return f"lost, because retention deleted them before they were ingested: {total:,} records ({where})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`hub models`: the models there are, and what is done with them."""
+"""`hub models`: list, show, compare, export, use and retire models of the registry."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,23 +20,23 @@ _ID = "resnet20-20261121-0812-3fa9c07e"
 def main() -> None:
     """List, show, compare, export, use or retire models.
 
-    Without a command the models are listed. Each command takes --json; none needs Spark.
+    Without a command, models are listed. Each command has --json; none needs Spark.
     """
 
 
 @main.command(cls=Command, name="list", example="hub models list --state ready")
 @click.option("--state", type=click.Choice(STATES), help="Only models of this state.")
 @click.option("--dataset", help="Only models trained on this dataset.")
-def listed(state: str | None, dataset: str | None) -> Outcome:
-    """List models, newest first; a star marks the one in use."""
-    from jobs.cli.text_table import table
+def list_models(state: str | None, dataset: str | None) -> Outcome:
+    """List models, newest first; a star marks the model in use."""
+    from jobs.cli.text_table import format_table
     from models.inference import catalogue
 
     settings = configuration.load()
     used = catalogue.in_use(settings)
-    found = [
+    cards = [
         card
-        for card in catalogue.listed(settings)
+        for card in catalogue.list_models(settings)
         if state in (None, card.state) and dataset in (None, card.dataset_id)
     ]
     columns = ["", "model", "state", "dataset", "architecture", "test accuracy", "workers", "time"]
@@ -49,12 +49,12 @@ def listed(state: str | None, dataset: str | None) -> Outcome:
             card.architecture,
             "–" if card.accuracy is None else f"{card.accuracy:.2%}",
             card.workers or None,
-            catalogue.duration(card.seconds),
+            catalogue.format_duration(card.seconds),
         ]
-        for card in found
+        for card in cards
     ]
-    text = table(columns, rows) if rows else "no models; `hub train` makes one"
-    return {"in_use": used, "models": [_brief(card, used) for card in found]}, text, 0
+    text = format_table(columns, rows) if rows else "no models; `hub train` makes one"
+    return {"in_use": used, "models": [_brief(card, used) for card in cards]}, text, 0
 
 
 def _brief(card: "ModelCard", used: str | None) -> dict[str, object]:
@@ -69,67 +69,67 @@ def _brief(card: "ModelCard", used: str | None) -> dict[str, object]:
 @main.command(cls=Command, name="show", example=f"hub models show {_ID}")
 @click.argument("model_id", metavar="ID")
 def show(model_id: str) -> Outcome:
-    """Show what is known of a model: where it comes from, its settings, figures and files."""
-    from jobs.cli.text_table import table
+    """Show a model: its dataset and code version, settings, metrics and files."""
+    from jobs.cli.text_table import format_table
     from models.inference import catalogue
     from models.registry import model_cards
 
     settings = configuration.load()
-    found = catalogue.entry(settings, model_id)
-    card, files = found.card, model_cards.artifacts(settings, model_id)
+    entry = catalogue.load_entry(settings, model_id)
+    card, files = entry.card, model_cards.artifact_storage(settings, model_id)
     used = catalogue.in_use(settings)
     results: dict[str, Any] = _brief(card, used) | {
         "side": card.side,
         "labels": list(card.labels),
         "code_version": card.code_version,
         "settings": card.plan,
-        "figures": found.figures,
-        "epochs": len(found.history),
+        "figures": entry.figures,
+        "epochs": len(entry.history),
         "path": files.root,
-        "files": files.names(),
+        "files": files.list_files(),
     }
     labels = f"{len(card.labels)}: {', '.join(card.labels[:12])}{', …' if len(card.labels) > 12 else ''}"
-    known = [
+    facts = [
         ("model", f"{card.model_id}{' (in use)' if card.model_id == used else ''}"),
         ("state", f"{card.state}{f': {card.detail}' if card.detail else ''}"),
         ("dataset", card.dataset_id),
         ("architecture", f"{card.architecture}, {card.side} × {card.side} px, for {card.objective}"),
         ("labels", labels),
         ("trained", f"{card.created or 'by an older hub'} on {card.workers or '?'} workers"),
-        ("time", catalogue.duration(card.seconds)),
+        ("time", catalogue.format_duration(card.seconds)),
         ("code", card.code_version or "–"),
         ("files", files.root),
     ]
-    figures = sorted((name, f"{value:,.4g}") for name, value in found.figures.items())
+    figures = sorted((name, f"{value:,.4g}") for name, value in entry.figures.items())
     plan = [(name, str(value)) for name, value in sorted(card.plan.items()) if value not in ("", None)]
-    text = table(["", card.model_id], known) + "\n\n" + table(["figure", "value"], figures)
-    return results, text + "\n\n" + table(["setting", "value"], plan), 0
+    text = format_table(["", card.model_id], facts) + "\n\n" + format_table(["figure", "value"], figures)
+    return results, text + "\n\n" + format_table(["setting", "value"], plan), 0
 
 
 @main.command(
     cls=Command, name="compare", example=f"hub models compare {_ID} resnet20-20261121-0920-77c1d5b2"
 )
 @click.argument("model_ids", nargs=-1, required=True, metavar="ID ID...")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Where the picture goes.")
+@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="File to write the picture to.")
 def compare(model_ids: tuple[str, ...], png: Path | None) -> Outcome:
-    """Set models side by side: a table, and a picture with their curves and the table.
+    """Compare models: a table, and a picture with the table and their training curves.
 
-    The picture goes to build/reports/compare.png if --png does not say otherwise.
+    The picture is written to build/reports/compare.png, or to the file of --png.
     """
-    from conf.places import home
-    from jobs.cli.text_table import table
+    from conf.places import base_dir
+    from jobs.cli.text_table import format_table
     from lake.storage import Storage
     from models.inference import catalogue
 
     settings = configuration.load()
     entries = catalogue.compare(settings, model_ids)
-    headings, rows = catalogue.table(entries)
-    path = (png or home() / "build" / "reports" / "compare.png").absolute()
-    Storage(str(path.parent), settings.s3).write(path.name, catalogue.picture(entries))
-    # Models are columns: a terminal is narrower than their figures are many.
-    text = table(headings[:1] + [row[0] for row in rows], list(zip(headings, *rows, strict=True))[1:])
+    headings, rows = catalogue.comparison_table(entries)
+    path = (png or base_dir() / "build" / "reports" / "compare.png").absolute()
+    Storage(str(path.parent), settings.s3).write(path.name, catalogue.comparison_png(entries))
+    # One column per model: all the metrics would not fit a terminal's width.
+    text = format_table(headings[:1] + [row[0] for row in rows], list(zip(headings, *rows, strict=True))[1:])
     results = {
-        "models": [_brief(found.card, None) | {"figures": found.figures} for found in entries],
+        "models": [_brief(entry.card, None) | {"figures": entry.figures} for entry in entries],
         "picture": str(path),
     }
     return results, f"{text}\ncurves: {path}", 0
@@ -137,14 +137,14 @@ def compare(model_ids: tuple[str, ...], png: Path | None) -> Outcome:
 
 @main.command(cls=Command, name="export", example=f"hub models export {_ID} --to phone --format tflite-int8")
 @click.argument("model_id", metavar="ID")
-@click.option("--to", "target", required=True, help="A folder that is not there yet, or s3://bucket/prefix.")
+@click.option("--to", "target", required=True, help="A new folder, or s3://bucket/prefix.")
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="May be given again. Default: all."
+    "--format", "formats", multiple=True, type=click.Choice(FORMATS), help="May be repeated. Default: all."
 )
 def export(model_id: str, target: str, formats: tuple[str, ...]) -> Outcome:
-    """Copy a model's files to a folder or an object store, whole or not at all.
+    """Copy a model's files to a folder or an object store; after a failure nothing is left there.
 
-    All artifacts are copied (not the checkpoints), or --format with labels.txt.
+    All artifacts are copied, without checkpoints; with --format only these files and labels.txt.
     """
     from models.inference import delivery
 
@@ -155,19 +155,19 @@ def export(model_id: str, target: str, formats: tuple[str, ...]) -> Outcome:
 
 @main.command(cls=Command, name="use", example=f"hub models use {_ID}")
 @click.argument("model_id", metavar="ID", required=False)
-@click.option("--none", "nothing", is_flag=True, help="Let no model be in use.")
+@click.option("--none", "nothing", is_flag=True, help="Use no model.")
 def use(model_id: str | None, nothing: bool) -> Outcome:
-    """Make a model the one that predict (without --model), ingest, check-labels and serving use."""
+    """Set the model that predict and evaluate use without --model."""
     from conf.errors import UsageError
     from models.inference import catalogue
 
     settings = configuration.load()
     if nothing == bool(model_id):
-        raise UsageError("name one model, or --none")
+        raise UsageError("give one model id, or --none")
     if not model_id:
-        catalogue.use_none(settings)
+        catalogue.clear_in_use(settings)
         return {"in_use": None}, "no model is in use", 0
-    card = catalogue.use(settings, model_id)
+    card = catalogue.set_in_use(settings, model_id)
     return {"in_use": model_id}, f"{model_id} is in use: {card.architecture}, {len(card.labels)} labels", 0
 
 
@@ -175,7 +175,7 @@ def use(model_id: str | None, nothing: bool) -> Outcome:
 @click.argument("model_id", metavar="ID")
 @click.option("--undo", is_flag=True, help="Make a retired model ready again.")
 def retire(model_id: str, undo: bool) -> Outcome:
-    """Take a model out of service: no command will use it. Its files stay."""
+    """Retire a model: no command uses it any more. Its files are kept."""
     from models.inference import catalogue
 
     card = catalogue.retire(configuration.load(), model_id, undo)

@@ -1,4 +1,4 @@
-"""`hub organize`: group, split and write a dataset snapshot."""
+"""`hub organize`: group near duplicates, split, and write a dataset snapshot."""
 
 from typing import TYPE_CHECKING
 
@@ -9,15 +9,19 @@ from conf.sections import LAST_SEED
 from jobs.cli.command import Command, Outcome, run
 
 if TYPE_CHECKING:
-    from organize.dataset import Organized
+    from organize.dataset import OrganizedDataset
 
 
 @click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
-@click.option("--labels", help="Labels, separated by commas; all that are ready where absent.")
-@click.option("--seed", type=click.IntRange(0, LAST_SEED), help="Another one shuffles and splits anew.")
-@click.option("--phash-distance", type=click.IntRange(0, 16), help="Bits by which near copies may differ.")
+@click.option("--labels", help="Labels, separated by commas. Default: all ready labels.")
+@click.option(
+    "--seed", type=click.IntRange(0, LAST_SEED), help="Seed of shuffling and splits. Default: organize.seed."
+)
+@click.option(
+    "--phash-distance", type=click.IntRange(0, 16), help="Bits by which near duplicates may differ."
+)
 def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Outcome:
-    """Group near copies, split by group, and write a dataset snapshot."""
+    """Group near duplicates, split by group, and write a dataset snapshot."""
     from conf import settings as configuration
     from lake.locks import maintenance_lock
     from lake.spark import session
@@ -29,7 +33,7 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Ou
     settings = settings.model_copy(update={"organize": plan})
     wanted = [label.strip() for label in (labels or "").split(",") if label.strip()]
     if labels is not None and not wanted:
-        raise UsageError(f"--labels {labels!r} names no label: leave it out for all that are ready")
+        raise UsageError(f"--labels {labels!r} names no label: omit it for all ready labels")
     maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:
@@ -39,8 +43,8 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Ou
     return results(organized), summary(organized), 0
 
 
-def results(organized: "Organized") -> dict[str, object]:
-    """The dataset as JSON."""
+def results(organized: "OrganizedDataset") -> dict[str, object]:
+    """The dataset for --json."""
     return {
         "dataset_id": organized.dataset_id,
         "path": organized.snapshot.storage.root,
@@ -54,20 +58,20 @@ def results(organized: "Organized") -> dict[str, object]:
     }
 
 
-def summary(organized: "Organized") -> str:
-    """The dataset for a person."""
-    from jobs.cli.text_table import table
+def summary(organized: "OrganizedDataset") -> str:
+    """The dataset as text."""
+    from jobs.cli.text_table import format_table
     from lake.snapshot import Split
 
     columns = ["label", *(split.value for split in Split)]
     rows = [[label, *counts.values()] for label, counts in organized.counts.items()]
     total = ["all", *organized.totals().values()]
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in organized.left_out.items()) or "nothing"
-    state = "was there already" if organized.reused else "written"
+    state = "exists already" if organized.reused else "written"
     return "\n".join(
         [
             f"dataset {organized.dataset_id} {state}: {organized.snapshot.storage.root}",
-            table(columns, [*rows, total]),
+            format_table(columns, [*rows, total]),
             f"{organized.groups:,} duplicate groups, left out: {left_out}",
         ]
     )

@@ -1,4 +1,4 @@
-"""hub predict: labels for pictures."""
+"""`hub predict`: label pictures, or a table of pictures, with a model."""
 
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     example="hub predict --model resnet20-20261121-0812-3fa9c07e cat.jpg holiday/",
 )
 @click.option("--model", "model_id", help="Id of the model (see `hub models`). Default: the one in use.")
-@click.option("--table", help="In place of PATH: uploads, samples, or the path of a Delta or Parquet table.")
-@click.option("--to", "target", help="Table that --table writes. Default: predictions/MODEL in the lake.")
-@click.option("--replace", is_flag=True, help="Write that table anew if it is there.")
+@click.option("--table", help="Instead of PATH: uploads, samples, or the path of a Delta or Parquet table.")
+@click.option("--to", "target", help="Output table of --table. Default: predictions/MODEL in the lake.")
+@click.option("--replace", is_flag=True, help="Overwrite the output table if it exists.")
 @click.argument("paths", nargs=-1, metavar="PATH...")
 def main(
     model_id: str | None, table: str | None, target: str | None, replace: bool, paths: tuple[str, ...]
@@ -31,8 +31,8 @@ def main(
     PATH is a picture or a folder of pictures. Many pictures are labelled on Spark. A picture that cannot be
     read has an error in its row; the exit status is 1 if none could be read.
 
-    With --table all pictures of a table are labelled on Spark into another: image_id, label, probability,
-    error, model_id. A table has its pictures in a binary column jpeg, image or content, their names in
+    --table labels all pictures of a table on Spark and writes another table: image_id, label, probability,
+    error, model_id. The input table needs a binary column jpeg, image or content, and ids in a column
     image_id, id or path.
     """
     from models.inference import catalogue
@@ -42,13 +42,13 @@ def main(
     if (target or replace) and not table:
         raise UsageError("--to and --replace go with --table")
     settings = hub.load()
-    model_id = catalogue.chosen(settings, model_id)
+    model_id = catalogue.resolve_model_id(settings, model_id)
     if table:
-        return _table(settings, model_id, table, target or "", replace)
-    return _paths(settings, model_id, paths)
+        return _predict_table(settings, model_id, table, target or "", replace)
+    return _predict_paths(settings, model_id, paths)
 
 
-def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outcome:
+def _predict_paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outcome:
     from models.inference.prediction import predict_paths
 
     predictions = predict_paths(settings, model_id, paths)
@@ -65,12 +65,12 @@ def _paths(settings: "Settings", model_id: str, paths: tuple[str, ...]) -> Outco
     return {"model_id": model_id, "predictions": rows}, "\n".join(lines), status
 
 
-def _table(settings: "Settings", model_id: str, table: str, target: str, replace: bool) -> Outcome:
+def _predict_table(settings: "Settings", model_id: str, table: str, target: str, replace: bool) -> Outcome:
     from lake.spark import session
     from models.inference.batch_inference import predict_table
     from models.registry import model_cards
 
-    model_cards.card_for_labels(settings, model_id)  # said before Spark is started
+    model_cards.classifier_card(settings, model_id)  # report a wrong model before Spark starts
     spark = session.start(settings, "predict")
     try:
         done = predict_table(spark, settings, model_id, table, target, replace)

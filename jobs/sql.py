@@ -1,4 +1,4 @@
-"""`hub sql`: ask the tables with Spark SQL."""
+"""`hub sql`: query the tables with Spark SQL."""
 
 import csv
 import io
@@ -15,39 +15,39 @@ EXAMPLE = 'hub sql "SELECT label, count(*) FROM samples GROUP BY label"'
 
 @click.command(cls=Command, name="sql", example=EXAMPLE)
 @click.argument("statement")
-@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table")
-@click.option("--limit", type=click.IntRange(min=1), default=10_000, help="Rows at most.")
-def main(statement: str, shape: str, limit: int) -> Outcome:
-    """Ask the views uploads, samples, labels, batches, devices, datasets and models.
+@click.option("--format", "output_format", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option("--limit", type=click.IntRange(min=1), default=10_000, help="Maximum number of rows.")
+def main(statement: str, output_format: str, limit: int) -> Outcome:
+    """Query the views uploads, samples, labels, batches, devices, datasets and models.
 
-    Binary columns are shown by their size; name other columns to leave pixels unread.
+    A binary column is shown as its size. Select other columns only, and no pixels are read.
     """
     from conf import settings as configuration
     from lake import views
     from lake.spark import session
 
     if not statement.strip():
-        raise UsageError('the statement is empty: give one such as "SELECT count(*) FROM samples"')
+        raise UsageError('the statement is empty: give one, such as "SELECT count(*) FROM samples"')
     settings = configuration.load()
     spark = session.start(settings, "sql")
     try:
         views.register(spark, settings.lake)
-        answer = views.rows(spark, statement, limit)
+        answer = views.query(spark, statement, limit)
     finally:
         spark.stop()
-    if answer.cut:
+    if answer.truncated:
         click.echo(f"only the first {limit:,} rows are shown; ask for more with --limit", err=True)
-    return answer.rows, rendered(answer.columns, answer.rows, shape), 0
+    return answer.rows, format_rows(answer.columns, answer.rows, output_format), 0
 
 
-def rendered(columns: list[str], rows: list[dict[str, Any]], shape: str) -> str:
-    """Rows as a table, CSV or JSON."""
-    from jobs.cli.text_table import table
+def format_rows(columns: list[str], rows: list[dict[str, Any]], output_format: str) -> str:
+    """Format rows as a table, CSV or JSON."""
+    from jobs.cli.text_table import format_table
 
-    if shape == "json":
+    if output_format == "json":
         return json.dumps(rows, default=str, ensure_ascii=False)
-    if shape == "table":
-        return table(columns, [[row[name] for name in columns] for row in rows])
+    if output_format == "table":
+        return format_table(columns, [[row[name] for name in columns] for row in rows])
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""hub train: a ResNet on a dataset snapshot, on the workers of a Spark cluster."""
+"""`hub train`: train a ResNet on a dataset snapshot, distributed with TensorFlowOnSpark."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,8 @@ from conf import settings as hub
 from conf.errors import UsageError
 from conf.sections import LAST_SEED
 from jobs.cli.command import Command, Outcome, quiet, run, say
-from models.plan import OBJECTIVES, SIDES
+from models.architectures import ARCHITECTURES
+from models.plan import OBJECTIVES
 
 if TYPE_CHECKING:
     from conf.settings import Settings
@@ -17,53 +18,55 @@ if TYPE_CHECKING:
     from models.runs.train import TrainedModel
 
 
-@click.command(cls=Command, name="train", example="hub train --dataset digits-3f2a --workers 2 --epochs 20")
+@click.command(cls=Command, name="train", example="hub train --dataset ds-86a4b15d1963 --workers 2")
 @click.option("--dataset", "dataset_id", help="Id of the dataset (see `hub organize`).")
 @click.option(
     "--labels",
-    help="In place of --dataset: a dataset of these labels, separated by commas, made if none fits.",
+    help="Instead of --dataset: labels, separated by commas; their dataset is created if needed.",
 )
-@click.option("--again", is_flag=True, help="With --labels: train even if there is such a model already.")
+@click.option("--again", is_flag=True, help="With --labels: train even if such a model exists.")
 @click.option(
-    "--workers", type=int, default=2, show_default=True, help="TensorFlow workers, one an executor."
+    "--workers", type=int, default=2, show_default=True, help="TensorFlow workers, one per executor."
 )
-@click.option("--arch", "architecture", type=click.Choice(list(SIDES)), help="Default: train.arch.")
-@click.option("--epochs", type=int, help="Passes over the training split. Default: train.epochs.")
+@click.option("--arch", "architecture", type=click.Choice(list(ARCHITECTURES)), help="Default: train.arch.")
+@click.option("--epochs", type=int, help="Epochs. Default: train.epochs.")
 @click.option("--batch-size", type=int, help="Pictures per worker and step. Default: train.batch_size.")
 @click.option(
-    "--learning-rate", type=float, help="For a global batch of 128, scaled. Default: train.learning_rate."
+    "--learning-rate", type=float, help="For a global batch of 128; scaled. Default: train.learning_rate."
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, LAST_SEED),
-    help="Of weights, order and augmentation. Default: train.seed.",
+    help="Seed of initial weights, shuffling and augmentation. Default: train.seed.",
 )
 @click.option(
     "--objective", type=click.Choice(OBJECTIVES), help="labels, or triplet for embeddings. Default: labels."
 )
-@click.option("--weights", help="Start from a Keras weights file (.h5), with or without its top.")
+@click.option("--weights", help="Keras weights file (.h5) to start from, with or without its head.")
 @click.option(
-    "--from", "source", help="Start from a model: its id or a .keras file; a new head for new labels."
+    "--from", "source", help="Model to start from: an id or a .keras file. New labels get a new head."
 )
-@click.option("--freeze-epochs", type=int, help="First epochs in which only the head learns.")
-@click.option("--flip/--no-flip", default=None, help="Mirror pictures. Default: what the dataset allows.")
-def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, **given: object) -> Outcome:
+@click.option("--freeze-epochs", type=int, help="Number of first epochs that train only the head.")
+@click.option(
+    "--flip/--no-flip", default=None, help="Mirror pictures at random. Default: if the dataset allows it."
+)
+def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, **options: object) -> Outcome:
     """Train a ResNet on a dataset, distributed.
 
-    With --labels a ready model of the same dataset, architecture and settings is reused if there is one.
-    Writes the model (Keras, SavedModel, TFLite), its figures and curves below the lake's artifacts/, and a
-    row in the table models.
+    With --labels, a ready model of the same dataset, architecture and settings is reused. The model (Keras,
+    SavedModel, TFLite), its metrics and plots are written below the lake's artifacts/, and a row to the table
+    models.
     """
-    from models.runs.train import planned, train
+    from models.runs.train import make_plan, train
 
     settings = hub.load()
     if labels is not None:
-        dataset_id = _organized(settings, labels, dataset_id)
+        dataset_id = _dataset_of_labels(settings, labels, dataset_id)
     if not dataset_id:
-        raise UsageError("name a dataset with --dataset, or labels with --labels")
-    plan = planned(settings, dataset_id, workers, **given)
-    if labels and not again and (found := _found(settings, plan)):
-        return _reused(settings, found)
+        raise UsageError("give a dataset with --dataset, or labels with --labels")
+    plan = make_plan(settings, dataset_id, workers, **options)
+    if labels and not again and (existing := _find_model(settings, plan)):
+        return _reused(settings, existing)
     trained = train(settings, plan, bar=not quiet())
     results = {
         "model_id": trained.model_id,
@@ -99,64 +102,69 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 2)
 
 
-def _organized(settings: "Settings", labels: str, dataset_id: str | None) -> str:
-    """The dataset of the labels asked for, said where a person listens."""
+def _dataset_of_labels(settings: "Settings", labels: str, dataset_id: str | None) -> str:
+    """Get or create the dataset of the given labels; print its summary without --json."""
     from jobs.organize import summary
     from organize import demand
 
     wanted = [label.strip() for label in labels.split(",") if label.strip()]
     if dataset_id or not wanted:
-        raise UsageError("--labels takes names separated by commas, and excludes --dataset")
-    organized = demand.dataset_of(settings, wanted)
+        raise UsageError("--labels needs names separated by commas, and cannot be used with --dataset")
+    organized = demand.get_or_create_dataset(settings, wanted)
     if not quiet():
         say(summary(organized))
     return organized.dataset_id
 
 
-def _found(settings: "Settings", plan: "TrainingPlan") -> "ModelCard | None":
+def _find_model(settings: "Settings", plan: "TrainingPlan") -> "ModelCard | None":
     from organize import demand
 
-    return demand.existing(settings, plan)
+    return demand.find_model(settings, plan)
 
 
 def _reused(settings: "Settings", card: "ModelCard") -> Outcome:
+    """The outcome of a command that trains nothing, because an equal model exists."""
     from models.inference import catalogue
     from models.registry import model_cards
 
-    found = catalogue.entry(settings, card.model_id)
+    entry = catalogue.load_entry(settings, card.model_id)
     results = {
         "model_id": card.model_id,
         "dataset_id": card.dataset_id,
         "reused": True,
-        "path": model_cards.artifacts(settings, card.model_id).root,
-        "epochs": len(found.history),
-        "steps": int(found.figures.get("steps", 0)),
+        "path": model_cards.artifact_storage(settings, card.model_id).root,
+        "epochs": len(entry.history),
+        "steps": int(entry.figures.get("steps", 0)),
         "workers": card.workers,
         "batch_size": card.plan.get("batch_size"),
         "test_accuracy": card.accuracy if card.objective == "labels" else None,
-        "images_per_second": found.figures.get("images_per_second"),
-        "seconds": found.figures.get("seconds"),
-        "seconds_to_first_step": found.figures.get("seconds_to_first_step"),
+        "images_per_second": entry.figures.get("images_per_second"),
+        "seconds": entry.figures.get("seconds"),
+        "seconds_to_first_step": entry.figures.get("seconds_to_first_step"),
         "resumed_from": None,
     }
     accuracy = "" if card.accuracy is None else f" Its test accuracy is {card.accuracy:.4f}."
     text = (
-        f"model {card.model_id} is there already: the same dataset, architecture and settings, "
+        f"model {card.model_id} exists already: same dataset, architecture and settings, "
         f"trained on {card.workers} workers.{accuracy} --again trains another."
     )
     return results, text, 0
 
 
 def _summary(trained: "TrainedModel") -> str:
-    accuracy, same = trained.evaluation.accuracy, trained.verification
-    figure = "accuracy" if trained.plan.objective == "labels" else "retrieval at 1"
-    told = f", {same.accuracy:.4f} of {same.pairs} pairs told apart" if same and same.accuracy else ""
+    accuracy, pairs = trained.evaluation.accuracy, trained.verification
+    metric = "accuracy" if trained.plan.objective == "labels" else "retrieval at 1"
+    verified = (
+        f", verification accuracy {pairs.accuracy:.4f} on {pairs.pairs} pairs"
+        if pairs and pairs.accuracy
+        else ""
+    )
     use = "predict" if trained.plan.objective == "labels" else "evaluate"
     return "\n".join(
         [
             f"model        {trained.model_id}",
-            f"test         {'no test pictures' if accuracy is None else f'{figure} {accuracy:.4f}'}"
-            f" on {trained.evaluation.pictures} pictures{told}",
+            f"test         {'no test pictures' if accuracy is None else f'{metric} {accuracy:.4f}'}"
+            f" on {trained.evaluation.pictures} pictures{verified}",
             f"trained      {len(trained.history)} epochs, {trained.steps} steps "
             f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
             f"time         {trained.seconds:.0f} s{_times(trained)}",
@@ -168,11 +176,11 @@ def _summary(trained: "TrainedModel") -> str:
 
 def _times(trained: "TrainedModel") -> str:
     first, after = trained.seconds_to_first_step, trained.seconds_after_last_step
-    told = f", first step after {first:.0f} s" if first is not None else ""
-    told += f", results {after:.1f} s after the last" if after is not None else ""
+    text = f", first step after {first:.0f} s" if first is not None else ""
+    text += f", results {after:.1f} s after the last" if after is not None else ""
     if trained.resumed_from is not None:
-        told += f"; went on after epoch {trained.resumed_from}"
-    return told
+        text += f"; resumed after epoch {trained.resumed_from}"
+    return text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What can go wrong with the tables."""
+"""Exceptions of the lake."""
 
 from conf.errors import HubError
 
@@ -12,7 +12,7 @@ class StorageError(LakeError):
 
 
 class InUse(LakeError):
-    """Another process holds what only one may have."""
+    """Another process holds the lock or the lease."""
 
 
 class UnknownDataset(LakeError):
@@ -20,11 +20,11 @@ class UnknownDataset(LakeError):
 
 
 class NothingToOrganize(LakeError):
-    """No label or too few images to make a dataset of."""
+    """A dataset snapshot has no label or too few images."""
 
 
 class DamagedSnapshot(LakeError):
-    """A snapshot lacks its manifest or a shard, or holds something else than the manifest says."""
+    """A dataset snapshot lacks its manifest or a shard, or a shard differs from the manifest."""
 
 
 class SparkUnavailable(LakeError):
@@ -32,6 +32,6 @@ class SparkUnavailable(LakeError):
 
 
 class BadQuery(LakeError):
-    """Spark SQL does not understand a statement."""
+    """Spark SQL cannot parse or run a statement."""
 
     exit_status = 2

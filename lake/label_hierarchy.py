@@ -1,4 +1,4 @@
-"""The label hierarchy of labels.csv. No Spark."""
+"""The label hierarchy, read from labels.csv. Imports no Spark."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from conf.errors import SettingError
 
 @dataclass(frozen=True)
 class Label:
-    """One label: its parent's name or None, and the name people see."""
+    """One label: its parent's name or None, and the name that users see."""
 
     name: str
     parent: str | None
@@ -60,10 +60,10 @@ class Hierarchy:
             label = self.labels.get(label.parent)
 
     def may_flip(self, names: Iterable[str], no_flip_parents: Iterable[str]) -> bool:
-        """Whether mirrored pictures of these labels still show what the label says.
+        """Whether pictures with these labels keep their label when they are mirrored.
 
-        A `b` mirrored is a `d`: labels below `no_flip_parents`, and single letters or digits that the file
-        does not list, forbid it.
+        A mirrored `b` is a `d`: labels below `no_flip_parents`, and single characters that the file does not
+        list, must not be flipped.
         """
         forbidden = set(no_flip_parents)
         return not any(

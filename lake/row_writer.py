@@ -1,4 +1,4 @@
-"""Single rows of small tables, written without Spark: a commit takes milliseconds and no executor's core."""
+"""Writes single rows of small tables without Spark: a commit takes milliseconds and no executor core."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -9,11 +9,12 @@ from pyspark.sql import types as t
 
 from conf.settings import Settings
 from lake.errors import StorageError
-from lake.schemas import SCHEMAS, Table
+from lake.schemas import SCHEMAS
+from lake.table import Table
 
-TRIES = 5  # of a commit that another writer came before
+TRIES = 5  # of a commit that conflicts with another writer's
 
-_ARROW = {
+_ARROW_TYPES = {
     t.StringType: pa.string(),
     t.IntegerType: pa.int32(),
     t.LongType: pa.int64(),
@@ -24,14 +25,14 @@ _ARROW = {
 
 
 def append(settings: Settings, table: Table, row: Mapping[str, Any]) -> None:
-    """Add a row, to a new table if there is none; columns that the table lacks are added to it.
+    """Append a row. Creates the table, and adds columns that it lacks.
 
     Raises:
-        StorageError: the lake cannot be written.
+        StorageError: the lake is not writable.
     """
     from deltalake import DeltaTable, Schema, write_deltalake
 
-    schema, uri, options = arrow_schema(table), _uri(settings, table), _options(settings)
+    schema, uri, options = arrow_schema(table), _uri(settings, table), _storage_options(settings)
     rows = pa.Table.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
 
     def commit() -> None:
@@ -41,17 +42,17 @@ def append(settings: Settings, table: Table, row: Mapping[str, Any]) -> None:
         )
         write_deltalake(uri, rows, mode="append", schema_mode="merge", storage_options=options)
 
-    _tried(commit, uri)
+    _retry_on_conflict(commit, uri)
 
 
 def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -> int:
-    """Replace the columns that `row` carries, and the table has, in the rows that have its key.
+    """Update the rows that have the key of `row`. Columns that the table lacks are ignored.
 
     Returns:
-        the number of rows that have it; 0 where there is no table.
+        the number of updated rows; 0 if the table does not exist.
 
     Raises:
-        StorageError: the lake cannot be written.
+        StorageError: the lake is not writable.
     """
     from deltalake import DeltaTable
 
@@ -60,36 +61,36 @@ def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -
     rows = pa.Table.from_pylist([dict(row)], schema=pa.schema(fields))
 
     def commit() -> int:
-        if not DeltaTable.is_deltatable(uri, _options(settings)):
+        if not DeltaTable.is_deltatable(uri, _storage_options(settings)):
             return 0
-        table = DeltaTable(uri, storage_options=_options(settings))
-        there = {field.name for field in table.schema().fields}
-        changed = {name: f"new.{name}" for name in rows.column_names if name != key and name in there}
+        table = DeltaTable(uri, storage_options=_storage_options(settings))
+        existing = {field.name for field in table.schema().fields}
+        changed = {name: f"new.{name}" for name in rows.column_names if name != key and name in existing}
         merge = table.merge(rows, f"old.{key} = new.{key}", source_alias="new", target_alias="old")
-        found = merge.when_matched_update(changed).execute()
-        return int(found["num_target_rows_updated"])
+        merge_metrics = merge.when_matched_update(changed).execute()
+        return int(merge_metrics["num_target_rows_updated"])
 
-    return int(_tried(commit, uri))
+    return int(_retry_on_conflict(commit, uri))
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """A table's columns as Arrow's."""
-    return pa.schema([pa.field(field.name, _arrow(field.dataType)) for field in SCHEMAS[table]])
+    """The Arrow schema of a table."""
+    return pa.schema([pa.field(field.name, _arrow_type(field.dataType)) for field in SCHEMAS[table]])
 
 
-def _arrow(kind: t.DataType) -> pa.DataType:
-    if isinstance(kind, t.MapType):
-        return pa.map_(_arrow(kind.keyType), _arrow(kind.valueType))
-    if isinstance(kind, t.ArrayType):
-        return pa.list_(_arrow(kind.elementType))
-    return _ARROW[type(kind)]
+def _arrow_type(spark_type: t.DataType) -> pa.DataType:
+    if isinstance(spark_type, t.MapType):
+        return pa.map_(_arrow_type(spark_type.keyType), _arrow_type(spark_type.valueType))
+    if isinstance(spark_type, t.ArrayType):
+        return pa.list_(_arrow_type(spark_type.elementType))
+    return _ARROW_TYPES[type(spark_type)]
 
 
 def _uri(settings: Settings, table: Table) -> str:
     return settings.lake.at(table)
 
 
-def _options(settings: Settings) -> dict[str, str] | None:
+def _storage_options(settings: Settings) -> dict[str, str] | None:
     if not settings.lake.root.startswith("s3a://"):
         return None
     s3 = settings.s3
@@ -103,14 +104,14 @@ def _options(settings: Settings) -> dict[str, str] | None:
     return options | ({"AWS_ENDPOINT_URL": s3.endpoint} if s3.endpoint else {})
 
 
-def _tried(commit: Callable[[], Any], uri: str) -> Any:
+def _retry_on_conflict(commit: Callable[[], Any], uri: str) -> Any:
     from deltalake.exceptions import CommitFailedError, DeltaError
 
-    for left in reversed(range(TRIES)):
+    for tries_left in reversed(range(TRIES)):
         try:
             return commit()
         except CommitFailedError as error:
-            if not left:
+            if not tries_left:
                 raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None
         except (DeltaError, OSError) as error:
             raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None

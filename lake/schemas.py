@@ -1,19 +1,8 @@
-"""Columns of every table; one place, read by those who write and those who query."""
-
-from enum import StrEnum
+"""Spark schemas of all tables."""
 
 from pyspark.sql import types as t
 
-
-class Table(StrEnum):
-    """The Delta tables; each lies at `<lake root>/<name>`."""
-
-    UPLOADS = "uploads"
-    SAMPLES = "samples"
-    LABELS = "labels"
-    DATASETS = "datasets"
-    MODELS = "models"
-
+from lake.table import Table
 
 HEADERS = t.ArrayType(
     t.StructType([t.StructField("key", t.StringType()), t.StructField("value", t.BinaryType())])
@@ -66,11 +55,11 @@ UPLOADS = _columns(
     ("jpeg", _BYTES),
     ("thumbnail", _BYTES),
     ("payload", _BYTES),  # original value of a rejected upload, for its dead letter
-    ("headers", HEADERS),  # likewise; of too many the contract's own and the first, ingest.max_headers in all
+    ("headers", HEADERS),  # likewise; of more than ingest.max_headers, the contract's own and then the first
 )
 
-LABEL_CONFLICT = "label_conflict"  # flag of an image that is claimed under two labels
-USABLE = f"NOT array_contains(flags, '{LABEL_CONFLICT}')"  # samples that datasets are made of
+LABEL_CONFLICT = "label_conflict"  # flag of an image that was uploaded with two labels
+USABLE = f"NOT array_contains(flags, '{LABEL_CONFLICT}')"  # condition for samples that datasets may contain
 
 SAMPLES = _columns(
     ("image_id", _STRING),
@@ -94,7 +83,7 @@ LABELS = _columns(
     ("label", _STRING),
     ("parent", _STRING),
     ("display_name", _STRING),
-    ("accepted", _LONG),  # uploads, repeats of one image included
+    ("accepted", _LONG),  # uploads; the same image counts each time
     ("ready", t.BooleanType()),
 )
 
@@ -122,7 +111,7 @@ MODELS = _columns(
     ("detail", _STRING),  # why it failed
     ("created", _TIME),
     ("finished", _TIME),
-    ("code_version", _STRING),  # of the hub; this and what follows may be missing in tables of older versions
+    ("code_version", _STRING),  # of the hub; tables of older versions may lack this column and the next ones
     ("seed", _LONG),
     ("seconds", t.DoubleType()),  # from the command to the results
     ("cpu_seconds", t.DoubleType()),  # of the workers' and the driver's Python processes, user and system

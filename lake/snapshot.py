@@ -1,4 +1,4 @@
-"""A dataset snapshot: Parquet shards of equal row counts and the manifest that pins them."""
+"""A dataset snapshot: Parquet shards of equal row counts, and a manifest with their checksums."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from lake.storage import Storage
 MANIFEST = "manifest.json"
 FORMAT = 1
 
-SHARD = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("jpeg", pa.binary())])
+SHARD_SCHEMA = pa.schema([("image_id", pa.string()), ("label", pa.int32()), ("jpeg", pa.binary())])
 
 
 class Split(StrEnum):
-    """What a sample is used for."""
+    """Use of a sample: training, validation or test."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -29,7 +29,7 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file: its path below the snapshot, its rows and the sha256 of its bytes."""
+    """One Parquet file: its path below the snapshot, its row count and the sha256 of its bytes."""
 
     path: str
     rows: int
@@ -37,16 +37,16 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """What a snapshot's manifest says.
+class DatasetSnapshot:
+    """A dataset snapshot, as its manifest describes it.
 
     Args:
-        storage: rooted at the snapshot.
+        storage: rooted at the snapshot's folder.
         labels: label names; the position is the label index in the shards.
-        shards: of every split, in reading order.
+        shards: of each split, in reading order.
         flip: whether pictures may be mirrored without changing their label.
-        seed: that shuffled and split.
-        filter: what chose the samples.
+        seed: of the shuffle and the split.
+        filter: that selected the samples.
     """
 
     storage: Storage
@@ -57,24 +57,24 @@ class Snapshot:
     filter: dict[str, Any]
 
     @classmethod
-    def load(cls, storage: Storage) -> "Snapshot":
+    def load(cls, storage: Storage) -> "DatasetSnapshot":
         """Read the manifest at the storage's root.
 
         Raises:
-            DamagedSnapshot: there is none, or it is not of this format.
+            DamagedSnapshot: the manifest does not exist, is incomplete or has another format.
         """
         try:
             manifest: dict[str, Any] = storage.read_json(MANIFEST)
         except (StorageError, ValueError) as error:
-            raise DamagedSnapshot(f"no readable snapshot at {storage.root}: {error}") from None
+            raise DamagedSnapshot(f"no readable dataset snapshot at {storage.root}: {error}") from None
         try:
             if manifest["format"] != FORMAT:
                 raise DamagedSnapshot(
-                    f"the snapshot at {storage.root} has format {manifest['format']}, not {FORMAT}"
+                    f"the dataset snapshot at {storage.root} has format {manifest['format']}, not {FORMAT}"
                 )
             shards = {
-                Split(split): tuple(Shard(**shard) for shard in listed)
-                for split, listed in manifest["shards"].items()
+                Split(split): tuple(Shard(**fields) for fields in entries)
+                for split, entries in manifest["shards"].items()
             }
             rest = manifest["flip"], manifest["seed"], manifest["filter"]
             return cls(storage, tuple(manifest["labels"]), shards, *rest)
@@ -82,7 +82,7 @@ class Snapshot:
             raise DamagedSnapshot(f"the manifest of {storage.root} is incomplete: {error!r}") from None
 
     def manifest(self) -> dict[str, Any]:
-        """What is written to the manifest: content only, so that equal content has an equal hash."""
+        """The manifest's JSON: content only, so that equal content has an equal hash."""
         return {
             "format": FORMAT,
             "labels": list(self.labels),
@@ -96,65 +96,65 @@ class Snapshot:
         }
 
     def sha256(self) -> str:
-        """Hash of the manifest file (hex)."""
+        """The manifest file's sha256 (hex)."""
         return hashlib.sha256(self.storage.read(MANIFEST)).hexdigest()
 
-    def rows(self, split: Split) -> int:
-        """Images in a split."""
+    def row_count(self, split: Split) -> int:
+        """Number of images in a split."""
         return sum(shard.rows for shard in self.shards.get(split, ()))
 
     def batches(self, split: Split, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        """Rows `start` to `stop` of a split, counted across its shards; reads only the shards they are in.
+        """Read rows `start` to `stop` of a split, numbered across its shards; skips the other shards.
 
-        Any number of workers can share a split by rows without one of them being short of data. A shard is
-        read whole and held against its sha256 before a row of it is given.
+        Any number of workers can share a split by row ranges of equal size. Each shard is read completely
+        and its sha256 verified before its first row is yielded.
 
         Yields:
-            record batches with the columns of `SHARD`.
+            record batches with the columns of `SHARD_SCHEMA`.
 
         Raises:
-            DamagedSnapshot: a shard cannot be read, or is not the one that the manifest names.
+            DamagedSnapshot: a shard cannot be read, or differs from the manifest.
         """
         first = 0
         for shard in self.shards.get(split, ()):
             if first < stop and first + shard.rows > start:
-                yield from self._rows_of(shard, max(start - first, 0), min(stop - first, shard.rows))
+                yield from self._read_rows(shard, max(start - first, 0), min(stop - first, shard.rows))
             first += shard.rows
 
     def column(self, split: Split, name: str) -> Iterator[pa.ChunkedArray]:
-        """A column of every shard of a split, read without the others; the shards' rows are counted only.
+        """Read one column of a split, shard by shard. Verifies the shards' row counts, not their checksums.
 
         Raises:
-            DamagedSnapshot: a shard cannot be read, or has other rows than the manifest says.
+            DamagedSnapshot: a shard cannot be read, or its row count differs from the manifest.
         """
         for shard in self.shards.get(split, ()):
-            filesystem, path = self.storage.arrow(shard.path)
-            with self._readable(shard), pq.ParquetFile(path, filesystem=filesystem) as file:
-                self._refuse_other_rows(shard, file)
+            filesystem, path = self.storage.resolve(shard.path)
+            with self._reading(shard), pq.ParquetFile(path, filesystem=filesystem) as file:
+                self._verify_row_count(shard, file)
                 yield file.read(columns=[name])[name]
 
-    def _rows_of(self, shard: Shard, start: int, stop: int) -> Iterator[pa.RecordBatch]:
-        with self._readable(shard), pq.ParquetFile(pa.BufferReader(self._content(shard))) as file:
-            self._refuse_other_rows(shard, file)
+    def _read_rows(self, shard: Shard, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        with self._reading(shard), pq.ParquetFile(pa.BufferReader(self._verified_bytes(shard))) as file:
+            self._verify_row_count(shard, file)
             first = 0
             for number in range(file.num_row_groups):
                 rows = file.metadata.row_group(number).num_rows
                 if first < stop and first + rows > start:
-                    table = file.read_row_group(number, columns=SHARD.names)
+                    table = file.read_row_group(number, columns=SHARD_SCHEMA.names)
                     low = max(start - first, 0)
                     yield from table.slice(low, min(stop - first, rows) - low).to_batches()
                 first += rows
 
-    def _content(self, shard: Shard) -> bytes:
+    def _verified_bytes(self, shard: Shard) -> bytes:
         content = self.storage.read(shard.path)
         if hashlib.sha256(content).hexdigest() != shard.sha256:
             raise DamagedSnapshot(
-                f"shard {shard.path} of {self.storage.root} has another sha256 than the manifest says; "
+                f"the sha256 of shard {shard.path} of {self.storage.root} differs from the manifest; "
                 "delete the snapshot's folder and organize again"
             )
         return content
 
-    def _refuse_other_rows(self, shard: Shard, file: pq.ParquetFile) -> None:
+    def _verify_row_count(self, shard: Shard, file: pq.ParquetFile) -> None:
         if file.metadata.num_rows != shard.rows:
             raise DamagedSnapshot(
                 f"shard {shard.path} of {self.storage.root} has {file.metadata.num_rows} rows, "
@@ -162,8 +162,8 @@ class Snapshot:
             )
 
     @contextmanager
-    def _readable(self, shard: Shard) -> Iterator[None]:
-        """Whatever a damaged shard leads Arrow to is one line."""
+    def _reading(self, shard: Shard) -> Iterator[None]:
+        """Turn any error that Arrow raises on a damaged shard into DamagedSnapshot with one line."""
         try:
             yield
         except (OSError, StorageError, pa.ArrowException) as error:

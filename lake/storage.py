@@ -1,4 +1,4 @@
-"""Files at a path or an s3a:// URI, through Arrow's file systems."""
+"""File storage on a local disk or on S3 (s3a://), through Arrow's file systems."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from lake.errors import StorageError
 
 @dataclass(frozen=True)
 class Storage:
-    """Reads and writes whole files below a root; can be pickled and sent to executors.
+    """Reads and writes whole files below a root folder; can be pickled and sent to executors.
 
     Args:
         root: absolute folder or s3a:// URI.
@@ -25,17 +25,17 @@ class Storage:
     root: str
     s3: S3
 
-    def below(self, *parts: str) -> "Storage":
-        """The storage rooted at a folder below this one."""
-        return Storage("/".join((self.root.rstrip("/"), *parts)), self.s3)
+    def subfolder(self, *names: str) -> "Storage":
+        """The storage whose root is a folder below this root."""
+        return Storage("/".join((self.root.rstrip("/"), *names)), self.s3)
 
     def read(self, name: str) -> bytes:
         """The content of a file.
 
         Raises:
-            StorageError: it is not there or cannot be read.
+            StorageError: the file does not exist or cannot be read.
         """
-        filesystem, path = self._open(name)
+        filesystem, path = self.resolve(name)
         try:
             with filesystem.open_input_file(path) as file:
                 return file.read()
@@ -43,15 +43,15 @@ class Storage:
             raise StorageError(f"cannot read {self.root}/{name}: {_cause(error)}") from None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that a reader sees all of it or nothing.
+        """Write a file atomically: a reader sees all of it or nothing.
 
         Raises:
-            StorageError: the folder cannot be written.
+            StorageError: the folder is not writable.
         """
-        filesystem, path = self._open(name)
+        filesystem, path = self.resolve(name)
         try:
             if isinstance(filesystem, fs.LocalFileSystem):
-                _replace(Path(path), content)
+                _write_atomically(Path(path), content)
             else:
                 with filesystem.open_output_stream(path) as file:
                     file.write(content)
@@ -59,14 +59,14 @@ class Storage:
             raise StorageError(f"cannot write {self.root}/{name}: {_cause(error)}") from None
 
     def read_json(self, name: str) -> dict[str, object]:
-        """A file's JSON object."""
+        """Read a file that holds one JSON object."""
         value = json.loads(self.read(name))
         if not isinstance(value, dict):
             raise StorageError(f"{self.root}/{name} holds no JSON object")
         return value
 
     def write_json(self, name: str, value: Mapping[str, object]) -> None:
-        """Write a JSON object, keys sorted, so that equal values give equal bytes."""
+        """Write a JSON object with sorted keys, so that equal values give equal bytes."""
         self.write(name, (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode())
 
     def upload(self, folder: Path) -> None:
@@ -77,86 +77,83 @@ class Storage:
 
     def download(self, folder: Path) -> None:
         """Copy every file below this root to a local folder."""
-        for name in self.names():
+        for name in self.list_files():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(self.read(name))
 
-    def names(self) -> list[str]:
-        """Paths of all files below the root, relative to it, sorted; empty where there is no root."""
-        filesystem, path = self._open("")
+    def list_files(self) -> list[str]:
+        """Paths of all files below the root, relative to it, sorted; empty if the root does not exist."""
+        filesystem, path = self.resolve("")
         base = path.rstrip("/") + "/"
         selector = fs.FileSelector(path.rstrip("/"), recursive=True, allow_not_found=True)
-        found = filesystem.get_file_info(selector)
-        return sorted(info.path.removeprefix(base) for info in found if info.type == fs.FileType.File)
+        infos = filesystem.get_file_info(selector)
+        return sorted(info.path.removeprefix(base) for info in infos if info.type == fs.FileType.File)
 
-    def folders(self) -> list[str]:
-        """Names of the folders directly below the root, sorted; empty where there is no root."""
-        filesystem, path = self._open("")
+    def list_folders(self) -> list[str]:
+        """Names of the folders directly below the root, sorted; empty if the root does not exist."""
+        filesystem, path = self.resolve("")
         selector = fs.FileSelector(path.rstrip("/"), allow_not_found=True)
-        found = filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        infos = filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
 
     def exists(self, name: str) -> bool:
-        """Whether a file of this name is there."""
-        filesystem, path = self._open(name)
+        """Whether a file of this name exists."""
+        filesystem, path = self.resolve(name)
         return filesystem.get_file_info(path).type == fs.FileType.File
 
-    def delete(self) -> None:
-        """Remove everything below the root."""
-        filesystem, path = self._open("")
+    def delete_all(self) -> None:
+        """Delete the root folder and everything below it."""
+        filesystem, path = self.resolve("")
         if filesystem.get_file_info(path.rstrip("/")).type == fs.FileType.Directory:
             filesystem.delete_dir(path.rstrip("/"))
 
-    def remove(self, *names: str) -> None:
-        """Remove files that are there.
+    def delete_files(self, *names: str) -> None:
+        """Delete files.
 
         Raises:
-            StorageError: one cannot be removed.
+            StorageError: a file does not exist or cannot be deleted.
         """
         for name in names:
-            filesystem, path = self._open(name)
+            filesystem, path = self.resolve(name)
             try:
                 filesystem.delete_file(path)
             except OSError as error:
                 raise StorageError(f"cannot remove {self.root}/{name}: {_cause(error)}") from None
 
     def move(self, root: str) -> None:
-        """Move everything below the root to another root of the same file system.
+        """Move everything below the root to another root on the same file system.
 
-        On a local disk that is one step; on S3 files are copied, then removed.
+        On a local disk the move is atomic. On S3 the files are copied, then deleted.
         """
-        filesystem, path = self._open("")
+        filesystem, path = self.resolve("")
         other = Storage(root, self.s3)
         if isinstance(filesystem, fs.LocalFileSystem):
-            filesystem.move(path.rstrip("/"), other._open("")[1].rstrip("/"))
+            filesystem.move(path.rstrip("/"), other.resolve("")[1].rstrip("/"))
             return
-        for name in self.names():
+        for name in self.list_files():
             other.write(name, self.read(name))
-        self.delete()
+        self.delete_all()
 
-    def arrow(self, name: str) -> tuple[fs.FileSystem, str]:
-        """Arrow's file system and path for a file, for pyarrow.parquet."""
-        return self._open(name)
-
-    def _open(self, name: str) -> tuple[fs.FileSystem, str]:
+    def resolve(self, name: str) -> tuple[fs.FileSystem, str]:
+        """Arrow's file system for a file, and the file's path in it, for example for pyarrow.parquet."""
         scheme, separator, rest = self.root.partition("://")
         if not separator or scheme == "file":
             return fs.LocalFileSystem(), str(Path(rest if separator else self.root) / name)
         if scheme not in {"s3", "s3a"}:
             raise StorageError(f"cannot use {self.root!r}: the scheme must be s3a:// or none")
-        return _s3(self.s3), f"{rest.rstrip('/')}/{name}".rstrip("/")
+        return _s3_filesystem(self.s3), f"{rest.rstrip('/')}/{name}".rstrip("/")
 
 
-def is_name(text: str) -> bool:
-    """Whether this names a folder directly below another, and no other place: an id, not a path."""
+def is_plain_name(text: str) -> bool:
+    """Whether a text is a plain file or folder name, such as an id: no path, no `..`, not hidden."""
     return re.fullmatch(r"\w[\w.-]*", text) is not None
 
 
-def _s3(settings: S3) -> fs.FileSystem:
+def _s3_filesystem(settings: S3) -> fs.FileSystem:
     endpoint = settings.endpoint or None
     if endpoint:
-        # Not every server that is not Amazon's knows the checksums that its library sends by itself.
+        # Some S3-compatible servers do not support the checksums that Amazon's library sends by default.
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     scheme = "http" if endpoint and endpoint.startswith("http://") else "https"
     return fs.S3FileSystem(
@@ -168,7 +165,7 @@ def _s3(settings: S3) -> fs.FileSystem:
     )
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

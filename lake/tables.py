@@ -1,4 +1,4 @@
-"""Delta tables of the lake: made where missing, read, and changed by key."""
+"""Delta tables of the lake: create, read, append exactly once, upsert, and retry after conflicts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.sections import Lake
 from lake.errors import StorageError
-from lake.schemas import SCHEMAS, Table
+from lake.schemas import SCHEMAS
+from lake.table import Table
 
-# What Delta says where two writers of a table were at work; what else it says would be said again.
+# A commit that conflicts with another writer's can be retried; other errors would only be raised again.
 _CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
@@ -29,14 +30,15 @@ _CONFLICTS = (
 )
 _TRIES = 10
 
-# Statistics (for skipping files) on what queries filter by and what files differ in: never on pixels, nor on
-# random ids, of which each file spans all. They are a quarter of what a row of a tiny picture costs to write.
+# Columns with data-skipping statistics: those that queries filter by and whose values differ between files.
+# Never pixels, nor random ids, whose range is the same in every file. Statistics take a quarter of the time
+# to write a row with a tiny picture.
 _STATISTICS = {
     Table.UPLOADS: "partition,offset,batch,label,verdict,event_time,ingest_batch",
 }
 
-# For queries over a few hundred rows, whose preparation takes longer than their work: half the CPU time.
-_FOR_LITTLE = {
+# For queries over a few hundred rows, which take longer to plan than to run: they halve the CPU time.
+_SMALL_QUERY_PROPERTIES = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -45,10 +47,10 @@ _FOR_LITTLE = {
 
 
 def create(spark: SparkSession, lake: Lake) -> None:
-    """Make every table that is not there yet, side by side.
+    """Create all missing tables in parallel.
 
     Raises:
-        StorageError: the lake's root cannot be written.
+        StorageError: the lake's root is not writable.
     """
     missing = [table for table in SCHEMAS if not exists(spark, lake, table)]
     try:
@@ -56,8 +58,8 @@ def create(spark: SparkSession, lake: Lake) -> None:
             list(pool.map(lambda table: _create(spark, lake, table), missing))
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(
-            f"cannot make the tables in {lake.root}: {first_line(error)}; "
-            "set HUB__LAKE__ROOT to a place this user may write"
+            f"cannot create the tables in {lake.root}: {first_line(error)}; "
+            "set HUB__LAKE__ROOT to a location that this user may write"
         ) from None
 
 
@@ -74,12 +76,12 @@ def _create(spark: SparkSession, lake: Lake, table: Table) -> None:
 
 
 def exists(spark: SparkSession, lake: Lake, table: Table) -> bool:
-    """Whether the table has been made."""
+    """Whether the table has been created."""
     return DeltaTable.isDeltaTable(spark, lake.at(table))
 
 
 def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = None) -> DataFrame:
-    """A table's rows, at a version where one is given."""
+    """A table's rows: of a table version, or else of the newest."""
     reader = spark.read.format("delta")
     if version is not None:
         reader = reader.option("versionAsOf", version)
@@ -88,64 +90,65 @@ def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = No
 
 def version(spark: SparkSession, lake: Lake, table: Table) -> int:
     """The newest version of a table."""
-    return int(_snapshot(spark, lake, table).version())
+    return int(_delta_snapshot(spark, lake, table).version())
 
 
-def _snapshot(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    none = _java(spark, "scala.Option").empty()
-    return log(spark, lake, table).update(False, none, none)
+def _delta_snapshot(spark: SparkSession, lake: Lake, table: Table) -> Any:
+    none = _jvm_class(spark, "scala.Option").empty()
+    return delta_log(spark, lake, table).update(False, none, none)
 
 
-def identifier(spark: SparkSession, lake: Lake, table: Table) -> str:
-    """A table's own id; a table that is deleted and made again has another."""
-    return str(log(spark, lake, table).tableId())
+def table_id(spark: SparkSession, lake: Lake, table: Table) -> str:
+    """A table's unique id. A table that is deleted and created again has another one."""
+    return str(delta_log(spark, lake, table).tableId())
 
 
-def log(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    """Delta's log of a table, in the JVM.
+def delta_log(spark: SparkSession, lake: Lake, table: Table) -> Any:
+    """Delta's DeltaLog object of a table, in the JVM.
 
-    `DeltaTable.detail()` and `history()` say the same by Spark jobs that take a second.
+    `DeltaTable.detail()` and `history()` give the same information, but by Spark jobs that take a second.
     """
-    return _java(spark, "org.apache.spark.sql.delta.DeltaLog").forTable(spark._jsparkSession, lake.at(table))
+    delta_log_class = _jvm_class(spark, "org.apache.spark.sql.delta.DeltaLog")
+    return delta_log_class.forTable(spark._jsparkSession, lake.at(table))
 
 
-def _java(spark: SparkSession, name: str) -> Any:
-    """A class of the JVM, by one question; name by name each package is looked for among all jars first."""
+def _jvm_class(spark: SparkSession, name: str) -> Any:
+    """A class of the JVM, by one call. With chained attributes py4j searches all jars for each package."""
     return getattr(spark._jvm, name)
 
 
 @contextmanager
-def ready(spark: SparkSession, lake: Lake, *names: Table) -> Iterator[None]:
-    """Work out, beside what the block does, what Delta asks for at the next `write_once` to some tables.
+def prefetch_transactions(spark: SparkSession, lake: Lake, *names: Table) -> Iterator[None]:
+    """While the block runs, prefetch the table state that Delta needs for the next `write_once`.
 
-    Whether a batch was seen Delta 4.4 looks up in the table's whole state, which it puts together in Spark
-    jobs: two thirds of the time of a small commit (docs/decisions/008-what-made-ingestion-fast.md).
+    To find out whether a micro-batch was committed before, Delta 4.4 computes the table's whole state in
+    Spark jobs: two thirds of the time of a small commit (docs/measurements/micro-batch-latency.md).
     """
     with ThreadPoolExecutor(len(names)) as pool:
         for name in names:
-            pool.submit(_seen, spark, lake, name)
+            pool.submit(_prefetch, spark, lake, name)
         yield
 
 
-def _seen(spark: SparkSession, lake: Lake, table: Table) -> None:
-    with suppress(Py4JError):  # the commit meets the same error, and tells it
+def _prefetch(spark: SparkSession, lake: Lake, table: Table) -> None:
+    with suppress(Py4JError):  # the commit raises the same error
         _transactions(spark, lake, table)
 
 
 def _transactions(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    """Query to its newest batch, of Scala's; makes the calling thread's session another one."""
+    """A Scala map of query names to their newest batch. Changes the active session of the calling thread."""
     session = spark._jsparkSession.newSession()
-    for name, value in _FOR_LITTLE.items():
+    for name, value in _SMALL_QUERY_PROPERTIES.items():
         session.conf().set(name, value)
-    _java(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
-    return _snapshot(spark, lake, table).transactions()
+    _jvm_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
+    return _delta_snapshot(spark, lake, table).transactions()
 
 
 def last_batch(spark: SparkSession, lake: Lake, table: Table, query: str) -> int:
     """The newest batch of a streaming query that `write_once` has committed to a table; -1 for none."""
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(_transactions, spark, lake, table).result().get(query)
-    return int(found.get()) if found.isDefined() else -1
+        batch = pool.submit(_transactions, spark, lake, table).result().get(query)
+    return int(batch.get()) if batch.isDefined() else -1
 
 
 def write_once(
@@ -156,11 +159,11 @@ def write_once(
     batch: int,
     mode: Literal["append", "overwrite"] = "append",
 ) -> None:
-    """Commit a streaming query's batch; Delta drops one that it has seen, so that a restart repeats nothing.
+    """Commit a micro-batch exactly once: Delta skips the commit of a batch that was committed before.
 
     Args:
-        query: names the query for as long as its checkpoint lives.
-        batch: its number, which grows.
+        query: name of the streaming query, unique to its checkpoint.
+        batch: the micro-batch's id, which grows.
     """
     (
         rows.write.format("delta")
@@ -171,30 +174,32 @@ def write_once(
     )
 
 
-def retried(commit: Callable[[], None]) -> None:
-    """Commit, and do it again on the table as it is then wherever another writer was faster.
+def retry_on_conflict(commit: Callable[[], None]) -> None:
+    """Commit, and retry on the table's newest version after a conflict with another writer.
 
     Args:
-        commit: reads the table anew each time, and can be repeated.
+        commit: reads the table again on each call; must be safe to repeat.
 
     Raises:
-        StorageError: others were faster every time.
+        StorageError: every attempt met a conflict.
     """
     for _ in range(_TRIES):
         try:
             return commit()
         except _CONFLICTS as error:
-            faster = first_line(error)
-    raise StorageError(f"others wrote the table first, {_TRIES} times in a row; run it again ({faster})")
+            conflict = first_line(error)
+    raise StorageError(
+        f"{_TRIES} commits in a row conflicted with those of other writers; run it again ({conflict})"
+    )
 
 
 def upsert(
     spark: SparkSession, lake: Lake, table: Table, rows: DataFrame | Sequence[dict[str, Any]], *keys: str
 ) -> None:
-    """Insert rows, or replace the columns they carry in the rows that have the same keys.
+    """Insert rows, or update the given columns of the rows that have the same keys.
 
     Args:
-        rows: a DataFrame or dicts; columns that are absent stay as they are, or null in a new row.
+        rows: a DataFrame or dicts; absent columns stay unchanged, or are null in a new row.
         keys: columns that identify a row.
     """
     schema = SCHEMAS[table]
@@ -202,7 +207,7 @@ def upsert(
         present = [field for field in schema if any(field.name in row for row in rows)]
         rows = spark.createDataFrame(list(rows), type(schema)(present))
     values = {name: f"new.`{name}`" for name in rows.columns}
-    retried(
+    retry_on_conflict(
         lambda: (
             DeltaTable.forPath(spark, lake.at(table))
             .alias("old")

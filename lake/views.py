@@ -1,4 +1,4 @@
-"""The views that Spark SQL sees: every table, and what users ask of them most."""
+"""Temporary views for Spark SQL: every table, and summaries by batch and by device."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -13,9 +13,10 @@ from pyspark.sql import types as t
 from conf.sections import Lake
 from lake import tables
 from lake.errors import BadQuery, LakeError
-from lake.schemas import USABLE, Table
+from lake.schemas import USABLE
+from lake.table import Table
 
-# A batch's quality score is the share of its uploads that were accepted without a flag, 0 to 1.
+# A batch's quality is the share of its uploads that were accepted without a flag, 0 to 1.
 _BATCHES = """
 WITH reasons AS (
   SELECT batch, map_from_entries(collect_list(struct(reason, n))) AS rejected_by_reason
@@ -41,7 +42,7 @@ SELECT device, count(DISTINCT user) AS users, count(*) AS submitted,
 
 
 def register(spark: SparkSession, lake: Lake) -> None:
-    """Make the temporary views uploads, samples, labels, datasets, models, batches and devices.
+    """Create the temporary views uploads, samples, labels, datasets, models, batches and devices.
 
     Raises:
         LakeError: the lake has no tables yet.
@@ -55,102 +56,103 @@ def register(spark: SparkSession, lake: Lake) -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a statement gave: column names, rows as dicts of plain values, and whether there were more.
+class QueryResult:
+    """The result of a statement: column names, rows as dicts of plain values, and whether rows were cut off.
 
-    Of columns of one name the second is called `name_2`, and so on.
+    The second column of the same name is called `name_2`, and so on.
     """
 
     columns: list[str]
     rows: list[dict[str, Any]]
-    cut: bool
+    truncated: bool
 
 
-def rows(spark: SparkSession, statement: str, limit: int) -> Answer:
-    """Ask the views.
+def query(spark: SparkSession, statement: str, limit: int) -> QueryResult:
+    """Run a SQL statement on the views.
 
     Args:
-        limit: rows at most.
+        limit: maximum number of rows.
 
     Raises:
-        BadQuery: Spark does not understand the statement or cannot run it.
+        BadQuery: Spark cannot parse or run the statement.
     """
     try:
-        found = spark.sql(statement)
-        columns = _unique(found.columns)
-        numbered = [
-            f"_{number}" for number in range(len(columns))
-        ]  # names may hold dots, or differ in case only
-        kinds = [field.dataType for field in found.schema]
-        shown = [_shown(f.col(name), kind).alias(name) for name, kind in zip(numbered, kinds, strict=True)]
-        collected = found.toDF(*numbered).select(shown).limit(limit + 1).collect()
-        values = [_plain(list(row.asDict(recursive=True).values())) for row in collected[:limit]]
-        named = [dict(zip(columns, row, strict=True)) for row in values]
-        return Answer(columns, named, len(collected) > limit)
+        frame = spark.sql(statement)
+        columns = _unique_names(frame.columns)
+        # Numbered, because names may contain dots or differ in case only.
+        numbered = [f"_{number}" for number in range(len(columns))]
+        types = [field.dataType for field in frame.schema]
+        selected = [
+            _with_sizes(f.col(name), kind).alias(name) for name, kind in zip(numbered, types, strict=True)
+        ]
+        collected = frame.toDF(*numbered).select(selected).limit(limit + 1).collect()
+        values = [_plain_value(list(row.asDict(recursive=True).values())) for row in collected[:limit]]
+        rows = [dict(zip(columns, row, strict=True)) for row in values]
+        return QueryResult(columns, rows, len(collected) > limit)
     except AnalysisException as error:
-        raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(names(spark))})") from None
+        raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(view_names(spark))})") from None
     except (PySparkException, Py4JJavaError) as error:
         raise BadQuery(tables.first_line(error)) from None
 
 
-def labels_of(spark: SparkSession, lake: Lake, batch: str, ready_images: int) -> list[str]:
-    """The labels of a batch's accepted uploads that can be trained on, by all usable images of them.
+def trainable_labels(spark: SparkSession, lake: Lake, batch: str, ready_images: int) -> list[str]:
+    """The labels in a batch's accepted uploads that have enough usable images, from any batch, for training.
 
     Raises:
         LakeError: there are fewer than two such labels.
     """
     accepted = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
     of_batch = accepted.where(f.col("batch") == batch).select("label").distinct()
-    claimed = [row.label for row in of_batch.collect()]
-    samples = tables.read(spark, lake, Table.SAMPLES).where(USABLE).where(f.col("label").isin(claimed))
-    counted = {row.label: row["count"] for row in samples.groupBy("label").count().collect()}
-    ready = sorted(label for label, images in counted.items() if images >= ready_images)
+    labels = [row.label for row in of_batch.collect()]
+    samples = tables.read(spark, lake, Table.SAMPLES).where(USABLE).where(f.col("label").isin(labels))
+    counts = {row.label: row["count"] for row in samples.groupBy("label").count().collect()}
+    ready = sorted(label for label, images in counts.items() if images >= ready_images)
     if len(ready) < 2:
         raise LakeError(
-            f"batch {batch} gives {len(ready)} label(s) with {ready_images} images or more, two are needed; "
+            f"batch {batch} has {len(ready)} label(s) with {ready_images} images or more, two are needed; "
             "push more pictures or set HUB__LABELS__READY_IMAGES lower"
         )
     return ready
 
 
-def names(spark: SparkSession) -> list[str]:
-    """The views there are."""
+def view_names(spark: SparkSession) -> list[str]:
+    """Names of the temporary views, sorted."""
     return sorted(table.name for table in spark.catalog.listTables() if table.isTemporary)
 
 
-def _unique(names: list[str]) -> list[str]:
-    """Names of which none comes twice."""
+def _unique_names(names: list[str]) -> list[str]:
+    """The names, with a number appended to repeated ones."""
     unique: list[str] = []
     for name in names:
-        free, numbers = name, count(2)
-        while free in unique or (free != name and free in names):
-            free = f"{name}_{next(numbers)}"
-        unique.append(free)
+        candidate, numbers = name, count(2)
+        while candidate in unique or (candidate != name and candidate in names):
+            candidate = f"{name}_{next(numbers)}"
+        unique.append(candidate)
     return unique
 
 
-def _shown(column: Column, kind: t.DataType) -> Column:
-    """A column with its bytes told by their number where they are: pixels do not travel to be counted."""
+def _with_sizes(column: Column, kind: t.DataType) -> Column:
+    """The column with binary values replaced by their sizes, on the executors: no pixels reach the driver."""
     if "binary" not in kind.simpleString():
         return column
     if isinstance(kind, t.ArrayType):
         inner = kind.elementType
-        return f.transform(column, lambda item: _shown(item, inner))
+        return f.transform(column, lambda item: _with_sizes(item, inner))
     if isinstance(kind, t.MapType):
         value_kind = kind.valueType
-        return f.transform_values(column, lambda _, value: _shown(value, value_kind))
+        return f.transform_values(column, lambda _, value: _with_sizes(value, value_kind))
     if isinstance(kind, t.StructType):
-        parts = [_shown(column[field.name], field.dataType).alias(field.name) for field in kind]
-        return f.when(column.isNotNull(), f.struct(*parts))
+        fields = [_with_sizes(column[field.name], field.dataType).alias(field.name) for field in kind]
+        return f.when(column.isNotNull(), f.struct(*fields))
     if isinstance(kind, t.BinaryType):
         return f.concat(f.lit("<"), f.format_number(f.octet_length(column), 0), f.lit(" bytes>"))
     return column
 
 
-def _plain(value: Any) -> Any:
-    """Values that JSON and a terminal can show."""
+def _plain_value(value: Any) -> Any:
+    """A value that JSON and a terminal can show."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain_value(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain_value(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,1 +1,1 @@
-"""The embedded default: a real Kafka broker on this machine."""
+"""The embedded broker: a real Kafka broker on this machine, for users without a cluster."""

@@ -1,4 +1,4 @@
-"""Starting, finding and stopping the embedded Kafka broker."""
+"""Starts, finds and stops the embedded Kafka broker."""
 
 import os
 import signal
@@ -20,136 +20,138 @@ _STOP_SECONDS = supervisor.STOP_SECONDS + 5
 
 
 def address(settings: Settings) -> str:
-    """Where clients connect: the cluster of the settings, or else the embedded broker.
+    """The bootstrap address: of the cluster in the settings, or else of the embedded broker.
 
     Raises:
-        NoBroker: none is set and none runs.
+        NoBroker: no cluster is set and no embedded broker is running.
     """
     if settings.kafka.bootstrap:
         return settings.kafka.bootstrap
-    found = state.running(settings.broker)
-    if found is None:
+    current = state.running(settings.broker)
+    if current is None:
         raise NoBroker("no broker: run `hub up`, or set HUB__KAFKA__BOOTSTRAP")
-    return found.bootstrap
+    return current.bootstrap
 
 
 @contextmanager
 def running(settings: Settings) -> Iterator[str]:
-    """A broker for as long as the block: one that runs already, or one that stops at the block's end.
+    """An embedded broker while the block runs: one that is running already, or one that stops afterwards.
 
     Yields:
-        where clients connect.
+        the bootstrap address.
 
     Raises:
-        PartsMissing: no Java or no JVM parts.
-        BrokerFailed: it does not come up.
+        JvmMissing: Java or the broker's jars are not installed.
+        BrokerFailed: the broker does not start.
     """
-    found = state.running(settings.broker)
-    if found is not None:
-        yield found.bootstrap
+    current = state.running(settings.broker)
+    if current is not None:
+        yield current.bootstrap
         return
-    with _ProcessGuard(settings.broker) as leash:
-        yield leash.wait_until_up().bootstrap
+    with _ProcessGuard(settings.broker) as guard:
+        yield guard.wait_until_up().bootstrap
 
 
 def up(settings: Settings) -> State:
-    """Start a broker that stays when this process ends, unless one runs already.
+    """Start a broker that keeps running after this process, unless one is running already.
 
     Raises:
-        PartsMissing: no Java or no JVM parts.
-        BrokerFailed: it does not come up.
+        JvmMissing: Java or the broker's jars are not installed.
+        BrokerFailed: the broker does not start.
     """
-    found = state.running(settings.broker)
-    if found is not None:
-        return found
-    with _ProcessGuard(settings.broker) as leash:
-        leash.wait_until_up()
-        return leash.take_off()
+    current = state.running(settings.broker)
+    if current is not None:
+        return current
+    with _ProcessGuard(settings.broker) as guard:
+        guard.wait_until_up()
+        return guard.detach()
 
 
 def down(settings: Settings) -> int | None:
     """Stop the embedded broker, even one that is still starting.
 
     Returns:
-        the process id of the supervisor that was stopped, or None where nothing ran.
+        the process id of the supervisor that was stopped; None if none was running.
 
     Raises:
-        BrokerFailed: it does not stop.
+        BrokerFailed: the broker does not stop.
     """
     pid = state.holder(settings.broker)
     if pid is None:
         return None
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    if not _comes_true(lambda: state.holder(settings.broker) is None, _STOP_SECONDS):
-        raise BrokerFailed(f"the broker of process {pid} does not stop; see {kraft.logs(settings.broker)}")
+    if not _wait_until(lambda: state.holder(settings.broker) is None, _STOP_SECONDS):
+        raise BrokerFailed(
+            f"the broker of process {pid} does not stop; see {kraft.log_folder(settings.broker)}"
+        )
     return pid
 
 
 class _ProcessGuard:
-    """A supervisor that stops its broker when this process ends or the block does, unless it is taken off."""
+    """A supervisor process that stops its broker when this process or the block ends, unless detached."""
 
     def __init__(self, settings: Broker) -> None:
         self._settings = settings
         self._deadline = time.monotonic() + settings.start_seconds
-        kraft.check_parts()
-        logs = kraft.logs(settings)
+        kraft.find_jvm()
+        logs = kraft.log_folder(settings)
         logs.mkdir(parents=True, exist_ok=True)
-        held, self._end = os.pipe()
+        read_end, self._write_end = os.pipe()
         try:
             with (logs / "broker.out").open("ab") as output:
                 self._supervisor = subprocess.Popen(
                     [sys.executable, "-P", "-m", "local.supervisor", settings.model_dump_json()],
-                    stdin=held,
+                    stdin=read_end,
                     stdout=output,
                     stderr=output,
-                    start_new_session=True,  # Ctrl-C is for the starter, which then lets the leash fall
+                    start_new_session=True,  # Ctrl-C interrupts this process only; the pipe then closes
                 )
         finally:
-            os.close(held)
+            os.close(read_end)
 
     def __enter__(self) -> "_ProcessGuard":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        os.close(self._end)
-        if not _comes_true(lambda: self._supervisor.poll() is not None or self._is_off(), _STOP_SECONDS):
+        os.close(self._write_end)
+        if not _wait_until(lambda: self._supervisor.poll() is not None or self._is_detached(), _STOP_SECONDS):
             raise BrokerFailed(f"process {self._supervisor.pid} does not stop its broker; stop it by hand")
 
     def wait_until_up(self) -> State:
-        """The broker's state once it answers; that of another one where that was faster."""
-        return self._state_when(lambda found: True)
+        """Wait until a broker answers: this one, or another process's that started at the same time."""
+        return self._wait_for_state(lambda current: True)
 
-    def take_off(self) -> State:
-        """Let the broker stay when this process ends; one that is leashed elsewhere is left as it is."""
+    def detach(self) -> State:
+        """Let the broker keep running after this process; another process's broker stays as it is."""
         if self._supervisor.poll() == supervisor.BUSY:
             return self.wait_until_up()
-        os.write(self._end, b"d")
-        return self._state_when(lambda found: not found.leashed)
+        os.write(self._write_end, b"d")
+        return self._wait_for_state(lambda current: not current.leashed)
 
-    def _is_off(self) -> bool:
-        found = state.running(self._settings)
-        return found is not None and not found.leashed
+    def _is_detached(self) -> bool:
+        current = state.running(self._settings)
+        return current is not None and not current.leashed
 
-    def _state_when(self, holds: Callable[[State], bool]) -> State:
-        found: list[State] = []
+    def _wait_for_state(self, condition: Callable[[State], bool]) -> State:
+        matching: list[State] = []
 
-        def settled() -> bool:
-            now = state.running(self._settings)
-            if now is not None and holds(now):
-                found.append(now)
-            return bool(found) or self._supervisor.poll() not in (None, supervisor.BUSY)
+        def matches_or_stopped() -> bool:
+            current = state.running(self._settings)
+            if current is not None and condition(current):
+                matching.append(current)
+            return bool(matching) or self._supervisor.poll() not in (None, supervisor.BUSY)
 
-        settled_in_time = _comes_true(settled, self._deadline - time.monotonic())
-        if found:
-            return found[0]
-        what = "stopped" if settled_in_time else f"is not up after {self._settings.start_seconds:g} s"
-        complaint = kraft.last_complaint(self._settings) or "no word from it"
-        raise BrokerFailed(f"the broker {what}: {complaint} (see {kraft.logs(self._settings)})")
+        in_time = _wait_until(matches_or_stopped, self._deadline - time.monotonic())
+        if matching:
+            return matching[0]
+        what = "stopped" if in_time else f"is not up after {self._settings.start_seconds:g} s"
+        error = kraft.last_error(self._settings) or "no error in its log"
+        raise BrokerFailed(f"the broker {what}: {error} (see {kraft.log_folder(self._settings)})")
 
 
-def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition holds within the time."""
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll a condition until it is true; False after a timeout."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():

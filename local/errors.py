@@ -1,14 +1,14 @@
-"""What can go wrong with services on this machine."""
+"""Exceptions of the embedded broker."""
 
 from conf.errors import HubError
 
 
 class LocalError(HubError):
-    """A local service cannot be started or stopped."""
+    """The embedded broker cannot be started, found or stopped."""
 
 
-class PartsMissing(LocalError):
-    """Java or the JVM parts are not installed."""
+class JvmMissing(LocalError):
+    """Java or the broker's jars are not installed."""
 
 
 class BrokerFailed(LocalError):
@@ -16,4 +16,4 @@ class BrokerFailed(LocalError):
 
 
 class NoBroker(LocalError):
-    """No broker runs here and no other is set."""
+    """No embedded broker is running, and the settings name no cluster."""

@@ -1,4 +1,4 @@
-"""How a single-node KRaft broker is set up: ports, files and command lines."""
+"""Ports, configuration files and command lines of a single-node KRaft broker."""
 
 import base64
 import json
@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conf.places import home
+from conf.places import base_dir
 from conf.sections import Broker
-from local.errors import PartsMissing
+from local.errors import JvmMissing
 
-# Ceiling of a record: 10 MiB of picture and 2 MiB of headers and framing.
+# Maximum size of a record: 10 MiB of picture and 2 MiB of headers and framing.
 RECORD_BYTES = 12_582_912
 
 _PROPERTIES = """\
@@ -64,96 +64,96 @@ appender.file.strategy.max = 3
 
 @dataclass(frozen=True)
 class Ports:
-    """What stays the same from one start of the broker to the next, as long as the ports are free."""
+    """The broker's ports; each start uses the same ones, as long as they are free."""
 
     broker: int
     controller: int
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect."""
+        """The bootstrap address."""
         return f"127.0.0.1:{self.broker}"
 
 
 def prepare(settings: Broker) -> Ports:
-    """Choose ports where none are kept or the kept ones are taken, and write the broker's files."""
-    logs(settings).mkdir(parents=True, exist_ok=True)
+    """Choose the ports (the saved ones if they are free) and write the broker's configuration files."""
+    log_folder(settings).mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
-        (logs(settings) / "server.log").rename(logs(settings) / "server-before.log")
-    (logs(settings) / "broker.out").write_text("")
-    kept = settings.dir / "ports.json"
-    ports = _kept(kept)
+        (log_folder(settings) / "server.log").rename(log_folder(settings) / "server-before.log")
+    (log_folder(settings) / "broker.out").write_text("")
+    saved = settings.dir / "ports.json"
+    ports = _read_ports(saved)
     if ports is None or not (_is_free(ports.broker) and _is_free(ports.controller)):
         ports = Ports(*_free_ports(2))
-        write(kept, json.dumps(asdict(ports)))
-    write(settings.dir / "server.properties", _properties(ports, data(settings)))
-    write(settings.dir / "format.properties", _properties(ports, _unfinished(settings)))
-    write(settings.dir / "log4j2.properties", _LOGGING.format(logs=logs(settings)))
+        write_atomically(saved, json.dumps(asdict(ports)))
+    write_atomically(settings.dir / "server.properties", _properties(ports, data_folder(settings)))
+    write_atomically(settings.dir / "format.properties", _properties(ports, _temporary_data_folder(settings)))
+    write_atomically(settings.dir / "log4j2.properties", _LOGGING.format(logs=log_folder(settings)))
     return ports
 
 
-def data(settings: Broker) -> Path:
-    """Where the broker keeps its records."""
+def data_folder(settings: Broker) -> Path:
+    """The folder of the broker's records."""
     return settings.dir / "data"
 
 
-def logs(settings: Broker) -> Path:
-    """Where the broker writes its own log: server.log, and broker.out for what the JVM prints."""
+def log_folder(settings: Broker) -> Path:
+    """The folder of the broker's own log: server.log, and broker.out for the JVM's standard output."""
     return settings.dir / "logs"
 
 
 def format_command(settings: Broker) -> list[str]:
-    """The command that makes the data folder, beside its place: an interruption leaves no half of it."""
-    shutil.rmtree(_unfinished(settings), ignore_errors=True)
+    """The command that formats a new data folder, under a temporary name: it is never half done."""
+    shutil.rmtree(_temporary_data_folder(settings), ignore_errors=True)
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
-    return [*_java(settings), *tool, "--config", str(settings.dir / "format.properties")]
+    return [*_java_command(settings), *tool, "--config", str(settings.dir / "format.properties")]
 
 
-def keep_formatted(settings: Broker) -> None:
-    """Move the finished data folder into its place."""
-    _unfinished(settings).rename(data(settings))
+def activate_data_folder(settings: Broker) -> None:
+    """Rename the formatted data folder to its final name."""
+    _temporary_data_folder(settings).rename(data_folder(settings))
 
 
 def run_command(settings: Broker) -> list[str]:
     """The command that runs the broker."""
-    return [*_java(settings), "kafka.Kafka", str(settings.dir / "server.properties")]
+    return [*_java_command(settings), "kafka.Kafka", str(settings.dir / "server.properties")]
 
 
-def last_complaint(settings: Broker) -> str:
-    """The last error in the broker's log, or else the last line that the JVM printed; may be empty."""
-    for name, marks in (("server.log", (" ERROR ", " FATAL ")), ("broker.out", ("",))):
+def last_error(settings: Broker) -> str:
+    """The last error in the broker's log, or the last line of the JVM's output; may be empty."""
+    for name, levels in (("server.log", (" ERROR ", " FATAL ")), ("broker.out", ("",))):
         try:
-            lines = (logs(settings) / name).read_text(errors="replace").splitlines()
+            lines = (log_folder(settings) / name).read_text(errors="replace").splitlines()
         except OSError:
             continue
-        found = [line.strip() for line in lines if line.strip() and any(mark in line for mark in marks)]
-        if found:
-            return found[-1]
+        errors = [line.strip() for line in lines if line.strip() and any(level in line for level in levels)]
+        if errors:
+            return errors[-1]
     return ""
 
 
-def check_parts() -> tuple[str, Path]:
-    """Java and the folder of the broker's jars.
+def find_jvm() -> tuple[str, Path]:
+    """Find the `java` command and the folder of the broker's jars.
 
     Raises:
-        PartsMissing: one of them is not installed.
+        JvmMissing: one of them is not installed.
     """
-    jars = home() / "jars" / "broker"
+    jars = base_dir() / "jars" / "broker"
     if not any(jars.glob("kafka_*.jar")):
-        raise PartsMissing(f"no JVM parts in {jars}: run `make setup`")
+        raise JvmMissing(f"no jars in {jars}: run `make setup`")
     java_home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{java_home}/bin") if java_home else shutil.which("java")
     if java is None:
         where = f"JAVA_HOME={java_home}" if java_home else "the PATH"
-        raise PartsMissing(f"no java in {where}: install Java 17 or later (`make setup` tells how)")
+        raise JvmMissing(f"no java in {where}: install Java 17 or later (`make setup` tells how)")
     return java, jars
 
 
-def _java(settings: Broker) -> list[str]:
-    java, jars = check_parts()
+def _java_command(settings: Broker) -> list[str]:
+    java, jars = find_jvm()
     logging = settings.dir / "log4j2.properties"
-    # One collector thread: the broker shares a small machine with Spark.
+    # One garbage collector thread: the broker shares a small machine with Spark.
     flags = [f"-Xmx{settings.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
     return [java, *flags, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
 
@@ -162,19 +162,19 @@ def _properties(ports: Ports, folder: Path) -> str:
     return _PROPERTIES.format(ports=ports, data=folder, record_bytes=RECORD_BYTES)
 
 
-def _unfinished(settings: Broker) -> Path:
+def _temporary_data_folder(settings: Broker) -> Path:
     return settings.dir / "data.unfinished"
 
 
-def _kept(path: Path) -> Ports | None:
+def _read_ports(path: Path) -> Ports | None:
     try:
         return Ports(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or nothing."""
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file atomically: a reader sees all of it or nothing."""
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(path)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Sets up the checkout: Java, .venv, Python packages and the JVM parts. Does nothing where all is there.
-# Usage: local/setup.sh [CONF…]   confs of conf/ivy.xml; spark and broker where none are named
+# Sets up the checkout: Java, .venv, Python packages and jars. Does nothing if everything is installed.
+# Usage: local/setup.sh [CONF…]   confs of conf/ivy.xml; default: spark and broker
 #
-# Interrupt it at any time and run it again: what counts as done carries a stamp that is written last.
+# It can be interrupted at any time and run again: each step writes a stamp as its last action.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 confs=("$@")
 [ $# -gt 0 ] || confs=(spark broker)
-# What takes long and does not need pyspark; the versions are those of constraints.txt.
+# Large packages that do not need pyspark; their versions are in constraints.txt.
 large=(tensorflow scikit-learn matplotlib opencv-python-headless boto3)
 logs=build/logs
 children=()
@@ -17,7 +17,7 @@ main() {
   mkdir -p "$logs" jars
   take_turns
   trap 'stop_children' EXIT
-  trap 'echo "setup: interrupted; run it again to go on" >&2; exit 130' INT TERM HUP
+  trap 'echo "setup: interrupted; run it again to continue" >&2; exit 130' INT TERM HUP
   local missing
   missing=$(missing_confs)
   find_java || install_java
@@ -26,19 +26,19 @@ main() {
   fi
   echo "Setting up; details in $logs/setup-*.log. The first time takes a few minutes."
   installed || make_venv
-  # pyspark's wheel is built here and the JVM parts wait for the network, so the rest goes beside them.
+  # In parallel: pyspark's wheel is built on this machine, and downloading jars waits for the network.
   # shellcheck disable=SC2086  # one word for each conf
-  [ -z "$missing" ] || start jars "pyspark and JVM parts ($(echo $missing))" pyspark_and_jars $missing
+  [ -z "$missing" ] || start jars "pyspark and jars ($(echo $missing))" pyspark_and_jars $missing
   installed || start packages "TensorFlow and other large packages" pip_install "${large[@]}"
   finish
   installed || step hub "everything else" pip_install -e '.[dev]'
   [ -z "$missing" ] || keep_jars
   fingerprint_of_venv >.venv/.installed
-  recorded || step classes "Spark's classes, for quicker starts" record
+  recorded || step classes "archive of Spark's classes, for faster starts" record
   echo "Ready. Next: make demo"
 }
 
-# One set-up at a time; a second one waits and then finds everything done.
+# One set-up at a time; a second one waits, and then has nothing to do.
 take_turns() {
   if command -v flock >/dev/null; then
     exec 9>build/setup.lock
@@ -65,7 +65,7 @@ install_java() {
   if ! command -v apt-get >/dev/null; then
     case $(uname) in
       Darwin) fail "Java 17 or later is needed; type: brew install openjdk@17" ;;
-      *) fail "Java 17 or later is needed; type: sudo dnf install java-17-openjdk-headless (or your system's like of it)" ;;
+      *) fail "Java 17 or later is needed; type: sudo dnf install java-17-openjdk-headless (or your system's equivalent)" ;;
     esac
   fi
   [ "$(id -u)" = 0 ] ||
@@ -77,7 +77,7 @@ install_java() {
   find_java || fail "$package is installed, but 'java -version' is below 17; point JAVA_HOME at its folder in /usr/lib/jvm"
 }
 
-# The first that this release of Debian or Ubuntu has; `apt-cache show` knows some that cannot be installed.
+# The first package that this release of Debian or Ubuntu can install; `apt-cache show` also lists others.
 java_package() {
   local package
   for package in openjdk-17-jre-headless openjdk-21-jre-headless openjdk-25-jre-headless; do
@@ -114,7 +114,7 @@ make_venv() {
   step venv "virtual environment ($("$python" --version))" "$python" -m venv --clear .venv
 }
 
-# pip takes a package for installed as soon as its metadata lies there; INSTALLER is what it writes last.
+# pip considers a package installed as soon as its metadata exists; INSTALLER is the file that it writes last.
 drop_half_packages() {
   local metadata
   for metadata in .venv/lib/python3*/site-packages/*.dist-info; do
@@ -122,12 +122,12 @@ drop_half_packages() {
   done
 }
 
-# An older pip without --use-pep517 would run `setup.py install`, which leaves neither wheel nor INSTALLER.
+# Without --use-pep517 an older pip runs `setup.py install`, which writes neither a wheel nor INSTALLER.
 pip_install() {
   .venv/bin/python -m pip install --no-input --progress-bar off --use-pep517 -c constraints.txt "$@"
 }
 
-# What an installation depends on, its own place included: a virtual environment cannot be moved.
+# Everything that an installation depends on, including its path: a virtual environment cannot be moved.
 fingerprint_of_venv() {
   { pwd; cat setup.py constraints.txt; } | cksum
 }
@@ -136,7 +136,7 @@ installed() {
   [ "$(cat .venv/.installed 2>/dev/null)" = "$(fingerprint_of_venv)" ]
 }
 
-# --- JVM parts ----------------------------------------------------------------------------------------
+# --- Jars ---------------------------------------------------------------------------------------------
 
 fingerprint_of_jars() {
   cksum <conf/ivy.xml
@@ -158,13 +158,13 @@ ivy_jar() {
   return 1
 }
 
-# Ivy comes with pyspark.
+# Ivy is part of pyspark.
 pyspark_and_jars() {
   ivy_jar >/dev/null || pip_install --no-deps pyspark
   fetch_jars "$@"
 }
 
-# Into a folder beside their place; Ivy itself keeps no half download under a jar's name.
+# Downloads into a temporary folder; Ivy itself leaves no incomplete download under a jar's name.
 fetch_jars() {
   rm -rf jars/.unfinished
   "${JAVA_HOME:+$JAVA_HOME/bin/}java" -jar "$(ivy_jar)" -ivy conf/ivy.xml ${IVY_SETTINGS:+-settings "$IVY_SETTINGS"} \
@@ -181,9 +181,9 @@ keep_jars() {
   rm -rf jars/.unfinished
 }
 
-# --- Spark's classes ----------------------------------------------------------------------------------
+# --- Archive of Spark's classes -----------------------------------------------------------------------
 
-# What the file that lake/spark/cds_archive.py makes depends on: Java, the jars and where they are.
+# Everything that the archive of lake/spark/cds_archive.py depends on: Java, the jars and their paths.
 fingerprint_of_classes() {
   { fingerprint_of_venv; fingerprint_of_jars; "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1; } | cksum
 }
@@ -192,10 +192,10 @@ recorded() {
   [ ! -f lake/spark/cds_archive.py ] || [ "$(cat jars/.recorded 2>/dev/null)" = "$(fingerprint_of_classes)" ]
 }
 
-# Everything works without it, so a machine that cannot make it is not asked again.
+# The archive is optional: on a machine where it cannot be created, set-up does not try again.
 record() {
   rm -f jars/spark.jsa
-  .venv/bin/python -m lake.spark.cds_archive || echo "not made; JVMs start without it"
+  .venv/bin/python -m lake.spark.cds_archive || echo "not created; JVMs start without it"
   fingerprint_of_classes >jars/.recorded
 }
 
@@ -206,12 +206,12 @@ start() {
   local name=$1 title=$2
   shift 2
   echo "  $title …"
-  # `exec` lets the process id be the command's own where it is no function.
+  # `exec` makes the process id that of the command itself, unless the command is a function.
   if [ "$(type -t "$1")" = function ]; then "$@" >"$logs/setup-$name.log" 2>&1 9>&- & else (exec "$@") >"$logs/setup-$name.log" 2>&1 9>&- & fi
   children+=("$!|$name|$title|$SECONDS")
 }
 
-# Wait for everything that was started, and say how far it is; stop with the reason where one fails.
+# Wait for all background steps and print their progress; if one fails, print its log's end and exit.
 finish() {
   local child pid name title since next=$((SECONDS + 10)) left
   while [ ${#children[@]} -gt 0 ]; do
@@ -226,7 +226,7 @@ finish() {
       else
         children=("${left[@]+"${left[@]}"}")
         tail -n 3 "$logs/setup-$name.log" >&2
-        fail "$title failed; see $logs/setup-$name.log, then run it again to go on"
+        fail "$title failed; see $logs/setup-$name.log, then run it again to continue"
       fi
     done
     children=("${left[@]+"${left[@]}"}")
@@ -240,7 +240,7 @@ step() {
   finish
 }
 
-# The last thing that a log tells, short.
+# The last progress line of a log, shortened.
 progress() {
   grep -E '^(Collecting|  Downloading|Installing|Building|downloading|\s+found|Get:|Unpacking|Setting up)' "$logs/setup-$1.log" 2>/dev/null |
     tail -n 1 | sed -E 's/^[[:space:]]+//; s/https?:[^ ]*\///; s/ \(from .*//; s/(packages): .*/\1/' | cut -c 1-70
@@ -253,7 +253,7 @@ stop_children() {
   done
 }
 
-# A process and those it started, by their ids.
+# Kill a process and its descendants, by their ids.
 end_tree() {
   local below
   for below in $(ps -o pid= --ppid "$1" 2>/dev/null || pgrep -P "$1"); do

@@ -1,8 +1,8 @@
-"""The process between the hub and its broker: stops the broker when whoever started it dies.
+"""The broker's supervisor process: stops the broker when the process that started it ends.
 
 Started as `python -m local.supervisor SETTINGS` in a session of its own. Its standard input is the read end
-of a pipe, the leash. End of file on it means that the starter is gone, however it went, so the broker is
-stopped. One byte on it means that the broker shall stay: it then runs until SIGTERM.
+of a pipe from the process that started it, the starter. End of file means that the starter has ended, even
+by SIGKILL: the broker is stopped. One byte means "detach": the broker then runs until SIGTERM.
 """
 
 import ctypes
@@ -24,23 +24,23 @@ from conf.sections import Broker
 from local import kraft, state
 from local.errors import LocalError
 
-BUSY = 75  # EX_TEMPFAIL: another supervisor holds the folder
+BUSY = 75  # EX_TEMPFAIL: another supervisor holds the lock
 STOP_SECONDS = 20.0
-_LEASH = 0
-_TURN_SECONDS = 0.2
+_STARTER_PIPE = 0  # file descriptor
+_POLL_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
 
 
-class _Stop(Exception):
-    """The broker shall go: the leash fell, or a signal came."""
+class _StopRequested(Exception):
+    """The broker must stop: its starter has ended, or a signal arrived."""
 
 
 class Supervisor:
-    """Runs one broker on the folder that it has locked.
+    """Runs one broker on a locked folder.
 
     Args:
         settings: of the broker.
-        lock: descriptor of the held lock; the broker inherits it, so the lock tells of either.
+        lock: descriptor of the held lock. The broker inherits it, so the lock is held while either runs.
     """
 
     def __init__(self, settings: Broker, lock: int) -> None:
@@ -56,32 +56,33 @@ class Supervisor:
             signal.signal(number, self._on_signal)
 
     def run(self) -> int:
-        """Start the broker, watch it until it shall go or dies, and stop it.
+        """Start the broker, and stop it on request; returns when it has ended.
 
         Returns:
-            the exit status: 0 after an orderly stop, 1 where the broker died or never came up.
+            the exit status: 0 after a requested stop, 1 if the broker died or did not start.
         """
         ports = kraft.prepare(self._settings)
         try:
-            if not kraft.data(self._settings).exists():
-                if self._call(kraft.format_command(self._settings), self._nothing) != 0:
+            if not kraft.data_folder(self._settings).exists():
+                if self._run_command(kraft.format_command(self._settings), self._do_nothing) != 0:
                     return 1
-                kraft.keep_formatted(self._settings)
-            self._call(kraft.run_command(self._settings), _Announcement(self._settings, ports, self))
-        except _Stop:
+                kraft.activate_data_folder(self._settings)
+            publisher = _StatePublisher(self._settings, ports, self)
+            self._run_command(kraft.run_command(self._settings), publisher)
+        except _StopRequested:
             return 0
         finally:
-            state.forget(self._settings)
+            state.clear(self._settings)
         return 1
 
     @property
     def leashed(self) -> bool:
-        """Whether the broker goes when its starter does."""
+        """Whether the broker stops when its starter ends."""
         return self._leashed
 
-    def _call(self, command: list[str], each_turn: Callable[[], None]) -> int:
-        """Run a command to its end, or until it shall stop; never leaves it running."""
-        with (kraft.logs(self._settings) / "broker.out").open("ab") as output:
+    def _run_command(self, command: list[str], on_poll: Callable[[], None]) -> int:
+        """Run a command to its end or until a stop is requested; always stops its process."""
+        with (kraft.log_folder(self._settings) / "broker.out").open("ab") as output:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -94,31 +95,31 @@ class Supervisor:
         try:
             while child.poll() is None:
                 self._wait()
-                each_turn()
+                on_poll()
         finally:
-            _stop(child)
+            _terminate(child)
         return child.returncode
 
     def _wait(self) -> None:
-        """Wait for a turn's time, or less where the leash or a signal has news."""
-        watched = [self._signals.fileno()] + ([_LEASH] if self._leashed else [])
-        ready = _ready(watched, _TURN_SECONDS)
+        """Wait for the poll interval, or until the pipe or a signal wakes it up."""
+        watched = [self._signals.fileno()] + ([_STARTER_PIPE] if self._leashed else [])
+        ready = _ready(watched, _POLL_SECONDS)
         if self._stopping:
-            raise _Stop
-        if _LEASH in ready:
-            if not os.read(_LEASH, 1):
-                raise _Stop
+            raise _StopRequested
+        if _STARTER_PIPE in ready:
+            if not os.read(_STARTER_PIPE, 1):
+                raise _StopRequested
             self._leashed = False
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._stopping = True
 
-    def _nothing(self) -> None:
-        """What there is to do each turn while the data folder is made."""
+    def _do_nothing(self) -> None:
+        """Called on each poll while the data folder is formatted."""
 
 
-class _Announcement:
-    """Keeps the state file true: writes it once the broker answers, and again once the leash is off."""
+class _StatePublisher:
+    """Keeps the state file up to date: writes it when the broker answers, and again after a detach."""
 
     def __init__(self, settings: Broker, ports: kraft.Ports, supervisor: Supervisor) -> None:
         self._settings = settings
@@ -128,27 +129,27 @@ class _Announcement:
         self._up = False
 
     def __call__(self) -> None:
-        if not self._up and _answers(self._state.bootstrap):
+        if not self._up and _broker_answers(self._state.bootstrap):
             self._up = True
-            state.keep(self._settings, self._state)
+            state.save(self._settings, self._state)
         if self._up and self._state.leashed != self._supervisor.leashed:
             self._state = replace(self._state, leashed=self._supervisor.leashed)
-            state.keep(self._settings, self._state)
+            state.save(self._settings, self._state)
 
 
 def _ready(descriptors: Sequence[int], seconds: float) -> dict[int, int]:
-    """Those that can be read or are at their end, within a time; select() would take none above 1,023."""
+    """Descriptors that are readable or at their end. Uses poll(): select() fails above descriptor 1,023."""
     watched = select.poll()
     for descriptor in descriptors:
         watched.register(descriptor, select.POLLIN)
     return dict(watched.poll(seconds * 1000))
 
 
-def _answers(bootstrap: str) -> bool:
-    """Whether a broker at the address tells its metadata."""
+def _broker_answers(bootstrap: str) -> bool:
+    """Whether a Kafka client can connect to the broker."""
     host, _, port = bootstrap.rpartition(":")
     with socket.socket() as probe:
-        probe.settimeout(_TURN_SECONDS)
+        probe.settimeout(_POLL_SECONDS)
         if probe.connect_ex((host, int(port))) != 0:
             return False
     try:
@@ -159,7 +160,7 @@ def _answers(bootstrap: str) -> bool:
     return True
 
 
-def _stop(child: "subprocess.Popen[bytes]") -> None:
+def _terminate(child: "subprocess.Popen[bytes]") -> None:
     if child.poll() is None:
         child.terminate()
         try:
@@ -170,33 +171,33 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _die_with_parent() -> None:
-    """Let Linux kill the broker if the supervisor itself is killed."""
+    """Make Linux kill the broker when the supervisor is killed."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-_LIBC = ctypes.CDLL(None)  # loaded before the fork, where nothing may be allocated
+_LIBC = ctypes.CDLL(None)  # loaded here, because the forked child must not allocate memory
 
 
-def _locked(settings: Broker) -> int | None:
-    """Take the lock, waiting for a broker that is stopping; none where one is up or the leash falls."""
+def _acquire_lock(settings: Broker) -> int | None:
+    """Acquire the lock; waits while another broker stops. None if one is up, or if the starter ends."""
     deadline = time.monotonic() + settings.start_seconds
     while (descriptor := state.lock(settings)) is None:
         if state.running(settings) or time.monotonic() > deadline:
             return None
-        if _ready([_LEASH], _TURN_SECONDS / 4):
+        if _ready([_STARTER_PIPE], _POLL_SECONDS / 4):
             return None
     return descriptor
 
 
 def main() -> int:
-    """Supervise a broker with the settings given as JSON.
+    """Supervise a broker, with its settings as a JSON argument.
 
     Returns:
-        the exit status: 0 after an orderly stop, 1 for a broker that failed, `BUSY` where another one runs.
+        the exit status: 0 after a requested stop, 1 if the broker failed, `BUSY` if another one is running.
     """
     settings = Broker.model_validate_json(sys.argv[1])
-    descriptor = _locked(settings)
+    descriptor = _acquire_lock(settings)
     if descriptor is None:
         return BUSY
     try:

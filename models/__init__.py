@@ -2,13 +2,13 @@
 
 Where to look, from the command inwards:
 
-asked for     plan, errors: what a training run is to do, and what can go wrong
+request       plan, architectures, errors: the settings of a training run, and what can go wrong
 driver        runs, messages: checks, the cluster, messages from workers, resumption
 worker        workers: the training loop, checkpoints, initial weights
 network       nets: ResNets, normalization, losses, learning rates
-input         pictures: from the rows of a dataset to batches
-how good      evaluation: metrics, confidence intervals, calibration, contact sheets
+input         pictures: from the rows of a dataset snapshot to batches
+quality       evaluation: metrics, confidence intervals, calibration, contact sheets
 files         formats, registry: export formats, model cards and the `models` table
-in use        inference: prediction, batch inference, evaluation again, listing
+inference     inference: prediction, batch inference, repeated evaluation, the model in use
 process       tensorflow_import, preload, native_output, cpu_time: what this process loads and uses
 """

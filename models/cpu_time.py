@@ -1,9 +1,9 @@
-"""Processor time, which is what a run's energy goes into."""
+"""CPU time of this process and its children, the measure of a run's cost."""
 
 import resource
 
 
 def cpu_seconds() -> float:
-    """Of this process and its ended children since they began, user and system."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """CPU time of this process and of its ended children so far, user and system (seconds)."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

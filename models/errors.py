@@ -1,4 +1,4 @@
-"""What can go wrong with models."""
+"""Errors of training, evaluation, export and prediction."""
 
 from conf.errors import HubError, UsageError
 
@@ -8,19 +8,19 @@ class ModelError(HubError):
 
 
 class NotTrainable(ModelError, UsageError):
-    """The dataset or the plan cannot be trained on; said before any cluster time is spent."""
+    """The dataset or the plan cannot be trained on; raised before any cluster time is spent."""
 
     exit_status = 1
 
 
-class UnfitStart(ModelError, UsageError):
-    """What a run is to start from cannot be read or does not fit; said before any cluster time is spent."""
+class UnusableInitialWeights(ModelError, UsageError):
+    """The initial weights cannot be read or do not fit the plan; raised before any cluster time is spent."""
 
     exit_status = 1
 
 
-class ForeignCheckpoint(ModelError):
-    """A checkpoint is of another architecture, dataset or run than the one that is to go on from it."""
+class CheckpointMismatch(ModelError):
+    """A checkpoint belongs to another architecture, dataset or run than the one that would resume from it."""
 
 
 class RunInUse(ModelError):
@@ -32,11 +32,11 @@ class ClusterTooSmall(ModelError):
 
 
 class TrainingFailed(ModelError):
-    """A training run ended early; the message carries the first cause, not what followed from it."""
+    """A training run failed; the message names the first cause, not the failures that it caused."""
 
 
 class Diverged(TrainingFailed):
-    """Loss or weights are no finite numbers any more; the same command would end the same way."""
+    """The loss or a weight became NaN or infinite; the same command would fail the same way."""
 
 
 class UnknownModel(ModelError):
@@ -48,7 +48,7 @@ class UnusableModel(ModelError):
 
 
 class ExportRefused(ModelError):
-    """What an export is asked for is not there, or its target holds something already."""
+    """The requested format does not exist, or the target is not empty."""
 
 
 class UnreadablePicture(ModelError):

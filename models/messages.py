@@ -1,4 +1,4 @@
-"""What workers tell the driver while they train; JSON on the wire."""
+"""Messages from training workers to the driver, one JSON object each."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from models.nets.verification import Embeddings
 
 @dataclass(frozen=True)
 class Registered:
-    """The first word of a worker: its process."""
+    """The first message of a worker: its process."""
 
     worker: int
     pid: int
@@ -21,12 +21,12 @@ class Registered:
 
 @dataclass(frozen=True)
 class Alive:
-    """The process lives; sent every second, by a thread of its own.
+    """A heartbeat, sent every second by its own thread.
 
     Args:
-        worker: which.
-        moves: steps that it has made in all.
-        doing: what it is at; `STEPPING` is held to a step's time.
+        worker: its number.
+        moves: steps done in this process.
+        doing: current phase; in `STEPPING` the watchdog limits the time of a step.
     """
 
     worker: int
@@ -39,16 +39,16 @@ STEPPING = "training"
 
 @dataclass(frozen=True)
 class Disconnected:
-    """A worker's connection has ended without it having said that it is done or why not; never sent."""
+    """A worker's connection closed before `Done` or `Failed`; created on the driver, never sent."""
 
     worker: int
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has its pictures and its model.
+    """A worker has loaded its pictures and built its model.
 
-    `resumed_from` is the number of epochs that an earlier attempt had finished, 0 for none.
+    `resumed_from` is the number of epochs that earlier attempts finished, 0 for none.
     """
 
     worker: int
@@ -60,9 +60,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """A step is done; sent about twice a second. Loss and accuracy are the worker's, since the epoch began.
+    """A step is done; sent about twice a second. Epochs and steps count from 1.
 
-    Epochs and steps count from 1.
+    Loss and accuracy are means of this worker since the epoch began.
     """
 
     worker: int
@@ -75,9 +75,9 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is over: figures over all workers. Validation figures are None where nothing was measured.
+    """An epoch is done: metrics over all workers. Validation metrics are None where nothing was measured.
 
-    `input_wait_share` is the mean over the workers of the share of `seconds` that waited for pictures.
+    `input_wait_share` is the share of `seconds` spent waiting for input, averaged over the workers.
     """
 
     worker: int
@@ -94,9 +94,9 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Tested:
-    """A worker's share of the test split, row by row.
+    """A worker's predictions for its share of the test split, row by row.
 
-    `ranks` are the places of the true labels in the answers, 0 for the likeliest.
+    `ranks` are the ranks of the true labels among the predictions, 0 for the most probable one.
     """
 
     worker: int
@@ -109,7 +109,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A worker's share of a split as vectors: float32 (n, size), little-endian, in base64."""
+    """Embeddings of a worker's share of a split: float32 (n, size), little-endian, in base64."""
 
     worker: int
     split: str
@@ -120,7 +120,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Working:
-    """A sign of life from work that has no steps, and what it is."""
+    """A phase without steps has begun, for example `testing`."""
 
     worker: int
     what: str
@@ -128,9 +128,9 @@ class Working:
 
 @dataclass(frozen=True)
 class Done:
-    """A worker has finished and written what it had to write.
+    """A worker has finished and written its files.
 
-    `cpu_seconds` is the processor time of its process, user and system, children included.
+    `cpu_seconds` is the CPU time of its process, user and system, children included.
     """
 
     worker: int
@@ -139,12 +139,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A worker stopped.
+    """A worker failed.
 
     Args:
-        worker: which; -1 where only Spark told.
+        worker: its number; -1 where Spark's report names none.
         cause: type and message of the exception, one line.
-        kind: a value of `failures.Kind`.
+        kind: a value of `worker_failures.FailureKind`.
     """
 
     worker: int
@@ -160,15 +160,15 @@ _KINDS = {
 }
 
 
-def packed(worker: int, split: str, found: Embeddings) -> Embedded:
-    """Embeddings as a message."""
-    vectors = base64.b64encode(found.vectors.astype("<f4").tobytes()).decode()
-    return Embedded(worker, split, list(found.image_ids), found.labels.tolist(), vectors)
+def pack_embeddings(worker: int, split: str, embeddings: Embeddings) -> Embedded:
+    """Convert embeddings to a message."""
+    vectors = base64.b64encode(embeddings.vectors.astype("<f4").tobytes()).decode()
+    return Embedded(worker, split, list(embeddings.image_ids), embeddings.labels.tolist(), vectors)
 
 
-def unpacked(messages: Sequence[Embedded]) -> Embeddings:
-    """The embeddings of several messages, one after the other."""
-    parts = [
+def unpack_embeddings(messages: Sequence[Embedded]) -> Embeddings:
+    """Concatenate the embeddings of several messages."""
+    vectors = [
         np.frombuffer(base64.b64decode(message.vectors), "<f4").reshape(len(message.labels), -1)
         for message in messages
         if message.labels
@@ -176,17 +176,17 @@ def unpacked(messages: Sequence[Embedded]) -> Embeddings:
     return Embeddings(
         tuple(image_id for message in messages for image_id in message.image_ids),
         np.array([label for message in messages for label in message.labels], np.int32),
-        np.concatenate(parts) if parts else np.zeros((0, 1), np.float32),
+        np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32),
     )
 
 
 def encode(message: Message) -> bytes:
-    """A message as one JSON object."""
+    """Encode a message as one JSON object."""
     return json.dumps({"message": type(message).__name__, **asdict(message)}).encode()
 
 
 def decode(data: bytes) -> Message:
-    """The message that `encode` made these bytes of.
+    """Decode a message that `encode` wrote.
 
     Raises:
         ValueError, TypeError, KeyError: the bytes are not such a message.

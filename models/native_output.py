@@ -1,4 +1,4 @@
-"""Where TensorFlow's own output goes."""
+"""Redirect the log output of TensorFlow's native code."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def stderr_to(path: Path) -> Iterator[None]:
-    """Send what native code writes to standard error into a file while the block runs."""
+    """Redirect file descriptor 2, native code's standard error, to a file while the block runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,38 +1,14 @@
-"""What a training run is asked to do, and what each of its workers is told. No Spark, no TensorFlow."""
+"""Settings of a training run (`TrainingPlan`) and the task of its workers. No Spark, no TensorFlow."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 from conf.settings import Settings
-from lake.snapshot import Snapshot
+from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
-
-# The sides are repeated here so that a command can check a name without importing Keras; a test compares.
-SIDES = {
-    "resnet20": 32,
-    "resnet32": 32,
-    "resnet56": 32,
-    "resnet18": 224,
-    "resnet34": 224,
-    "resnet50": 224,
-}
-
-# Pictures per worker and step by side, where train.batch_size is 0: what a step costs besides its pictures
-# (one exchange for every batch normalization) against memory (about 90 MB a picture at 224 px).
-BATCHES = {32: 64, 224: 16}
-
+from models.architectures import ARCHITECTURES
 
 OBJECTIVES = ("labels", "triplet")
-
-
-class Pixels(StrEnum):
-    """What a model does to RGB 0–255 before its first convolution."""
-
-    UNIT = "unit"  # scaled to -1..1
-    CAFFE = (
-        "caffe"  # blue, green, red less ImageNet's mean: what keras.applications' ResNet-50 was trained on
-    )
 
 
 @dataclass(frozen=True)
@@ -40,34 +16,34 @@ class TrainingPlan:
     """A training run's settings.
 
     Args:
-        dataset_id: of the snapshot.
+        dataset_id: id of the dataset snapshot.
         workers: TensorFlow workers, one per Spark executor.
-        architecture: a key of `SIDES`.
+        architecture: a key of `ARCHITECTURES`.
         epochs: passes over the training split.
-        batch_size: images per worker and step; less where a worker has fewer images.
-        learning_rate: for a global batch of 128, scaled linearly with the real one.
-        warmup_epochs: of the linear climb to that rate.
+        batch_size: images per worker and step; smaller where a worker has fewer images.
+        learning_rate: for a global batch of 128, scaled linearly with the global batch size.
+        warmup_epochs: epochs of linear learning rate warm-up.
         momentum: of SGD.
         weight_decay: L2 on kernels, not on biases or batch normalization.
-        seed: of weights, order and augmentation.
-        flip: mirror pictures; None does what the dataset allows.
+        seed: for weight initialisation, shuffling and augmentation.
+        flip: mirror pictures at random; None follows the dataset snapshot's setting.
         augment: crop (and flip) at random; False takes the centre.
-        floatx: Keras' float type; float64 is for comparing runs to the last digit.
+        floatx: Keras' float type; float64 is for exact comparison of runs.
         weights: file of Keras weights to start from; empty for none.
         source: model id or .keras file to start from; empty for none.
-        precision: auto, float32, mixed_float16 or mixed_bfloat16; auto is decided on the workers' devices.
-        cache_mb: decoded pixels a worker keeps in memory (MiB); what does not fit is decoded every epoch.
-        randaugment: operations on each picture; 0 for none.
+        precision: auto, float32, mixed_float16 or mixed_bfloat16; auto depends on the workers' devices.
+        cache_mb: decoded pixels a worker keeps in memory (MiB); the rest is decoded in every epoch.
+        randaugment: RandAugment operations per picture; 0 for none.
         randaugment_magnitude: 0 to 10.
-        mixup: parameters of its Beta distribution; 0 for none.
-        label_smoothing: share of the target that all labels divide.
-        objective: labels, or triplet for embeddings.
-        embedding: size of their vectors.
+        mixup: parameter of mixup's Beta distribution; 0 for none.
+        label_smoothing: share of the target that is spread evenly over all labels.
+        objective: labels for classification, triplet for embeddings.
+        embedding: size of the embedding vectors.
         triplet_margin: in squared distance.
-        images_per_label: of a label in a batch of triplets.
-        freeze_epochs: first epochs in which only the head learns; the rest answers as in inference.
-        normalization: synchronized, by the batches of all workers, or local, by each worker's own.
-        pixels: a value of `Pixels`; empty takes what the start was trained on.
+        images_per_label: pictures per label in a triplet batch.
+        freeze_epochs: first epochs in which only the head learns; the other layers run in inference mode.
+        normalization: synchronized (batch statistics over all workers) or local (over each worker's batch).
+        pixels: a value of `Pixels`; empty takes the scaling of the initial weights.
     """
 
     dataset_id: str
@@ -100,15 +76,16 @@ class TrainingPlan:
     pixels: str = ""
 
     @classmethod
-    def of(cls, settings: Settings, dataset_id: str, workers: int, **given: Any) -> Self:
-        """A plan with the settings' defaults for all that is not given (None counts as not given)."""
+    def of(cls, settings: Settings, dataset_id: str, workers: int, **overrides: Any) -> Self:
+        """Build a plan from the settings and `overrides`; an override of None keeps the setting."""
         train = settings.train
-        chosen = {name: value for name, value in given.items() if value is not None}
-        architecture = chosen.get("architecture", train.arch)
+        overrides = {name: value for name, value in overrides.items() if value is not None}
+        architecture = overrides.get("architecture", train.arch)
+        known = ARCHITECTURES.get(architecture)
         defaults: dict[str, Any] = {
             "architecture": architecture,
             "epochs": train.epochs,
-            "batch_size": train.batch_size or BATCHES.get(SIDES.get(architecture, 0), 1),
+            "batch_size": train.batch_size or (known.batch_size if known else 1),
             "learning_rate": train.learning_rate,
             "warmup_epochs": train.warmup_epochs,
             "momentum": train.momentum,
@@ -126,45 +103,45 @@ class TrainingPlan:
             "normalization": train.normalization,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
-        return cls(dataset_id=dataset_id, workers=workers, **(defaults | chosen))
+        return cls(dataset_id=dataset_id, workers=workers, **(defaults | overrides))
 
     @property
-    def group(self) -> int:
-        """Pictures that a batch must be a multiple of."""
+    def batch_multiple(self) -> int:
+        """The number that a batch size must be a multiple of."""
         return self.images_per_label if self.objective == "triplet" else 1
 
     @property
     def side(self) -> int:
-        """Side of the square pictures the model takes (pixels)."""
-        return SIDES[self.architecture]
+        """Side of the model's square input pictures (pixels)."""
+        return ARCHITECTURES[self.architecture].side
 
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """What every worker is sent; picklable.
+    """The task that the driver sends to every worker; picklable.
 
     Args:
         plan: the run's settings.
-        model_id: of the run.
-        snapshot: the images.
-        artifacts: where the run's files go.
-        address: host and port of the driver's listener.
-        authkey: what the listener asks for.
-        run: what is the same in every attempt of this run and in no other (see `identity.of`).
-        keep: checkpoints.
-        patience: how long a worker that has failed waits for the driver to end the attempt (seconds).
+        model_id: id of the model that the run trains.
+        snapshot: the dataset snapshot.
+        artifacts: storage of the run's files.
+        address: host and port of the driver's message server.
+        authkey: key that the message server asks for.
+        run_fingerprint: the same in every attempt of this run (see `resumption.run_fingerprint`).
+        keep_checkpoints: number of newest checkpoints to keep.
+        failure_wait_seconds: how long a failed worker waits for the driver to end the attempt.
     """
 
     plan: TrainingPlan
     model_id: str
-    snapshot: Snapshot
+    snapshot: DatasetSnapshot
     artifacts: Storage
     address: tuple[str, int]
     authkey: bytes
-    run: str = ""
-    keep: int = 2
-    patience: float = 300.0
+    run_fingerprint: str = ""
+    keep_checkpoints: int = 2
+    failure_wait_seconds: float = 300.0
 
     def __contains__(self, name: str) -> bool:
-        """TensorFlowOnSpark asks whether its arguments name a number of GPUs; ours leave it to Spark."""
+        """TensorFlowOnSpark checks here for a `num_gpus` argument; the hub leaves GPUs to Spark."""
         return False

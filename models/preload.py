@@ -1,4 +1,4 @@
-"""Libraries that this process will need, loaded or read again before it does."""
+"""Import modules and prefetch libraries in the background, before the process needs them."""
 
 import importlib
 import os
@@ -10,18 +10,18 @@ _MAPS = Path("/proc/self/maps")
 
 
 def import_in_background(module: str) -> threading.Thread:
-    """Import something in the background that takes a while and is needed later."""
+    """Import a module in the background that imports slowly and is needed later."""
     thread = threading.Thread(target=importlib.import_module, args=(module,), daemon=True)
     thread.start()
     return thread
 
 
 def prefetch_libraries() -> threading.Thread:
-    """Ask the system, in the background, for the whole of this process's libraries; nothing where it cannot.
+    """Load this process's shared libraries into the page cache, in the background (`posix_fadvise`).
 
-    What a training uses only at its end (TFLite's converter, drawing) has not been used since its start.
-    Where memory is short, or is given back after a minute without use, it has left memory by then and is
-    read again page by page, while people wait for the results.
+    A training uses some code only at its end (TFLite's converter, plots). By then the system may have evicted
+    these pages from the page cache and would read them again page by page while people wait for the results.
+    Does nothing where the system has no `posix_fadvise`.
     """
     thread = threading.Thread(target=_read_ahead, name="hub-libraries", daemon=True)
     thread.start()

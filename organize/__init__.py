@@ -1,1 +1,8 @@
-"""From samples to datasets: near duplicates, splits, and dataset snapshots."""
+"""From samples to datasets: near duplicates, splits, and dataset snapshots.
+
+Where to look:
+
+datasets      dataset, shards: the samples of some labels, written as Parquet shards with a manifest
+splits        duplicates, splits: near duplicates are always in the same split
+on demand     demand: `hub train --labels` reuses an existing dataset and model
+"""

@@ -1,4 +1,4 @@
-"""From samples to a dataset snapshot: choose, group, split, write, register."""
+"""Datasets from samples: group near duplicates, split, write a dataset snapshot, register it."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -18,32 +17,30 @@ from lake import tables
 from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.label_hierarchy import Hierarchy
 from lake.locks import maintenance_lock
-from lake.schemas import LABEL_CONFLICT, USABLE, Table
-from lake.snapshot import MANIFEST, Snapshot, Split
+from lake.schemas import LABEL_CONFLICT, USABLE
+from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
+from lake.table import Table
 from organize import shards
-from organize.duplicates import with_duplicate_group
-from organize.splits import split_of
-
-_GROUP_COLUMNS = ["duplicate_group", "split"]
+from organize.duplicates import save_groups, with_split
 
 
 @dataclass(frozen=True)
-class Organized:
-    """A dataset and how it came about.
+class OrganizedDataset:
+    """The result of `organize`: a dataset and its counts.
 
     Args:
-        dataset_id: names the same content on every run.
-        snapshot: where it lies and what is in it.
-        counts: label to split to images.
+        dataset_id: hash of the content; equal content has the same id.
+        snapshot: the dataset snapshot.
+        counts: label to split to number of images.
         groups: duplicate groups among the chosen images.
-        left_out: reason to images.
+        left_out: reason to number of images that were not chosen.
         manifest_sha256: hash of the manifest file (hex).
-        reused: whether the snapshot was there already.
+        reused: whether the dataset snapshot existed already.
     """
 
     dataset_id: str
-    snapshot: Snapshot
+    snapshot: DatasetSnapshot
     counts: dict[str, dict[str, int]]
     groups: int
     left_out: dict[str, int]
@@ -51,69 +48,59 @@ class Organized:
     reused: bool
 
     def totals(self) -> dict[str, int]:
-        """Split to images."""
-        return {split.value: self.snapshot.rows(split) for split in Split}
+        """Split to number of images."""
+        return {split.value: self.snapshot.row_count(split) for split in Split}
 
 
-def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()) -> Organized:
-    """Write a dataset of the labels asked for, or of all that are ready.
+def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()) -> OrganizedDataset:
+    """Create the dataset of the given labels, or of all ready labels; reuse it if it exists.
 
     The same samples, labels and settings give the same dataset id and manifest, byte for byte.
 
     Raises:
-        NothingToOrganize: a label is unknown or has too few images, or none is ready.
-        InUse: another organization or an erasure is at work.
+        NothingToOrganize: a label is unknown or has too few images, or no label is ready.
+        InUse: another `hub organize` or an erasure is running.
         StorageError: the lake cannot be written.
     """
     _refuse_empty_lake(spark, settings)
     with maintenance_lock.held(settings, "organize") as refuse_if_lost:
-        return _organized(spark, settings, labels, refuse_if_lost)
+        return _organize_locked(spark, settings, labels, refuse_if_lost)
 
 
-def _organized(
+def _organize_locked(
     spark: SparkSession, settings: Settings, labels: Sequence[str], refuse_if_lost: Callable[[], None]
-) -> Organized:
-    lake, plan = settings.lake, settings.organize
-    # Samples first: ingestion commits to uploads before it does to samples, so the pictures of these samples
-    # are in any version of uploads that is asked for later; in one asked for before they may not be.
+) -> OrganizedDataset:
+    lake, config = settings.lake, settings.organize
+    # Read the version of samples first. Ingestion commits to uploads before samples, so a version of uploads
+    # that is read later contains the pictures of these samples; an earlier one may not.
     versions = {table.value: tables.version(spark, lake, table) for table in (Table.SAMPLES, Table.UPLOADS)}
-    samples = with_split(tables.read(spark, lake, Table.SAMPLES, versions[Table.SAMPLES]), plan).persist()
+    samples = with_split(tables.read(spark, lake, Table.SAMPLES, versions[Table.SAMPLES]), config).persist()
     try:
         chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
         refuse_if_lost()
-        _remember_groups(samples, settings)
+        save_groups(samples, settings)
         usable = samples.where(USABLE)
         chosen = usable.where(f.col("label").isin(chosen_labels))
-        counts = _counts(chosen, chosen_labels)
-        places = _places(chosen, chosen_labels, plan).persist()
-        planned = _planned(settings, chosen_labels)
-        organized = Organized(
-            dataset_id=_dataset_id(planned, shards.digest(places), plan),
+        counts = _count_images(chosen, chosen_labels)
+        assignment = _assign_shards(chosen, chosen_labels, config).persist()
+        planned = _plan_snapshot(settings, chosen_labels)
+        organized = OrganizedDataset(
+            dataset_id=_dataset_id(planned, shards.digest(assignment), config),
             snapshot=planned,
             counts=counts,
             groups=chosen.select("duplicate_group").distinct().count(),
-            left_out=_left_out(samples, chosen_labels),
+            left_out=_count_left_out(samples, chosen_labels),
             manifest_sha256="",
             reused=False,
         )
-        organized = _written(spark, settings, organized, places, versions[Table.UPLOADS], refuse_if_lost)
-        places.unpersist()
+        organized = _write_snapshot(
+            spark, settings, organized, assignment, versions[Table.UPLOADS], refuse_if_lost
+        )
+        assignment.unpersist()
     finally:
         samples.unpersist()
     _register(spark, settings, organized, versions)
     return organized
-
-
-def with_split(samples: DataFrame, plan: Organize) -> DataFrame:
-    """The samples with `duplicate_group` and `split`; old values of both are kept as `was_…`."""
-    fractions, seed = plan.fractions, plan.seed
-
-    @f.udf("string", useArrow=True)
-    def split(group: str) -> str:
-        return split_of(group, seed, fractions).value
-
-    old = samples.withColumnsRenamed({name: f"was_{name}" for name in _GROUP_COLUMNS})
-    return with_duplicate_group(old, plan.phash_distance).withColumn("split", split("duplicate_group"))
 
 
 def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
@@ -122,58 +109,41 @@ def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
         raise NothingToOrganize(f"no samples in {lake.root}: run `hub push` and `hub ingest --once` first")
 
 
-def _chosen_labels(samples: DataFrame, asked: Sequence[str], ready_images: int) -> list[str]:
+def _chosen_labels(samples: DataFrame, requested: Sequence[str], ready_images: int) -> list[str]:
     usable = samples.where(USABLE)
-    counted = {row.label: row["count"] for row in usable.groupBy("label").count().collect()}
-    unknown = [label for label in asked if label not in counted]
+    counts = {row.label: row["count"] for row in usable.groupBy("label").count().collect()}
+    unknown = [label for label in requested if label not in counts]
     if unknown:
         raise NothingToOrganize(
-            f"no images of label {unknown[0]!r}; there are {', '.join(sorted(counted)[:20])}"
+            f"no images of label {unknown[0]!r}; there are {', '.join(sorted(counts)[:20])}"
         )
-    chosen = sorted(set(asked)) or sorted(label for label, count in counted.items() if count >= ready_images)
+    chosen = sorted(set(requested)) or sorted(
+        label for label, count in counts.items() if count >= ready_images
+    )
     if not chosen:
-        best = max(counted, key=lambda label: counted[label])
+        best = max(counts, key=lambda label: counts[label])
         raise NothingToOrganize(
-            f"no label has {ready_images} images yet, {best!r} has most with {counted[best]}; "
-            "name labels with --labels or set HUB__LABELS__READY_IMAGES"
+            f"no label has {ready_images} images yet; the largest, {best!r}, has {counts[best]}: "
+            "give labels with --labels, or set HUB__LABELS__READY_IMAGES"
         )
     return chosen
 
 
-def _counts(chosen: DataFrame, labels: list[str]) -> dict[str, dict[str, int]]:
+def _count_images(chosen: DataFrame, labels: list[str]) -> dict[str, dict[str, int]]:
     rows = chosen.groupBy("label", "split").count().collect()
     counts = {label: dict.fromkeys(Split, 0) for label in labels}
     for row in rows:
         counts[row.label][Split(row.split)] = row["count"]
-    for label, of_split in counts.items():
-        if not of_split[Split.TRAIN]:
+    for label, by_split in counts.items():
+        if not by_split[Split.TRAIN]:
             raise NothingToOrganize(
-                f"label {label!r} has {sum(of_split.values())} image(s), none of them to train on; "
-                "push more of it or leave it out of --labels"
+                f"label {label!r} has {sum(by_split.values())} image(s), none in the training split; "
+                "push more of it, or remove it from --labels"
             )
-    return {label: {split.value: n for split, n in of_split.items()} for label, of_split in counts.items()}
+    return {label: {split.value: n for split, n in by_split.items()} for label, by_split in counts.items()}
 
 
-def _remember_groups(samples: DataFrame, settings: Settings) -> None:
-    """Write groups and splits back to `samples`, only where they changed."""
-    changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _GROUP_COLUMNS)).select(
-        "image_id", *_GROUP_COLUMNS
-    )
-    if changed.isEmpty():
-        return
-    values = {name: f"new.{name}" for name in _GROUP_COLUMNS}
-    tables.retried(  # whoever ingests writes samples, too
-        lambda: (
-            DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES))
-            .alias("old")
-            .merge(changed.alias("new"), "old.image_id = new.image_id")
-            .whenMatchedUpdate(set=values)
-            .execute()
-        )
-    )
-
-
-def _left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
+def _count_left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
     reason = (
         f.when(f.array_contains("flags", LABEL_CONFLICT), LABEL_CONFLICT)
         .when(~f.col("label").isin(chosen), "label_not_chosen")
@@ -183,68 +153,70 @@ def _left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
     return {row.reason: row["count"] for row in rows}
 
 
-def _places(chosen: DataFrame, labels: list[str], plan: Organize) -> DataFrame:
+def _assign_shards(chosen: DataFrame, labels: list[str], config: Organize) -> DataFrame:
     index = f.array_position(f.array(*[f.lit(label) for label in labels]), f.col("label")) - 1
     keys = chosen.select("image_id", "upload_id", "split", index.cast("int").alias("label"))
-    return shards.assign_shards(keys, plan.seed, plan.shard_rows)
+    return shards.assign_shards(keys, config.seed, config.shard_rows)
 
 
-def _planned(settings: Settings, labels: list[str]) -> Snapshot:
-    plan = settings.organize
-    return Snapshot(
+def _plan_snapshot(settings: Settings, labels: list[str]) -> DatasetSnapshot:
+    """The snapshot without its shards, from which the dataset id is computed."""
+    config = settings.organize
+    return DatasetSnapshot(
         storage=Storage(settings.lake.at("snapshots"), settings.s3),
         labels=tuple(labels),
         shards={},
-        flip=Hierarchy.read(settings.labels.file).may_flip(labels, plan.no_flip_parents),
-        seed=plan.seed,
+        flip=Hierarchy.read(settings.labels.file).may_flip(labels, config.no_flip_parents),
+        seed=config.seed,
         filter={
             "labels": labels,
-            "phash_distance": plan.phash_distance,
-            "fractions": list(plan.fractions),
+            "phash_distance": config.phash_distance,
+            "fractions": list(config.fractions),
         },
     )
 
 
-def _dataset_id(planned: Snapshot, places: str, plan: Organize) -> str:
-    """Named by content: what is chosen, where it lies, and how it is cut."""
-    content = planned.manifest() | {"places": places, "rows": [plan.shard_rows, plan.row_group_rows]}
+def _dataset_id(planned: DatasetSnapshot, assignment_digest: str, config: Organize) -> str:
+    """Hash of the content: the chosen samples, their shards and positions, and the sizes of shards."""
+    sizes = [config.shard_rows, config.row_group_rows]
+    content = planned.manifest() | {"places": assignment_digest, "rows": sizes}
     return "ds-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _written(
+def _write_snapshot(
     spark: SparkSession,
     settings: Settings,
-    organized: Organized,
-    places: DataFrame,
+    organized: OrganizedDataset,
+    assignment: DataFrame,
     uploads_version: int,
     refuse_if_lost: Callable[[], None],
-) -> Organized:
-    storage = organized.snapshot.storage.below(organized.dataset_id)
+) -> OrganizedDataset:
+    storage = organized.snapshot.storage.subfolder(organized.dataset_id)
     reused = storage.exists(MANIFEST)
     if not reused:
         uploads = tables.read(spark, settings.lake, Table.UPLOADS, uploads_version)
         pictures = uploads.where("verdict = 'accepted'").select("image_id", "upload_id", "jpeg")
-        with_pictures = places.join(pictures, ["image_id", "upload_id"])
+        with_pictures = assignment.join(pictures, ["image_id", "upload_id"])
         try:
             written = shards.write(with_pictures, storage, settings.organize.row_group_rows)
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(f"cannot write shards to {storage.root}: {tables.first_line(error)}") from None
         snapshot = replace(organized.snapshot, storage=storage, shards=written)
         expected = {split: sum(counts[split] for counts in organized.counts.values()) for split in Split}
-        if any(snapshot.rows(split) != expected[split] for split in Split):
+        if any(snapshot.row_count(split) != expected[split] for split in Split):
             raise LakeError(
-                f"samples and uploads disagree: {sum(expected.values())} images chosen, "
-                f"{sum(map(snapshot.rows, Split))} found in uploads; run `hub ingest --once`"
+                f"samples and uploads do not match: {sum(expected.values())} images chosen, "
+                f"{sum(map(snapshot.row_count, Split))} found in uploads; run `hub ingest --once`"
             )
         refuse_if_lost()
-        # The manifest comes last: a folder without one is no snapshot, and a rerun writes it again.
+        # The manifest is written last: a folder without it is incomplete, and a rerun overwrites it.
         storage.write_json(MANIFEST, snapshot.manifest())
-    snapshot = Snapshot.load(storage)
+    snapshot = DatasetSnapshot.load(storage)
     return replace(organized, snapshot=snapshot, manifest_sha256=snapshot.sha256(), reused=reused)
 
 
 def _register(
-    spark: SparkSession, settings: Settings, organized: Organized, versions: dict[str, int]
+    spark: SparkSession, settings: Settings, organized: OrganizedDataset, versions: dict[str, int]
 ) -> None:
     datasets = tables.read(spark, settings.lake, Table.DATASETS)
     if not datasets.where(f.col("dataset_id") == organized.dataset_id).isEmpty():

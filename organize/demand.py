@@ -1,4 +1,4 @@
-"""Models on demand: for labels, from a dataset that is made if none fits, and not trained twice."""
+"""`hub train --labels`: get or create the dataset of some labels, and reuse an equal model."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,14 +10,14 @@ from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 from organize import dataset
-from organize.dataset import Organized
+from organize.dataset import OrganizedDataset
 
-# Where a run is done, not what comes of it; a model of so many workers is as good as one of others.
-_ELSEWHERE = ("workers", "cache_mb")
+# Ignored when plans are compared: how a run is executed, which does not change the model's quality.
+_EXECUTION_FIELDS = ("workers", "cache_mb")
 
 
-def dataset_of(settings: Settings, labels: Sequence[str]) -> Organized:
-    """The dataset of some labels as the samples are now: the one that is there, or a new one.
+def get_or_create_dataset(settings: Settings, labels: Sequence[str]) -> OrganizedDataset:
+    """The dataset of these labels for the current samples: the existing one, or a new one.
 
     Raises:
         NothingToOrganize: a label is unknown or has too few images.
@@ -30,21 +30,21 @@ def dataset_of(settings: Settings, labels: Sequence[str]) -> Organized:
         spark.stop()
 
 
-def existing(settings: Settings, plan: TrainingPlan) -> ModelCard | None:
+def find_model(settings: Settings, plan: TrainingPlan) -> ModelCard | None:
     """The newest ready model of the same dataset, architecture and settings; None if there is none.
 
-    A run that starts from a file is never the same: another file may have its name.
+    A plan that starts from a file matches no model, because the file's content may have changed.
     """
     if plan.weights or (plan.source and Path(plan.source).is_file()):
         return None
-    return next((card for card in model_cards.ready(settings) if is_of(card, plan)), None)
+    return next((card for card in model_cards.ready_cards(settings) if matches_plan(card, plan)), None)
 
 
-def is_of(card: ModelCard, plan: TrainingPlan) -> bool:
-    """Whether a model came of these settings, on however many workers."""
+def matches_plan(card: ModelCard, plan: TrainingPlan) -> bool:
+    """Whether a model was trained with this plan, on any number of workers."""
     wanted = asdict(plan)
     if not plan.pixels:
-        wanted.pop("pixels")  # what a run starts from decides it
+        wanted.pop("pixels")  # the initial weights decide it
     return bool(card.plan) and all(
-        card.plan.get(name) == value for name, value in wanted.items() if name not in _ELSEWHERE
+        card.plan.get(name) == value for name, value in wanted.items() if name not in _EXECUTION_FIELDS
     )

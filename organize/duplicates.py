@@ -1,21 +1,65 @@
-"""Groups of images that are copies of one another, or nearly."""
+"""Duplicate groups: images whose perceptual hashes (pHash) are nearly equal, and the splits of the groups."""
 
 from itertools import pairwise
 
 import numpy as np
+from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from conf.sections import Organize
+from conf.settings import Settings
+from lake import tables
+from lake.table import Table
+from organize.splits import split_of
+
 HASH_BITS = 64
+
+_GROUP_COLUMNS = ["duplicate_group", "split"]
+
+
+def with_split(samples: DataFrame, config: Organize) -> DataFrame:
+    """Add `duplicate_group` and `split` to the samples; the old values are kept as `was_…`."""
+    fractions, seed = config.fractions, config.seed
+
+    @f.udf("string", useArrow=True)
+    def split(group: str) -> str:
+        return split_of(group, seed, fractions).value
+
+    old = samples.withColumnsRenamed({name: f"was_{name}" for name in _GROUP_COLUMNS})
+    return with_duplicate_group(old, config.phash_distance).withColumn("split", split("duplicate_group"))
+
+
+def save_groups(samples: DataFrame, settings: Settings) -> None:
+    """Update `duplicate_group` and `split` in the table `samples`, for rows in which they changed.
+
+    Args:
+        samples: the result of `with_split`.
+    """
+    changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _GROUP_COLUMNS)).select(
+        "image_id", *_GROUP_COLUMNS
+    )
+    if changed.isEmpty():
+        return
+    values = {name: f"new.{name}" for name in _GROUP_COLUMNS}
+    tables.retry_on_conflict(  # an ingestion writes to samples concurrently
+        lambda: (
+            DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES))
+            .alias("old")
+            .merge(changed.alias("new"), "old.image_id = new.image_id")
+            .whenMatchedUpdate(set=values)
+            .execute()
+        )
+    )
 
 
 def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:
-    """Add the column `duplicate_group`: the smallest image_id among an image's near copies, itself included.
+    """Add the column `duplicate_group`: the smallest image_id among an image's near duplicates and itself.
 
-    Images whose pHashes differ in at most `distance` bits are near copies, and so are near copies of near
-    copies. Equal bytes are one image already.
+    Images are near duplicates if their pHashes differ in at most `distance` bits, also through a chain of
+    other images. Files with equal bytes are one image already.
 
     Args:
         samples: with image_id and phash (64-bit integer).
@@ -34,8 +78,8 @@ def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:
 def near_pairs(hashes: DataFrame, distance: int) -> DataFrame:
     """Pairs of hashes that differ in 1 to `distance` bits.
 
-    Cut into distance + 1 bands, two such hashes agree in at least one band (pigeonhole), so a join on equal
-    bands finds every pair without comparing all with all.
+    If hashes are cut into distance + 1 bands, two such hashes are equal in at least one band (pigeonhole).
+    So a join on equal bands finds every pair without comparing all pairs.
 
     Source: Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007, section 3.
 
@@ -60,18 +104,22 @@ def near_pairs(hashes: DataFrame, distance: int) -> DataFrame:
 
 
 def _bits(start: int, end: int) -> Column:
-    """Bits `start` to `end` of the hash, counted from the lowest."""
+    """Bits `start` to `end` of the hash, from the lowest."""
     return f.shiftrightunsigned(f.shiftleft("phash", HASH_BITS - end), HASH_BITS - end + start)
 
 
 def _roots(pairs: DataFrame) -> DataFrame:
-    """Each hash that has a near one, with the smallest hash of its connected component."""
-    found = np.array([(row.low, row.high) for row in pairs.collect()], dtype=np.int64).reshape(-1, 2)
-    hashes, index = np.unique(found, return_inverse=True)
+    """Each hash that has a near duplicate, with the smallest hash of its connected component.
+
+    Returns:
+        columns `phash` and `root`.
+    """
+    edges = np.array([(row.low, row.high) for row in pairs.collect()], dtype=np.int64).reshape(-1, 2)
+    hashes, index = np.unique(edges, return_inverse=True)
     index = index.reshape(-1, 2)
     graph = coo_matrix((np.ones(len(index)), (index[:, 0], index[:, 1])), shape=(len(hashes), len(hashes)))
     _, component = connected_components(graph, directed=False)
-    # `hashes` is sorted, so the first of a component is its smallest.
+    # `hashes` is sorted, so the first hash of a component is its smallest.
     _, first = np.unique(component, return_index=True)
     rows = [(int(value), int(hashes[first[part]])) for value, part in zip(hashes, component, strict=True)]
     spark: SparkSession = pairs.sparkSession

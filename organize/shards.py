@@ -1,4 +1,4 @@
-"""Writing a snapshot's shards, each by one task, with equal row counts."""
+"""Shards of a dataset snapshot: assigning samples to them, and writing each in one Spark task."""
 
 import hashlib
 import io
@@ -10,21 +10,21 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lake.snapshot import SHARD, Shard, Split
+from lake.snapshot import SHARD_SCHEMA, Shard, Split
 from lake.storage import Storage
 
-_WRITTEN = pa.schema(
+_SHARD_SCHEMA = pa.schema(
     [("split", pa.string()), ("path", pa.string()), ("rows", pa.int32()), ("sha256", pa.string())]
 )
 
 
 def assign_shards(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
-    """Shuffle each split and deal it into shards whose row counts differ by one at most.
+    """Shuffle each split and divide it into shards whose row counts differ by at most one.
 
     Args:
         samples: with image_id and split.
-        seed: another one shuffles differently.
-        shard_rows: rows of a shard, about; the last shard is not a small rest.
+        seed: of the shuffle.
+        shard_rows: approximate rows per shard; the last shard is not a small remainder.
 
     Returns:
         the samples with `shard` and `position` (both from 0).
@@ -38,10 +38,10 @@ def assign_shards(samples: DataFrame, seed: int, shard_rows: int) -> DataFrame:
 
 
 def digest(samples: DataFrame) -> str:
-    """Hash of what lies where in the shards (hex); the same for the same samples in the same places."""
+    """Hash (hex) of image ids and labels with their split, shard and position."""
     line = f.concat_ws(",", f.lpad("position", 12, "0"), "image_id", "label")
-    places = samples.groupBy("split", "shard").agg(_hash_of_lines(line).alias("hash"))
-    lines = sorted(f"{row.split}/{row.shard}/{row.hash}" for row in places.collect())
+    hashes = samples.groupBy("split", "shard").agg(_hash_of_lines(line).alias("hash"))
+    lines = sorted(f"{row.split}/{row.shard}/{row.hash}" for row in hashes.collect())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -50,15 +50,15 @@ def write(samples: DataFrame, storage: Storage, row_group_rows: int) -> dict[Spl
 
     Args:
         samples: with split, shard, position, image_id, label (the index) and jpeg.
-        storage: rooted at the snapshot.
-        row_group_rows: rows that a reader fetches at once.
+        storage: of the snapshot's folder.
+        row_group_rows: rows per Parquet row group, which a reader fetches at once.
 
     Raises:
         PySparkException: a task could not write its file.
     """
     written = (
         samples.groupBy("split", "shard")
-        .applyInArrow(_writer(storage, row_group_rows), from_arrow_schema(_WRITTEN))
+        .applyInArrow(_shard_writer(storage, row_group_rows), from_arrow_schema(_SHARD_SCHEMA))
         .orderBy("path")
         .collect()
     )
@@ -72,14 +72,14 @@ def _hash_of_lines(line: Column) -> Column:
     return f.sha2(f.array_join(f.sort_array(f.collect_list(line)), "\n"), 256)
 
 
-def _writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Table]:
+def _shard_writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Table]:
     def write_shard(rows: pa.Table) -> pa.Table:
         ordered = rows.sort_by("position")
         split, shard = ordered["split"][0].as_py(), ordered["shard"][0].as_py()
         buffer = io.BytesIO()
-        # JPEG does not get smaller; a dictionary of pictures only costs.
+        # JPEG does not compress further, and a dictionary of pictures is useless.
         pq.write_table(
-            ordered.select(SHARD.names).cast(SHARD),
+            ordered.select(SHARD_SCHEMA.names).cast(SHARD_SCHEMA),
             buffer,
             row_group_size=row_group_rows,
             compression="none",
@@ -89,8 +89,8 @@ def _writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Ta
         content = buffer.getvalue()
         path = f"{split}/{shard:05d}.parquet"
         storage.write(path, content)
-        done = {"split": split, "path": path, "rows": len(ordered), "sha256": _sha256(content)}
-        return pa.Table.from_pylist([done], schema=_WRITTEN)
+        shard_row = {"split": split, "path": path, "rows": len(ordered), "sha256": _sha256(content)}
+        return pa.Table.from_pylist([shard_row], schema=_SHARD_SCHEMA)
 
     return write_shard
 

@@ -1,4 +1,4 @@
-"""Which split a duplicate group belongs to. Pure."""
+"""Train, validation and test splits: a pure function of duplicate group and seed, imported by executors."""
 
 from hashlib import blake2b
 
@@ -8,13 +8,13 @@ Fractions = tuple[float, float, float]
 
 
 def split_of(group: str, seed: int, fractions: Fractions) -> Split:
-    """Assign a duplicate group to a split, the same one on every run.
+    """Assign a duplicate group to a split, deterministically.
 
-    Images of one group always land together, so no near copy of a test image is trained on.
+    All images of a group are in the same split, so no near duplicate of a test image is trained on.
 
     Args:
         group: duplicate group id.
-        seed: of the snapshot; another seed deals the groups anew.
+        seed: of the dataset snapshot.
         fractions: of train, validation and test, summing to 1.
     """
     point = int.from_bytes(blake2b(f"{seed}:{group}".encode(), digest_size=8).digest(), "big") / 2**64

@@ -1,4 +1,4 @@
-"""Erasing a user: in an order that can be interrupted and run again; see docs/decisions/006-erasure.md."""
+"""Erasure of a user, in steps that can be interrupted and resumed; see docs/decisions/006-erasure.md."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,45 +10,44 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from lake import label_counts, tables
+from lake import tables
 from lake.erasure import purge, redaction
 from lake.erasure.redaction import Traces
+from lake.erasure.rules import RULES
 from lake.errors import LakeError, StorageError
 from lake.locks import maintenance_lock
-from lake.schemas import Table
 from lake.storage import Storage
+from lake.table import Table
 from streaming import topics
 from streaming.errors import LakeInUse, UnknownUser
 from streaming.follow import ledger_stream
 from streaming.ingestion import Ingestion
 from streaming.ledger import lake_lease, local_index
 
-_SWEPT = (Table.SAMPLES, Table.LABELS, Table.UPLOADS)
-
 
 @dataclass(frozen=True)
 class Erasure:
-    """What was, or would be, erased.
+    """The result, or the plan, of an erasure.
 
     Args:
-        traces: what there was of the user.
-        resumed: an earlier erasure of this user had been interrupted.
-        out_of_reach: where the user's data still is or may be, for people.
+        traces: the user's data before the erasure.
+        resumed: whether an earlier erasure of this user was interrupted.
+        remaining_copies: descriptions of where the user's data still is or may be.
     """
 
     traces: Traces
     resumed: bool
-    out_of_reach: list[str]
+    remaining_copies: list[str]
 
 
-def planned(spark: SparkSession, settings: Settings, bootstrap: str, user: str) -> Erasure:
-    """What `erase` would do; changes nothing.
+def plan(spark: SparkSession, settings: Settings, bootstrap: str, user: str) -> Erasure:
+    """Find out what `erase` would do; changes nothing.
 
     Raises:
-        UnknownUser: the ledger holds nothing of the user.
+        UnknownUser: the ledger has no upload of the user.
     """
-    found, pending = _found(spark, settings, user)
-    return Erasure(found, pending, out_of_reach(settings, bootstrap, found))
+    traces, pending = _find(spark, settings, user)
+    return Erasure(traces, pending, remaining_copies(settings, bootstrap, traces))
 
 
 def erase(
@@ -58,19 +57,19 @@ def erase(
     user: str,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Erasure:
-    """Remove a user's rows, pixels and samples from all tables and their old versions.
+    """Delete a user's rows, pictures and samples from all tables and their old versions.
 
-    Neither ingestion nor organization runs meanwhile. Interrupted, it is to be run again: a note below
-    `erasures` says that it was begun, and every step can be repeated.
+    Excludes ingestion and `hub organize`. After an interruption it must be run again: a note in `erasures`
+    records that it was started, and all steps are idempotent.
 
     Args:
-        on_step: called with what is done next.
+        on_step: called with a description of the next step.
 
     Raises:
-        UnknownUser: the ledger holds nothing of the user; nothing was touched.
+        UnknownUser: the ledger has no upload of the user; nothing was changed.
         LakeInUse: another process ingests into the lake.
-        InUse: another process organizes it, or has since a lease on S3 was lost.
-        StorageError: old files cannot be removed.
+        InUse: another process holds the maintenance lock, or a lease on S3 was lost.
+        StorageError: old files cannot be deleted.
     """
     lost: list[str] = []
     with (
@@ -78,97 +77,107 @@ def erase(
         maintenance_lock.held(settings, "erase") as refuse_if_lost,
     ):
 
-        def step(what: str) -> None:
-            """Begin what may only be done alone: others' unfinished files would be removed, too."""
+        def begin_step(description: str) -> None:
+            """Check both locks first: without them, a step could delete files of another process's commit."""
             refuse_if_lost()
             if lost:
-                raise LakeInUse(f"stopped before the erasure was done: {lost[0]}; run it again")
-            on_step(what)
+                raise LakeInUse(f"stopped before the erasure was complete: {lost[0]}; run it again")
+            on_step(description)
 
-        found, resumed = _found(spark, settings, user)
-        reach = out_of_reach(settings, bootstrap, found)
-        step("bring samples, labels and dead letters up to the ledger")
-        # They read the ledger's old versions, which will be gone.
+        traces, resumed = _find(spark, settings, user)
+        copies = remaining_copies(settings, bootstrap, traces)
+        begin_step("update samples, labels and dead letters from the ledger")
+        # The followers read the ledger's old versions, which will be purged.
         Ingestion(spark, settings, bootstrap).catch_up()
-        _notes(settings).write_json(_note(user), asdict(found))
+        _notes(settings).write_json(_note_name(user), asdict(traces))
         try:
-            step("remove samples, or hand them to others who uploaded the same image")
-            redaction.hand_over(spark, settings.lake, user)
-            step("empty the rows of the ledger")
-            redaction.redact(spark, settings.lake, user)
-            ledger = tables.read(spark, settings.lake, Table.UPLOADS)
-            label_counts.recount(spark, settings.lake, ledger, settings.labels.ready_images)
-            samples = tables.identifier(spark, settings.lake, Table.SAMPLES)
-            local_index.discard(local_index.file_of(settings.ingest.index_dir, samples))
-            for table in _SWEPT:
-                step(f"remove old versions of {table}")
-                _forget(spark, settings, table)
+            for rule in RULES.values():
+                if rule.apply:
+                    begin_step(rule.step)
+                    rule.apply(spark, settings, user)
+            samples = tables.table_id(spark, settings.lake, Table.SAMPLES)
+            local_index.delete_index(local_index.index_file(settings.ingest.index_dir, samples))
+            for table in _tables_to_purge():
+                begin_step(f"purge old versions of {table}")
+                _purge(spark, settings, table)
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(
-                f"the erasure stopped: {tables.first_line(error)}; run it again, it goes on where it stopped"
+                f"the erasure stopped: {tables.first_line(error)}; run it again to resume it"
             ) from None
-        _notes(settings).remove(_note(user))
-    return Erasure(found, resumed, reach)
+        _notes(settings).delete_files(_note_name(user))
+    return Erasure(traces, resumed, copies)
 
 
-def out_of_reach(settings: Settings, bootstrap: str, found: Traces) -> list[str]:
-    """Where the user's data still is, or may be, after an erasure."""
+def remaining_copies(settings: Settings, bootstrap: str, traces: Traces) -> list[str]:
+    """Describe where the user's data still is, or may be, after an erasure."""
     kafka = settings.kafka
     hours = topics.retention_hours(kafka, bootstrap)
-    told = [f"topic {name}: {_kept(hours.get(name))}" for name in (kafka.topic, kafka.rejected_topic)]
-    told.append(
-        f"uploads that lie in {kafka.topic} and were not ingested yet: run `hub ingest --once`, then this"
+    copies = [f"topic {name}: {_retention(hours.get(name))}" for name in (kafka.topic, kafka.rejected_topic)]
+    copies.append(
+        f"uploads in topic {kafka.topic} that were not ingested yet: run `hub ingest --once`, then this again"
     )
-    told += [f"snapshot {name}: {n:,} of the images, immutable; delete {settings.lake.at('snapshots', name)} "
-             "and its row in datasets to be rid of them" for name, n in found.datasets.items()]  # fmt: skip
-    told += [
-        f"snapshot {name}: cannot be read or was never finished, so nobody knows; delete "
+    copies += [
+        f"dataset snapshot {name}: {images:,} of the images, immutable; to delete them, delete "
+        f"{settings.lake.at('snapshots', name)} and its row in datasets"
+        for name, images in traces.datasets.items()
+    ]
+    copies += [
+        f"dataset snapshot {name}: unreadable or unfinished, so it may have some of the images; delete "
         f"{settings.lake.at('snapshots', name)} to be sure"
-        for name in found.unreadable
+        for name in traces.unreadable
     ]
-    told += [
-        f"model {name}: trained on such a snapshot; its artifacts may name or show images"
-        for name in found.models
+    copies += [
+        f"model {name}: trained on such a dataset snapshot; its artifacts may name or show images"
+        for name in traces.models
     ]
-    told.append("what was copied out of the lake: saved rejects, reports, exported models, objects that "
-                "ce_dataref named, backups, and old versions of objects in a versioned bucket")  # fmt: skip
-    return told
+    copies.append(
+        "copies outside the lake's tables: saved rejects, reports, exported models, objects that ce_dataref "
+        "named, backups, and old versions of objects in a versioned bucket"
+    )
+    return copies
 
 
-def _kept(hours: float | None) -> str:
+def _retention(hours: float | None) -> str:
     if hours is None:
-        return "not there"
+        return "does not exist"
     return "kept for ever (retention.ms is -1)" if hours < 0 else f"kept for {hours:g} h from the upload"
 
 
-def _found(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, bool]:
+def _find(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, bool]:
+    """The user's data, and whether an earlier erasure was interrupted; then the data in its note counts."""
     if not tables.exists(spark, settings.lake, Table.UPLOADS):
         raise LakeError(f"no tables in {settings.lake.root}: nothing to erase; is HUB__LAKE__ROOT right?")
     notes = _notes(settings)
-    pending = notes.exists(_note(user))
-    found = redaction.traces(spark, settings, user)
-    if found.uploads:
-        return found, pending
+    pending = notes.exists(_note_name(user))
+    traces = redaction.find_traces(spark, settings, user)
+    if traces.uploads:
+        return traces, pending
     if not pending:
         raise UnknownUser(
             f"no upload of user {user!r} in {settings.lake.root}; "
-            'see who there is with `hub sql "SELECT DISTINCT user FROM uploads"`'
+            'list all users with `hub sql "SELECT DISTINCT user FROM uploads"`'
         )
-    note: dict[str, Any] = notes.read_json(_note(user))
+    note: dict[str, Any] = notes.read_json(_note_name(user))
     return Traces(**note), True
 
 
-def _forget(spark: SparkSession, settings: Settings, table: Table) -> None:
-    version = purge.sweep(spark, settings, table)
+def _tables_to_purge() -> list[Table]:
+    """Tables whose old versions are purged; the ledger last, because its purge restarts the followers."""
+    changed = [table for table, rule in RULES.items() if rule.apply]
+    return sorted(changed, key=lambda table: table == Table.UPLOADS)
+
+
+def _purge(spark: SparkSession, settings: Settings, table: Table) -> None:
+    version = purge.vacuum(spark, settings, table)
     if table == Table.UPLOADS:
-        # Followers that went on from before would look for versions that are gone.
+        # Otherwise the followers would resume at table versions that no longer exist.
         ledger_stream.restart_at(spark, settings, version)
-    purge.forget(spark, settings, table, version)
+    purge.delete_log_before(spark, settings, table, version)
 
 
 def _notes(settings: Settings) -> Storage:
     return Storage(settings.lake.at("erasures"), settings.s3)
 
 
-def _note(user: str) -> str:
+def _note_name(user: str) -> str:
     return f"{blake2b(user.encode(), digest_size=16).hexdigest()}.json"

@@ -1,10 +1,10 @@
-"""What can go wrong between a phone and the tables."""
+"""Exceptions of uploads, ingestion and followers."""
 
 from conf.errors import HubError
 
 
 class StreamingError(HubError):
-    """Uploads cannot be sent or taken in."""
+    """Uploads cannot be sent or ingested."""
 
 
 class BadSource(StreamingError):
@@ -16,7 +16,7 @@ class BrokerUnreachable(StreamingError):
 
 
 class PushFailed(StreamingError):
-    """Not every upload was acknowledged."""
+    """Some uploads were not acknowledged."""
 
 
 class IngestFailed(StreamingError):
@@ -24,39 +24,39 @@ class IngestFailed(StreamingError):
 
 
 class DecoderLost(StreamingError):
-    """The process that decodes pictures cannot be kept running."""
+    """The decoder process cannot be started, or keeps crashing."""
 
 
 class ObjectError(StreamingError):
-    """An object store did not give or take an object; the message begins with the object's URI."""
+    """An object cannot be read from or written to its store; the message begins with the object's URI."""
 
 
 class NoSuchObject(ObjectError):
-    """There is no object of this name."""
+    """The object does not exist."""
 
 
 class ObjectChanged(ObjectError):
-    """An object is no longer the one that was listed."""
+    """An object was replaced after it was listed."""
 
 
 class ObjectTooLarge(ObjectError):
-    """An object has more bytes than are taken."""
+    """An object is larger than allowed."""
 
 
 class StoreRefuses(ObjectError):
-    """The store will not do it, however often it is asked: no such bucket, no credentials, access denied."""
+    """The store refuses a request, and a retry would not help: no such bucket, access denied."""
 
 
 class CredentialsError(StoreRefuses):
-    """There are no credentials, or the store does not take them."""
+    """The credentials are missing, or the store rejects them."""
 
 
 class StoreFaulty(ObjectError):
-    """The store made an error of its own or broke off, at every attempt."""
+    """The store failed or broke the connection on every attempt."""
 
 
 class StoreUnavailable(StoreFaulty):
-    """The store is overloaded or does not answer, at every attempt."""
+    """The store was overloaded or did not answer on every attempt."""
 
 
 class LakeInUse(StreamingError):
@@ -64,24 +64,24 @@ class LakeInUse(StreamingError):
 
 
 class DamagedCheckpoint(StreamingError):
-    """A streaming query's checkpoint is not what Spark has written."""
+    """A streaming query's checkpoint is damaged."""
 
 
 class RecordsLost(StreamingError):
-    """The topic no longer holds records that were not taken yet, or is not the one it was."""
+    """The topic has lost records that were not ingested yet, or was created again."""
 
 
 class UnreadableRecord(StreamingError):
-    """Spark cannot read a record of the topic."""
+    """Spark cannot read a Kafka record."""
 
 
 class NoRejects(StreamingError):
-    """No rejected upload is meant, or it cannot be had."""
+    """No rejected upload is selected, or its bytes are not available."""
 
 
 class UnknownUser(StreamingError):
-    """The ledger holds nothing of a user."""
+    """The ledger has no upload of the user."""
 
 
 class MetricsUnavailable(StreamingError):
-    """Metrics cannot be served where the settings want them."""
+    """Metrics cannot be served at the configured address."""

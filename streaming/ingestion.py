@@ -1,4 +1,4 @@
-"""The streaming queries: Kafka to the ledger, and the followers from the ledger to everything else."""
+"""Runs an ingestion: the streaming query from Kafka to the ledger, and the followers of the ledger."""
 
 import threading
 import time
@@ -13,24 +13,21 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.sections import Ingest
 from conf.settings import Settings
 from lake import tables
-from lake.label_hierarchy import Hierarchy
-from lake.schemas import Table
-from lake.spark.session_properties import NO_CODEGEN, PLAIN_CACHE, arrow, properties
+from lake.spark.session_properties import NO_CODEGEN, PLAIN_CACHE, arrow_batch_limits, temporary_properties
+from lake.table import Table
 from streaming import kafka_source
 from streaming.contract.rules import Rules
 from streaming.errors import IngestFailed
-from streaming.follow import dead_letters, ledger_stream, samples
-from streaming.follow.dead_letters import DeadLetterFollower
-from streaming.follow.derived import SamplesFollower
-from streaming.follow.followers import Followers
+from streaming.follow import ledger_stream, samples
+from streaming.follow.follower import Follower, FollowerContext, Write
+from streaming.follow.follower_supervisor import FollowerSupervisor
+from streaming.follow.followers import FOLLOWERS
 from streaming.follow.image_index import ImageIndex
-from streaming.follow.label_counts import LabelCounts
-from streaming.follow.query_failures import cause
-from streaming.follow.samples import Samples
+from streaming.follow.query_failures import root_cause
 from streaming.ledger import lake_lease, ledger, resume_offsets
 from streaming.ledger.commit_gate import CommitGate
 from streaming.ledger.ledger import BatchCounts, Ledger
-from streaming.ledger.local_index import file_of
+from streaming.ledger.local_index import index_file
 from streaming.ledger.resume_offsets import ResumeOffsets
 from streaming.ledger.upload_index import UploadIndex
 from streaming.watch.ingest_report import IngestReport
@@ -38,56 +35,55 @@ from streaming.watch.monitor import IngestMonitor, monitored
 
 __all__ = ["IngestReport", "Ingestion"]
 
-_Write = Callable[[DataFrame, int], None]
-_LOOK_SECONDS = 0.5
-_ONCE_SECONDS = 0.05
-_COMMIT_SECONDS = 20  # for a commit that is on its way when the ingestion is stopped
+_POLL_SECONDS = 0.5  # of a continuous ingestion
+_ONCE_POLL_SECONDS = 0.05  # of one that ends by itself
+_COMMIT_SECONDS = 20  # for a commit that is running when the ingestion is stopped
 
 
 @dataclass
-class _Loss:
-    """Whether and why the lake is no longer ours."""
+class _LeaseLoss:
+    """Whether and why the lease on the lake was lost."""
 
     why: str = ""
-    told: threading.Event = field(default_factory=threading.Event)
+    event: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self, why: str) -> None:
+    def set(self, why: str) -> None:
         self.why = why
-        self.told.set()
+        self.event.set()
 
-    def refuse(self) -> None:
-        if self.told.is_set():
-            raise IngestFailed(f"stopped: {self.why}; see who ingests there before you start again")
+    def raise_if_lost(self) -> None:
+        if self.event.is_set():
+            raise IngestFailed(f"stopped: {self.why}; find out what uses this lake before you start again")
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """What the queries of an ingestion need."""
+class _Resources:
+    """Indexes, offsets and locks of a running ingestion."""
 
     uploads: UploadIndex
     images: ImageIndex
     start: ResumeOffsets
-    loss: _Loss
+    loss: _LeaseLoss
     gate: CommitGate = field(default_factory=CommitGate)
 
     def stop(self, query: StreamingQuery) -> None:
-        """End the ledger's query; a commit that is on its way is counted first, unless the lake is lost."""
+        """Stop the ledger's query. A running commit is finished first, unless the lease was lost."""
         try:
-            self.gate.close(0 if self.loss.told.is_set() else _COMMIT_SECONDS)
+            self.gate.close(0 if self.loss.event.is_set() else _COMMIT_SECONDS)
         finally:
             query.stop()
 
 
 @dataclass(frozen=True)
 class Ingestion:
-    """Takes uploads from Kafka into the tables.
+    """Ingests uploads from Kafka into the tables.
 
     Args:
         spark: session to run on.
         settings: of the hub.
         bootstrap: of the Kafka cluster.
         on_batch: called after each commit to the ledger.
-        accept_loss: go on where retention removed records before they were taken.
+        accept_loss: continue although retention deleted records before they were ingested.
     """
 
     spark: SparkSession
@@ -97,52 +93,48 @@ class Ingestion:
     accept_loss: bool = False
 
     def once(self, report: IngestReport) -> None:
-        """Take what is in Kafka now, bring all tables and dead letters up to it, and return.
+        """Ingest the records that are in Kafka now, run all followers up to them, and return.
 
         Args:
-            report: counts are added to it as batches are committed.
+            report: counts are added to it as micro-batches are committed.
 
         Raises:
             LakeInUse: another process ingests into the lake.
-            DamagedCheckpoint: a query's checkpoint cannot be used; nothing was taken.
-            RecordsLost: the topic no longer holds what comes next; nothing was taken.
-            IngestFailed: a query stopped with an error; what was committed before it stays.
+            DamagedCheckpoint: a query's checkpoint cannot be used; nothing was ingested.
+            RecordsLost: the topic no longer has the next records; nothing was ingested.
+            IngestFailed: a query stopped with an error; earlier commits stay.
         """
         begun = time.monotonic()
-        with self._prepared(report) as parts, self._watch(report) as watch:
-            watch.lag.moved(parts.start.positions)
+        with self._prepare(report) as resources, self._monitor(report) as monitor:
+            monitor.lag.set_positions(resources.start.positions)
             prepared = time.monotonic()
             try:
-                self._ledger_once(parts, watch)
+                self._run_ledger_once(resources, monitor)
             finally:
                 report.ledger_seconds = time.monotonic() - prepared
-            self._follow_once(parts, watch)
+            self._run_followers_once(resources, monitor)
         report.seconds = time.monotonic() - begun
 
     def forever(self, report: IngestReport) -> None:
-        """Take uploads as they come, until a query fails or the caller is interrupted.
-
-        Raises:
-            as `once`.
-        """
-        with self._prepared(report) as parts, self._watch(report) as watch:
-            watch.lag.moved(parts.start.positions)
+        """Ingest records as they arrive, until a query fails (raises as `once`) or the user interrupts."""
+        with self._prepare(report) as resources, self._monitor(report) as monitor:
+            monitor.lag.set_positions(resources.start.positions)
             begun = time.monotonic()
-            followers = Followers(self._follower_queries(parts.images, once=False), watch.held_up)
-            query = self._ledger_query(parts, watch, once=False)
+            followers = self._supervisor(resources.images, False, monitor.record_follower)
+            query = self._start_ledger(resources, monitor, once=False)
             try:
                 followers.start()
-                # Waiting here and not in the JVM, Ctrl-C finds Python at a place where it can be heeded.
-                while query.isActive and not parts.loss.told.wait(_LOOK_SECONDS):
-                    followers.tend()
-                self._raise_failure(query, parts)
+                # Waits in Python, because Ctrl-C does not interrupt a call that waits in the JVM.
+                while query.isActive and not resources.loss.event.wait(_POLL_SECONDS):
+                    followers.restart_failed()
+                self._raise_failure(query, resources)
             finally:
                 report.seconds = report.ledger_seconds = time.monotonic() - begun
-                parts.stop(query)
+                resources.stop(query)
                 followers.stop()
 
     def catch_up(self) -> None:
-        """Bring samples, labels and dead letters up to the ledger; the caller holds the lake.
+        """Run all followers up to the ledger's newest version; the caller must hold the lease on the lake.
 
         Raises:
             DamagedCheckpoint: a follower's checkpoint cannot be used.
@@ -150,93 +142,90 @@ class Ingestion:
         """
         ledger_stream.prepare(self.spark, self.settings)
         with self._images() as images:
-            followers = Followers(self._follower_queries(images, once=True), lambda name, why: None)
+            followers = self._supervisor(images, True, lambda name, why: None)
             try:
                 followers.start()
-                _refuse_failed(followers.finish(threading.Event(), _ONCE_SECONDS))
+                _raise_if_failed(followers.finish(threading.Event(), _ONCE_POLL_SECONDS))
             finally:
                 followers.stop()
 
     @contextmanager
-    def _prepared(self, report: IngestReport) -> Iterator[_Prepared]:
-        loss = _Loss()
-        ingest = self.settings.ingest
-        with lake_lease.held(self.settings, "ingest", loss.tell), properties(self.spark, tuned(ingest)):
+    def _prepare(self, report: IngestReport) -> Iterator[_Resources]:
+        loss = _LeaseLoss()
+        overrides = session_overrides(self.settings.ingest)
+        with lake_lease.held(self.settings, "ingest", loss.set), temporary_properties(self.spark, overrides):
             tables.create(self.spark, self.settings.lake)
-            name = tables.identifier(self.spark, self.settings.lake, Table.UPLOADS)
-            with UploadIndex(file_of(ingest.index_dir, name)) as uploads:
-                ledger.index_of(self.spark, self.settings.lake, uploads)
-                start = resume_offsets.find(self.settings, self.bootstrap, uploads.taken(), self.accept_loss)
+            table_id = tables.table_id(self.spark, self.settings.lake, Table.UPLOADS)
+            with UploadIndex(index_file(self.settings.ingest.index_dir, table_id)) as uploads:
+                ledger.update_index(self.spark, self.settings.lake, uploads)
+                offsets = uploads.next_offsets()
+                start = resume_offsets.find(self.settings, self.bootstrap, offsets, self.accept_loss)
                 report.lost = {p: (due, begin - 1) for p, (due, begin) in start.lost.items()}
                 ledger_stream.prepare(self.spark, self.settings)
                 with self._images() as images:
-                    yield _Prepared(uploads, images, start, loss)
+                    yield _Resources(uploads, images, start, loss)
 
     @contextmanager
     def _images(self) -> Iterator[ImageIndex]:
-        name = tables.identifier(self.spark, self.settings.lake, Table.SAMPLES)
-        with ImageIndex(file_of(self.settings.ingest.index_dir, name)) as images:
-            yield samples.index_of(self.spark, self.settings.lake, images)
+        table_id = tables.table_id(self.spark, self.settings.lake, Table.SAMPLES)
+        with ImageIndex(index_file(self.settings.ingest.index_dir, table_id)) as images:
+            yield samples.update_index(self.spark, self.settings.lake, images)
 
-    def _watch(self, report: IngestReport) -> AbstractContextManager[IngestMonitor]:
+    def _monitor(self, report: IngestReport) -> AbstractContextManager[IngestMonitor]:
         return monitored(self.spark, self.settings, self.bootstrap, report, self.on_batch)
 
-    def _ledger_once(self, parts: _Prepared, watch: IngestMonitor) -> None:
-        query = self._ledger_query(parts, watch, once=True)
+    def _run_ledger_once(self, resources: _Resources, monitor: IngestMonitor) -> None:
+        query = self._start_ledger(resources, monitor, once=True)
         try:
-            with tables.ready(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
-                while query.isActive and not parts.loss.told.wait(_ONCE_SECONDS):
+            with tables.prefetch_transactions(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
+                while query.isActive and not resources.loss.event.wait(_ONCE_POLL_SECONDS):
                     pass
-            self._raise_failure(query, parts)
-        finally:  # it outlives neither an error nor an interrupt
-            parts.stop(query)
-            watch.ended({str(query.runId)})
+            self._raise_failure(query, resources)
+        finally:  # also after an error or an interrupt
+            resources.stop(query)
+            monitor.wait_for_end({str(query.runId)})
 
-    def _follow_once(self, parts: _Prepared, watch: IngestMonitor) -> None:
-        followers = Followers(self._follower_queries(parts.images, once=True), watch.held_up)
+    def _run_followers_once(self, resources: _Resources, monitor: IngestMonitor) -> None:
+        followers = self._supervisor(resources.images, True, monitor.record_follower)
         try:
             followers.start()
-            failed = followers.finish(parts.loss.told, _ONCE_SECONDS)
-            parts.loss.refuse()
-            _refuse_failed(failed)
+            failed = followers.finish(resources.loss.event, _ONCE_POLL_SECONDS)
+            resources.loss.raise_if_lost()
+            _raise_if_failed(failed)
         finally:
-            watch.ended(followers.stop())
+            monitor.wait_for_end(followers.stop())
 
-    def _raise_failure(self, query: StreamingQuery, parts: _Prepared) -> None:
-        parts.loss.refuse()
+    def _raise_failure(self, query: StreamingQuery, resources: _Resources) -> None:
+        resources.loss.raise_if_lost()
         error = query.exception()
         if error is not None:
-            taken = parts.uploads.taken()
-            why = resume_offsets.explained(self.settings, self.bootstrap, taken, str(error))
-            raise why or IngestFailed(cause(error))
+            offsets = resources.uploads.next_offsets()
+            followers = [each.query for each in FOLLOWERS]
+            why = resume_offsets.diagnose(self.settings, self.bootstrap, offsets, str(error), followers)
+            raise why or IngestFailed(root_cause(error))
 
-    def _ledger_query(self, parts: _Prepared, watch: IngestMonitor, once: bool) -> StreamingQuery:
-        writer = Ledger(
-            self.settings.lake, Rules.of(self.settings), parts.uploads, watch.committed, parts.gate
-        )
-        name = resume_offsets.query_of(self.settings.kafka.topic)
-        offsets = parts.start.starting_offsets(self.settings.kafka.topic)
+    def _start_ledger(self, resources: _Resources, monitor: IngestMonitor, once: bool) -> StreamingQuery:
+        lake, rules = self.settings.lake, Rules.of(self.settings)
+        writer = Ledger(lake, rules, resources.uploads, monitor.record_commit, resources.gate)
+        name = resume_offsets.query_name(self.settings.kafka.topic)
+        offsets = resources.start.starting_offsets(self.settings.kafka.topic)
         stream = kafka_source.uploads(self.spark, self.settings, self.bootstrap, offsets)
-        return self._start(name, stream, writer.write, once)
+        return self._start_query(name, stream, writer.write, once)
 
-    def _follower_queries(self, images: ImageIndex, once: bool) -> dict[str, Callable[[], StreamingQuery]]:
-        lake = self.settings.lake
-        hierarchy = Hierarchy.read(self.settings.labels.file)
-        labels = LabelCounts(lake, self.settings.labels.ready_images, hierarchy)
-        letters = DeadLetterFollower(self.settings.kafka, self.bootstrap)
-        followers = {
-            ledger_stream.SAMPLES: (samples.COLUMNS, SamplesFollower(Samples(lake, images), labels).write),
-            ledger_stream.DEAD_LETTERS: (dead_letters.COLUMNS, letters.write),
+    def _supervisor(
+        self, images: ImageIndex, once: bool, on_failure: Callable[[str, str | None], None]
+    ) -> FollowerSupervisor:
+        context = FollowerContext(self.settings, self.bootstrap, images)
+        starters = {
+            each.query: partial(self._start_follower, each, each.writer(context), once) for each in FOLLOWERS
         }
-        return {
-            name: partial(self._follow, name, columns, write, once)
-            for name, (columns, write) in followers.items()
-        }
+        return FollowerSupervisor(starters, on_failure)
 
-    def _follow(self, name: str, columns: list[str], write: _Write, once: bool) -> StreamingQuery:
-        return self._start(name, ledger_stream.uploads(self.spark, self.settings, columns), write, once)
+    def _start_follower(self, follower: Follower, write: Write, once: bool) -> StreamingQuery:
+        stream = ledger_stream.uploads(self.spark, self.settings, follower)
+        return self._start_query(follower.query, stream, write, once)
 
-    def _start(self, name: str, stream: DataFrame, write: _Write, once: bool) -> StreamingQuery:
+    def _start_query(self, name: str, stream: DataFrame, write: Write, once: bool) -> StreamingQuery:
         writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
@@ -247,12 +236,12 @@ class Ingestion:
         return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
 
 
-def tuned(ingest: Ingest) -> dict[str, str]:
-    """What of a session's properties differs for the time of an ingestion."""
-    return NO_CODEGEN | PLAIN_CACHE | arrow(ingest.arrow_records, ingest.arrow_bytes)
+def session_overrides(ingest: Ingest) -> dict[str, str]:
+    """Spark properties that are set while an ingestion runs."""
+    return NO_CODEGEN | PLAIN_CACHE | arrow_batch_limits(ingest.arrow_records, ingest.arrow_bytes)
 
 
-def _refuse_failed(followers: Mapping[str, str]) -> None:
+def _raise_if_failed(followers: Mapping[str, str]) -> None:
     if followers:
         failed = "; ".join(f"{name}: {why}" for name, why in followers.items())
-        raise IngestFailed(f"the ledger is complete, but {failed}; the next ingestion goes on with it")
+        raise IngestFailed(f"the ledger is complete, but {failed}; the next ingestion retries it")

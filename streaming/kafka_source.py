@@ -1,4 +1,4 @@
-"""How Spark reaches a Kafka cluster, and reads uploads from it."""
+"""Spark's Kafka source: connection options, and the stream of uploads."""
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -7,7 +7,7 @@ from conf.settings import Settings
 from streaming import topics
 
 
-def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
+def spark_options(kafka: Kafka, bootstrap: str) -> dict[str, str]:
     """Options of Spark's Kafka source and sink for a cluster."""
     options = {"kafka.bootstrap.servers": bootstrap, "kafka.security.protocol": kafka.security_protocol}
     if kafka.security_protocol.startswith("SASL"):
@@ -21,34 +21,34 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    """As Java's configuration of logins reads it: a StreamTokenizer's string."""
+    """Quote a value for a JAAS configuration, which Java parses with StreamTokenizer."""
     for plain, escaped in ("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"):
         text = text.replace(plain, escaped)
     return f'"{text}"'
 
 
 def uploads(spark: SparkSession, settings: Settings, bootstrap: str, offsets: str) -> DataFrame:
-    """The stream of a topic's records, with the columns of Spark's Kafka source.
+    """The topic's records as a stream, with the columns of Spark's Kafka source.
 
     Args:
-        offsets: where a query without a checkpoint starts, as Spark takes it.
+        offsets: where a query without a checkpoint starts: Spark's `startingOffsets`.
     """
     kafka = settings.kafka
     return (
         spark.readStream.format("kafka")
-        .options(**connection(kafka, bootstrap))
+        .options(**spark_options(kafka, bootstrap))
         .option("subscribe", kafka.topic)
         .option("includeHeaders", True)
         .option("startingOffsets", offsets)
         .option("maxOffsetsPerTrigger", settings.ingest.batch_records)
-        # Few devices fill few partitions; split, the fullest does not keep one core busy alone.
+        # Few devices fill few partitions. Splitting the fullest one lets all cores work on it.
         .option("minPartitions", 2 * spark.sparkContext.defaultParallelism)
-        # At the end of the topic a fetch waits for more; the next task's would queue behind it for 0.5 s.
+        # At the topic's end a fetch waits for more records: by default it blocks the next task for 0.5 s.
         .option("kafka.fetch.max.wait.ms", 10)
-        # A fetch of 1 MB, Kafka's default, is nine photographs, and the next waits for a round trip.
+        # Kafka's default of 1 MB is only nine photographs for each round trip.
         .option("kafka.max.partition.fetch.bytes", 16 << 20)
         .option("kafka.receive.buffer.bytes", 4 << 20)
-        # Spark asks the broker twice between two polls; by default those take 500 records, however small.
+        # Spark makes two requests to the broker per poll; by default a poll returns only 500 records.
         .option("kafka.max.poll.records", 5_000)
         .option("failOnDataLoss", True)
         .load()

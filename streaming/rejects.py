@@ -1,4 +1,4 @@
-"""Rejected uploads: chosen, listed, taken out with their original bytes, and sent again."""
+"""Rejected uploads: selects and lists them, reads their original bytes, and replays them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from conf.errors import UsageError
 from conf.sections import Lake
 from lake import tables
 from lake.errors import LakeError
-from lake.schemas import Table
+from lake.table import Table
 from streaming.contract.producer_record import ProducerRecord
 from streaming.contract.verdict import Reason, Verdict
 from streaming.errors import NoRejects
@@ -23,18 +23,18 @@ _LISTED = [
     "topic", "partition", "offset", "reason", "detail", "upload_id", "device", "batch", "label", "bytes",
     "event_time", "ingest_time",
 ]  # fmt: skip
-_AT_ONCE = 16  # rows with pixels on the driver; at most 10 MiB each
+_ROWS_PER_READ = 16  # rows with pictures in the driver's memory; at most 10 MiB each
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rejected uploads are meant; what is left out is not asked for.
+    """A filter for rejected uploads; all given conditions must hold.
 
     Args:
         reasons, batches, devices: any of these.
         since: ingested at this time or later.
-        positions: just these.
-        limit: so many at most, the newest ones.
+        positions: only these.
+        limit: maximum number, the newest ones.
     """
 
     reasons: tuple[str, ...] = ()
@@ -44,8 +44,8 @@ class Selection:
     positions: tuple[Position, ...] = ()
     limit: int | None = None
 
-    def of(self, spark: SparkSession, lake: Lake) -> DataFrame:
-        """The rows of the ledger; `limit` is left to whoever orders them.
+    def rows(self, spark: SparkSession, lake: Lake) -> DataFrame:
+        """The selected ledger rows. Ignores `limit`: the caller orders them first.
 
         Raises:
             LakeError: the lake has no ledger yet.
@@ -59,7 +59,7 @@ class Selection:
         if self.since is not None:
             rows = rows.where(f.col("ingest_time") >= f.lit(self.since))
         if self.positions:
-            rows = rows.where(_at(self.positions))
+            rows = rows.where(_is_at(self.positions))
         return rows
 
 
@@ -68,8 +68,8 @@ class Listing:
     """Rejected uploads, newest first.
 
     Args:
-        counts: reason to uploads, of all that are meant, most frequent first.
-        rows: of the ledger without pixels, as many as the selection's limit.
+        counts: reason to number of selected uploads, without the limit, most frequent first.
+        rows: of the ledger without pictures, at most the selection's limit.
     """
 
     counts: dict[str, int]
@@ -77,28 +77,29 @@ class Listing:
 
     @property
     def total(self) -> int:
-        """All that are meant."""
+        """Number of selected uploads, without the limit."""
         return sum(self.counts.values())
 
 
-def listing(spark: SparkSession, lake: Lake, selection: Selection) -> Listing:
-    """List rejected uploads; reads no pixel column.
+def list_rejects(spark: SparkSession, lake: Lake, selection: Selection) -> Listing:
+    """List rejected uploads; reads no picture columns.
 
     Raises:
         LakeError: the lake has no ledger yet.
     """
-    chosen = selection.of(spark, lake)
-    counted = chosen.groupBy("reason").count().orderBy(f.col("count").desc(), "reason").collect()
-    ordered = chosen.select(*_LISTED).orderBy(f.desc("ingest_time"), "topic", "partition", f.desc("offset"))
+    selected = selection.rows(spark, lake)
+    counts = selected.groupBy("reason").count().orderBy(f.col("count").desc(), "reason").collect()
+    order = f.desc("ingest_time"), "topic", "partition", f.desc("offset")
+    ordered = selected.select(*_LISTED).orderBy(*order)
     rows = ordered.limit(selection.limit) if selection.limit is not None else ordered
-    return Listing({row.reason: row["count"] for row in counted}, [row.asDict() for row in rows.collect()])
+    return Listing({row.reason: row["count"] for row in counts}, [row.asDict() for row in rows.collect()])
 
 
-def position(text: str) -> Position:
-    """Read topic/partition/offset.
+def parse_position(text: str) -> Position:
+    """Parse topic/partition/offset.
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError: the text has another form.
     """
     topic, _, rest = text.partition("/")
     partition, _, offset = rest.partition("/")
@@ -114,86 +115,88 @@ def position(text: str) -> Position:
     return Position(topic, int(partition), int(offset))
 
 
-def written(at: Position) -> str:
-    """A position as `position` reads it."""
+def format_position(at: Position) -> str:
+    """Format a position for `parse_position`."""
     return f"{at.topic}/{at.partition}/{at.offset}"
 
 
-def original(spark: SparkSession, lake: Lake, at: Position) -> bytes:
-    """The bytes of a rejected upload as they came.
+def original_bytes(spark: SparkSession, lake: Lake, at: Position) -> bytes:
+    """Read the original bytes of a rejected upload.
 
     Raises:
-        NoRejects: it was not rejected, or its bytes did not come with it.
+        NoRejects: the upload was not rejected, or its record had no value.
     """
-    row = Selection(positions=(at,)).of(spark, lake).select("payload", "headers").head()
+    row = Selection(positions=(at,)).rows(spark, lake).select("payload", "headers").head()
     if row is None:
-        raise NoRejects(f"{written(at)} is no rejected upload in {lake.root}; `hub rejects` lists them")
+        raise NoRejects(
+            f"{format_position(at)} is not a rejected upload in {lake.root}; `hub rejects` lists them"
+        )
     if row.payload is None:
-        where = dict(_headers(row)).get("ce_dataref")
-        told = f"its content is at {where.decode(errors='replace')}" if where else "its value is null"
-        raise NoRejects(f"{written(at)} came without bytes: {told}")
+        dataref = dict(_headers(row)).get("ce_dataref")
+        why = f"its content is at {dataref.decode(errors='replace')}" if dataref else "its value is null"
+        raise NoRejects(f"{format_position(at)} was sent without bytes: {why}")
     return bytes(row.payload)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Rejected uploads to be sent again.
+    """Rejected uploads that are to be sent again.
 
     Args:
-        counts: reason to uploads that will be sent.
-        duplicates: uploads left out: their id was accepted before and would be refused again.
-        chosen: their positions, oldest first.
+        counts: reason to number of uploads.
+        duplicates: number of uploads that are skipped, because their id was accepted before.
+        positions: of the uploads, oldest first.
     """
 
     counts: dict[str, int]
     duplicates: int
-    chosen: Sequence[Position]
+    positions: Sequence[Position]
 
 
-def replay_of(spark: SparkSession, lake: Lake, selection: Selection) -> Replay:
-    """Choose what is sent again; reads no pixel column.
+def plan_replay(spark: SparkSession, lake: Lake, selection: Selection) -> Replay:
+    """Select the uploads that are to be sent again; reads no picture columns.
 
     Raises:
-        NoRejects: nothing is left to send.
+        NoRejects: there is nothing to send.
     """
-    found = listing(spark, lake, selection)
-    duplicates = [row for row in found.rows if row["reason"] == Reason.DUPLICATE_UPLOAD]
-    rows = [row for row in found.rows if row["reason"] != Reason.DUPLICATE_UPLOAD]
-    missing = set(selection.positions) - {_position(row) for row in found.rows}
+    listing = list_rejects(spark, lake, selection)
+    duplicates = [row for row in listing.rows if row["reason"] == Reason.DUPLICATE_UPLOAD]
+    rows = [row for row in listing.rows if row["reason"] != Reason.DUPLICATE_UPLOAD]
+    missing = set(selection.positions) - {_position(row) for row in listing.rows}
     if missing:
         raise NoRejects(
-            f"{written(min(missing))} is no rejected upload that is meant; `hub rejects` lists them"
+            f"{format_position(min(missing))} is not a selected rejected upload; `hub rejects` lists them"
         )
     if not rows:
-        why = "no rejected upload is meant"
+        why = "no rejected upload is selected"
         if duplicates:
-            why = f"{len(duplicates):,} duplicate_upload, their ids were accepted before: refused again"
+            why = f"{len(duplicates):,} duplicate_upload, accepted before: they would be rejected again"
         raise NoRejects(f"nothing to replay: {why}; see `hub rejects`")
     reasons = [row["reason"] for row in rows]
-    counts = {reason: reasons.count(reason) for reason in found.counts if reason in reasons}
+    counts = {reason: reasons.count(reason) for reason in listing.counts if reason in reasons}
     return Replay(counts, len(duplicates), [_position(row) for row in reversed(rows)])
 
 
-def records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[ProducerRecord]:
-    """The uploads as they came, with `hub_replay_of` saying from where, a few at a time.
+def replay_records(spark: SparkSession, lake: Lake, replay: Replay) -> Iterator[ProducerRecord]:
+    """Read the original records, a few at a time, with their position in the added header `hub_replay_of`.
 
-    What came with too many headers has too many again or, where more are allowed by now, the contract's own.
+    An upload that had too many headers still has too many or, if the limit was raised, the contract's own.
     """
-    for begin in range(0, len(replay.chosen), _AT_ONCE):
-        part = replay.chosen[begin : begin + _AT_ONCE]
-        rows = Selection(positions=tuple(part)).of(spark, lake)
+    for start in range(0, len(replay.positions), _ROWS_PER_READ):
+        chunk = replay.positions[start : start + _ROWS_PER_READ]
+        rows = Selection(positions=tuple(chunk)).rows(spark, lake)
         columns = rows.select("topic", "partition", "offset", "device", "payload", "headers")
-        found = {_position(row.asDict()): row for row in columns.collect()}
-        yield from (_record(at, found[at]) for at in part if at in found)
+        row_at = {_position(row.asDict()): row for row in columns.collect()}
+        yield from (_record(at, row_at[at]) for at in chunk if at in row_at)
 
 
 def _record(at: Position, row: Row) -> ProducerRecord:
-    # A replay of a replay says where it was last; the other headers are those of the phone. One without a
-    # value counts as absent and cannot be sent, no more than a record without key and value.
+    # The replay of a replay names the last position only; the other headers are the phone's. The client can
+    # send neither a header without a value (the contract treats it as absent) nor an empty record.
     headers = [(name, value) for name, value in _headers(row) if name != REPLAY_OF and value is not None]
     value = None if row.payload is None else bytes(row.payload)
     key = row.device.encode() if row.device is not None else b"" if value is None else None
-    return ProducerRecord(key, value, [*headers, (REPLAY_OF, written(at).encode())])
+    return ProducerRecord(key, value, [*headers, (REPLAY_OF, format_position(at).encode())])
 
 
 def _headers(row: Row) -> list[tuple[str, bytes | None]]:
@@ -204,13 +207,13 @@ def _position(row: dict[str, Any]) -> Position:
     return Position(row["topic"], row["partition"], row["offset"])
 
 
-def _at(positions: Sequence[Position]) -> Any:
-    """Whether a row lies at one of these; by topic and partition, so that Delta skips files."""
+def _is_at(positions: Sequence[Position]) -> Any:
+    """Condition for rows at any of these positions; grouped by partition, so that Delta can skip files."""
     groups: dict[tuple[str, int], list[int]] = {}
     for at in positions:
         groups.setdefault((at.topic, at.partition), []).append(at.offset)
     condition = f.lit(False)
     for (topic, partition), offsets in groups.items():
-        here = (f.col("topic") == topic) & (f.col("partition") == partition) & f.col("offset").isin(*offsets)
-        condition = condition | here
+        in_partition = (f.col("topic") == topic) & (f.col("partition") == partition)
+        condition = condition | (in_partition & f.col("offset").isin(*offsets))
     return condition

@@ -1,4 +1,4 @@
-"""The hub's topics: made, described, and how clients connect to their cluster."""
+"""The hub's Kafka topics: creates, describes and configures them; client options for their cluster."""
 
 import logging
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from kafka.net.compat import KafkaNetClient
 from conf.sections import Kafka
 from streaming.errors import BrokerUnreachable, StreamingError
 
-# Ceiling of a record: 10 MiB of picture and 2 MiB of headers and framing.
+# Maximum size of a record: 10 MiB of picture and 2 MiB of headers and framing.
 RECORD_BYTES = 12_582_912
 
-# What keeps one record of a stranger from stopping everything behind it. The broker holds what is packed to
-# `max.message.bytes` only where it unpacks it: 2 MB of gzip can be 2 GB in Spark. And a producer's own time
-# may be one that Spark cannot read, or lie so far ahead that retention never removes the record.
-GUARDS = {"compression.type": "uncompressed", "message.timestamp.type": "LogAppendTime"}
+# Without these, one hostile record can stop ingestion. The broker applies `max.message.bytes` to compressed
+# bytes unless it has to decompress them: 2 MB of gzip can be 2 GB in Spark. And a producer's timestamp can be
+# one that Spark cannot read, or so far in the future that retention never deletes the record.
+REQUIRED_CONFIG = {"compression.type": "uncompressed", "message.timestamp.type": "LogAppendTime"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Topic:
     Args:
         name: of the topic.
         offsets: partition to (begin, end); `end` is the offset of the next record.
-        id: that a topic made later under this name does not have; empty where the cluster gives none.
+        id: changes when the topic is created again; empty if the cluster has no topic ids.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Topic:
 
     @property
     def records(self) -> int:
-        """Records that the topic holds, those that retention removed not counted."""
+        """Number of records in the topic, without those that retention has deleted."""
         return sum(end - begin for begin, end in self.offsets.values())
 
 
-def connection(kafka: Kafka, bootstrap: str) -> dict[str, Any]:
+def client_options(kafka: Kafka, bootstrap: str) -> dict[str, Any]:
     """Options of kafka-python's producer, consumer and admin client.
 
     Args:
@@ -76,10 +76,10 @@ def connection(kafka: Kafka, bootstrap: str) -> dict[str, Any]:
 
 
 def create(kafka: Kafka, bootstrap: str) -> list[str]:
-    """Make the topics for uploads and dead letters where they are missing.
+    """Create the topics for uploads and dead letters if they are missing.
 
     Returns:
-        the topics that were made.
+        names of the topics that were created.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
@@ -93,118 +93,115 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
                 "max.message.bytes": str(RECORD_BYTES),
                 "retention.ms": str(kafka.retention_hours * 3_600_000),
             }
-            | GUARDS,
+            | REQUIRED_CONFIG,
         }
         for name in (kafka.topic, kafka.rejected_topic)
     }
-    with admin(kafka, bootstrap) as client:
-        answer = client.create_topics(wanted, raise_errors=False)
-        made = []
-        for topic in answer["topics"]:
+    with admin_client(kafka, bootstrap) as client:
+        response = client.create_topics(wanted, raise_errors=False)
+        created = []
+        for topic in response["topics"]:
             error = for_code(topic["error_code"])
             if topic["error_code"] == 0:
-                made.append(topic["name"])
+                created.append(topic["name"])
             elif error is not TopicAlreadyExistsError:
                 why = topic.get("error_message") or error.__name__
-                raise StreamingError(f"cannot make topic {topic['name']} at {bootstrap}: {why}")
+                raise StreamingError(f"cannot create topic {topic['name']} at {bootstrap}: {why}")
         client.wait_for_topics(list(wanted))
-    return made
+    return created
 
 
 def partitions(kafka: Kafka, bootstrap: str, topic: str) -> list[int]:
-    """Partitions of a topic, ascending; none where it does not exist.
+    """Partitions of a topic, ascending; empty if the topic does not exist.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
     """
-    with admin(kafka, bootstrap) as client:
+    with admin_client(kafka, bootstrap) as client:
         return _partitions(client, [topic]).get(topic, [])
 
 
 def describe(kafka: Kafka, bootstrap: str) -> list[Topic]:
-    """Those of the hub's topics that exist, with their offsets.
+    """Describe those of the hub's topics that exist, with their offsets.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
     """
-    with admin(kafka, bootstrap) as client:
+    with admin_client(kafka, bootstrap) as client:
         wanted = [kafka.topic, kafka.rejected_topic]
-        found, ids = _partitions(client, wanted), _ids(client, wanted)
-        begins = _offsets(client, found, OffsetSpec.EARLIEST)
-        ends = _offsets(client, found, OffsetSpec.LATEST)
+        existing, ids = _partitions(client, wanted), _ids(client, wanted)
+        begins = _offsets(client, existing, OffsetSpec.EARLIEST)
+        ends = _offsets(client, existing, OffsetSpec.LATEST)
     return [
         Topic(name, {p: (begins[name, p], ends[name, p]) for p in numbers}, ids.get(name, ""))
-        for name, numbers in found.items()
+        for name, numbers in existing.items()
     ]
 
 
 def retention_hours(kafka: Kafka, bootstrap: str) -> dict[str, float]:
-    """How long the hub's topics keep records (hours, below 0 for ever), of those that exist.
+    """Retention in hours of those of the hub's topics that exist; negative for no limit.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
     """
-    with admin(kafka, bootstrap) as client:
+    with admin_client(kafka, bootstrap) as client:
         configs = _configs(client, [kafka.topic, kafka.rejected_topic], "retention.ms")
     return {name: float(config["retention.ms"]) / 3_600_000 for name, config in configs.items()}
 
 
-def unguarded(kafka: Kafka, bootstrap: str) -> dict[str, list[str]]:
-    """Those of the hub's topics that lack some of `GUARDS`, and which.
+def missing_settings(kafka: Kafka, bootstrap: str) -> dict[str, list[str]]:
+    """Those of the hub's topics that lack some of `REQUIRED_CONFIG`, each with the missing keys.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
     """
-    with admin(kafka, bootstrap) as client:
-        return _unguarded(client, kafka)
+    with admin_client(kafka, bootstrap) as client:
+        return _missing_settings(client, kafka)
 
 
-def guard(kafka: Kafka, bootstrap: str) -> list[str]:
-    """Give the hub's topics the `GUARDS` they lack; nothing else of them is changed.
+def enforce_settings(kafka: Kafka, bootstrap: str) -> list[str]:
+    """Set the `REQUIRED_CONFIG` that the hub's topics lack; other settings stay unchanged.
 
     Returns:
-        the topics that were changed.
+        names of the topics that were changed.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
         StreamingError: the cluster refuses.
     """
-    with admin(kafka, bootstrap) as client:
-        lacking = _unguarded(client, kafka)
-        if lacking:
+    with admin_client(kafka, bootstrap) as client:
+        missing = _missing_settings(client, kafka)
+        configs = {name: {key: REQUIRED_CONFIG[key] for key in keys} for name, keys in missing.items()}
+        if configs:
             client.alter_configs(
-                [
-                    ConfigResource(ConfigResourceType.TOPIC, name, {key: GUARDS[key] for key in keys})
-                    for name, keys in lacking.items()
-                ]
+                [ConfigResource(ConfigResourceType.TOPIC, *item) for item in configs.items()]
             )
-    return list(lacking)
+    return list(missing)
 
 
 @contextmanager
-def admin(kafka: Kafka, bootstrap: str) -> Iterator[KafkaAdminClient]:
+def admin_client(kafka: Kafka, bootstrap: str) -> Iterator[KafkaAdminClient]:
     """A connected admin client.
 
     Raises:
         BrokerUnreachable: no broker answers within `kafka.connect_seconds`, or stops answering.
-        StreamingError: the cluster refuses what is asked.
+        StreamingError: the cluster refuses a request.
     """
     clients: list[KafkaNetClient] = []
 
-    def remembered(**options: Any) -> KafkaNetClient:
+    def make_client(**options: Any) -> KafkaNetClient:
         clients.append(KafkaNetClient(**options))
         return clients[-1]
 
     logger = logging.getLogger("kafka")
     level = logger.level
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
-        logger.setLevel(logging.CRITICAL)  # each attempt would be a line; the error below says it once
+        logger.setLevel(logging.CRITICAL)  # else each attempt to connect would log a line
     try:
-        yield KafkaAdminClient(**connection(kafka, bootstrap), kafka_client=remembered)
+        yield KafkaAdminClient(**client_options(kafka, bootstrap), kafka_client=make_client)
     except (KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError) as error:
-        login = (
-            f" or it refuses {kafka.sasl_username!r}" if kafka.security_protocol.startswith("SASL") else ""
-        )
+        uses_login = kafka.security_protocol.startswith("SASL")
+        login = f" or it refuses {kafka.sasl_username!r}" if uses_login else ""
         raise BrokerUnreachable(
             f"no Kafka broker answers at {bootstrap} within {kafka.connect_seconds:g} s{login}: "
             "run `hub up` for the embedded one, or set HUB__KAFKA__BOOTSTRAP to one that runs"
@@ -212,45 +209,40 @@ def admin(kafka: Kafka, bootstrap: str) -> Iterator[KafkaAdminClient]:
     except KafkaError as error:
         raise StreamingError(f"the Kafka cluster at {bootstrap} refuses: {error}") from error
     finally:
-        for client in clients:  # a constructor that failed leaves its thread behind
+        for client in clients:  # a failed constructor of KafkaAdminClient leaves the client's thread running
             client.close()
         logger.setLevel(level)
 
 
 def _partitions(client: KafkaAdminClient, topics: list[str]) -> dict[str, list[int]]:
-    described = client.describe_topics(topics)
-    return {
-        topic["name"]: sorted(partition["partition_index"] for partition in topic["partitions"])
-        for topic in described
-        if topic["error_code"] == 0
-    }
+    existing = [topic for topic in client.describe_topics(topics) if topic["error_code"] == 0]
+    return {topic["name"]: sorted(p["partition_index"] for p in topic["partitions"]) for topic in existing}
 
 
-def _unguarded(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[str]]:
-    found = _configs(client, [kafka.topic, kafka.rejected_topic], *GUARDS)
-    lacking = {name: [key for key in GUARDS if config[key] != GUARDS[key]] for name, config in found.items()}
-    return {name: keys for name, keys in lacking.items() if keys}
+def _missing_settings(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[str]]:
+    configs = _configs(client, [kafka.topic, kafka.rejected_topic], *REQUIRED_CONFIG)
+    required = REQUIRED_CONFIG.items()
+    missing = {name: [key for key, value in required if at[key] != value] for name, at in configs.items()}
+    return {name: keys for name, keys in missing.items() if keys}
 
 
 def _configs(client: KafkaAdminClient, topics: list[str], *keys: str) -> dict[str, dict[str, str]]:
     """Settings of those topics that exist."""
     names = list(_partitions(client, topics))
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(keys)) for name in names]
-    found = client.describe_configs(wanted, config_filter="all") if wanted else {}
-    configs: dict[str, Any] = next(iter(found.values()), {})
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(keys)) for name in names]
+    described = client.describe_configs(resources, config_filter="all") if resources else {}
+    configs: dict[str, Any] = next(iter(described.values()), {})
     return {name: {key: configs[name][key]["value"] for key in keys} for name in names}
 
 
 def _ids(client: KafkaAdminClient, topics: list[str]) -> dict[str, str]:
-    described = client.describe_topics(topics)
-    return {
-        topic["name"]: str(topic.get("topic_id") or "") for topic in described if topic["error_code"] == 0
-    }
+    existing = [topic for topic in client.describe_topics(topics) if topic["error_code"] == 0]
+    return {topic["name"]: str(topic.get("topic_id") or "") for topic in existing}
 
 
 def _offsets(
-    client: KafkaAdminClient, topics: dict[str, list[int]], which: OffsetSpec
+    client: KafkaAdminClient, topics: dict[str, list[int]], spec: OffsetSpec
 ) -> dict[tuple[str, int], int]:
-    wanted = {TopicPartition(name, number): which for name, numbers in topics.items() for number in numbers}
-    found = client.list_partition_offsets(wanted) if wanted else {}
-    return {(at.topic, at.partition): value.offset for at, value in found.items()}
+    specs = {TopicPartition(name, number): spec for name, numbers in topics.items() for number in numbers}
+    offsets = client.list_partition_offsets(specs) if specs else {}
+    return {(at.topic, at.partition): value.offset for at, value in offsets.items()}

@@ -1,4 +1,4 @@
-"""What tests share: one broker, one Spark session, settings that point into a temporary folder."""
+"""Shared fixtures: one broker, one Spark session, one cluster, settings with temporary folders."""
 
 import os
 import signal
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, though a shell ignores it for all that it runs in the background."""
+    """Restore SIGINT: a shell ignores it in background jobs, and so would the processes that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The defaults, with every folder in a temporary one; subprocesses see the same in their environment."""
+    """The default settings with temporary folders, also set in the environment of subprocesses."""
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("HUB__")]:
@@ -43,7 +43,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         patch.setenv("HUB__BROKER__DIR", str(folder / "broker"))
         patch.setenv("HUB__SPARK__WORK_DIR", str(folder / "spark"))
         patch.setenv("HUB__INGEST__INDEX_DIR", str(folder / "index"))
-        # Executors of the shared session get them, too, as they start.
+        # Set before the shared session starts, so that its executors inherit them.
         patch.setenv("AWS_ACCESS_KEY_ID", s3server.KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", s3server.SECRET)
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
@@ -52,14 +52,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def broker(settings: Settings) -> Iterator[str]:
-    """Where the broker of the test run answers."""
+    """The address (host:port) of the broker of the test run."""
     with local_broker.running(settings) as bootstrap:
         yield bootstrap
 
 
 @pytest.fixture(scope="session")
 def spark(settings: Settings) -> Iterator["SparkSession"]:
-    """The Spark session of the test run: two cores, as ingestion and SQL have on one machine."""
+    """The Spark session of the test run: local, two cores."""
     from lake.spark import session
 
     spark = session.start(settings, "tests", master="local[2,4]")
@@ -70,9 +70,9 @@ def spark(settings: Settings) -> Iterator["SparkSession"]:
 
 @pytest.fixture(scope="session")
 def cluster(settings: Settings) -> Iterator["SparkSession"]:
-    """The cluster of the test run: two worker processes of one core each.
+    """The training cluster of the test run: two executors with one core each.
 
-    A process has one Spark context at a time, so this ends that of `spark`; what asks for it comes last.
+    A process has one Spark context at a time, so this stops `spark`; tests with this fixture run last.
     """
     from pyspark.sql import SparkSession
 
@@ -88,7 +88,7 @@ def cluster(settings: Settings) -> Iterator["SparkSession"]:
 
 @pytest.fixture(scope="module")
 def by_value(request: pytest.FixtureRequest) -> None:
-    """Executors cannot import the test module that asks for this: its functions travel whole."""
+    """Pickle the functions of the test module by value, because executors cannot import the module."""
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(request.module)  # type: ignore[no-untyped-call]
@@ -96,7 +96,7 @@ def by_value(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def digits_model(settings: Settings, cluster: "SparkSession") -> "TrainedModel":
-    """A model that two workers trained on scanned digits (dataset `digits`), for all who need a real one."""
+    """A model that two workers trained on scanned digits (dataset `digits`)."""
     from models.plan import TrainingPlan
     from models.runs.train import train
     from tests.support import tiny
@@ -107,13 +107,13 @@ def digits_model(settings: Settings, cluster: "SparkSession") -> "TrainedModel":
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs on the cluster comes after all that runs in the session."""
+    """Run the tests with `cluster` after those with `spark`."""
     items.sort(key=lambda item: "cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def s3(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """The S3 server of the test run, asked with little patience."""
+    """Settings of the test run's S3 server, with short timeouts."""
     with s3server.running(tmp_path_factory.mktemp("s3")) as endpoint:
         yield settings.s3.model_copy(
             update={"endpoint": endpoint, "backoff_seconds": 0.05, "read_seconds": 1.0, "attempts": 3}
@@ -122,7 +122,7 @@ def s3(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def bucket(s3: S3) -> Bucket:
-    """An empty bucket that no other test has."""
+    """A new, empty bucket for one test."""
     own = Bucket(s3, f"b-{uuid.uuid4().hex[:12]}")
     own.client.create_bucket(Bucket=own.name)
     return own
@@ -130,13 +130,13 @@ def bucket(s3: S3) -> Bucket:
 
 @pytest.fixture
 def topic() -> str:
-    """A topic name that no other test has."""
+    """A topic name for one test."""
     return f"images-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def kafka(settings: Settings, broker: str, topic: str) -> Kafka:
-    """Settings of two topics, made on the broker, that no other test has."""
+    """Settings of two new topics on the broker, for one test."""
     fresh = settings.kafka.model_copy(
         update={"bootstrap": broker, "topic": topic, "rejected_topic": f"{topic}.rejected"}
     )
@@ -146,7 +146,7 @@ def kafka(settings: Settings, broker: str, topic: str) -> Kafka:
 
 @pytest.fixture
 def hub(settings: Settings) -> Hub:
-    """Runs `hub` as a user does, in a process of its own: `hub("up", "--json", HUB__BROKER__HEAP="256m")`."""
+    """Run `hub` in a process of its own: `hub("up", "--json", HUB__BROKER__HEAP="256m")`."""
 
     def call(*arguments: str, timeout: float = 300, **environment: str) -> Finished:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What belongs to the project and to no package: packaging, Makefile, set-up, Compose."""
+"""The project as a whole: packaging, package maps, module sizes, Makefile, set-up, Compose."""
 
 import importlib.metadata
 import re
@@ -23,7 +23,7 @@ def _printed(*command: str) -> str:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_generic_package_name_is_this_projects(name: str) -> None:
+def test_generic_package_name_belongs_to_this_project(name: str) -> None:
     owners = importlib.metadata.packages_distributions()[name]
     assert set(owners) == {"deep-images-hub"}
     assert importlib.import_module(name).__file__ == str(ROOT / name / "__init__.py")
@@ -35,8 +35,8 @@ def test_nothing_but_the_packages_is_installed() -> None:
     assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("name", ["lake", "models", "streaming"])
-def test_each_part_of_a_large_package_is_on_its_map(name: str) -> None:
+@pytest.mark.parametrize("name", ["jobs", "lake", "models", "organize", "streaming"])
+def test_the_docstring_of_a_package_lists_all_its_modules(name: str) -> None:
     groups = re.findall(r"^\w[\w ]*?  +([\w, ]+):", importlib.import_module(name).__doc__ or "", re.MULTILINE)
     listed = [part for group in groups for part in group.split(", ")]
     assert sorted(listed) == sorted(path.stem for path in (ROOT / name).glob("[!_]*"))
@@ -47,12 +47,12 @@ def _modules() -> list[Path]:
     return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
 
 
-def test_no_folder_has_more_modules_than_a_reader_can_take_in() -> None:
+def test_no_folder_has_more_than_16_modules() -> None:
     sizes = Counter(path.parent.relative_to(ROOT) for path in _modules() if path.name != "__init__.py")
     assert {str(folder): size for folder, size in sizes.items() if size > 16} == {}
 
 
-def test_no_module_of_a_package_is_too_long_to_read_at_once() -> None:
+def test_no_module_of_a_package_is_longer_than_260_lines() -> None:
     lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in _modules()}
     long = {str(path): lines for path, lines in lengths.items() if lines > 260 and path.parts[0] in PACKAGES}
     assert long == {}
@@ -76,11 +76,11 @@ def test_setup_script_parses() -> None:
 
 
 def _without_java(folder: Path, user: int, **found: str) -> Finished:
-    """Set-up of a checkout of its own on a machine that has everything but Java.
+    """Run set-up in a checkout of its own, with a PATH that has everything but Java.
 
     Args:
-        user: what `id -u` says.
-        found: other commands, each with what it does.
+        user: output of `id -u`.
+        found: further commands on the PATH; name to shell script.
     """
     tools, checkout = folder / "bin", folder / "hub"
     for name in ("setup.py", "constraints.txt", "conf/ivy.xml", "local/setup.sh"):
@@ -105,7 +105,7 @@ def _without_java(folder: Path, user: int, **found: str) -> Finished:
 
 
 def test_setup_without_java_and_root_stops_with_the_command_to_type(tmp_path: Path) -> None:
-    # As on Debian 13, whose lists name the older package but have none to install.
+    # As on Debian 13, whose package lists have the older package without an installable version.
     policy = '[[ $2 = *-17-* ]] && echo "  Candidate: (none)" || echo "  Candidate: 21.0.11+10-1"'
     apt = {"apt-get": f"echo called >{tmp_path}/called", "apt-cache": policy}
     done = _without_java(tmp_path, 1000, **apt)

@@ -1,1 +1,1 @@
-"""Pages: what people look at."""
+"""The HTML report of `hub demo`."""

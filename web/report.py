@@ -1,4 +1,4 @@
-"""The report of one run from push to model: an HTML page that needs nothing but itself."""
+"""The report of one run from push to model: a self-contained HTML page, rendered with Jinja."""
 
 import base64
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from pyspark.sql import functions as f
 
 from conf.sections import Lake
 from lake import tables
-from lake.schemas import Table
 from lake.snapshot import Split
-from organize.dataset import Organized
-from web.specimen import specimen
+from lake.table import Table
+from organize.dataset import OrganizedDataset
+from web.specimen import preview
 
 _PER_LABEL = 8
 _MISTAKES = 24
-_CANDIDATES = 4  # of each reason; the first that can be shown as a picture is
+_CANDIDATES = 4  # rejected uploads read per reason; the first that can be decoded is shown
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on the page: JPEG bytes or, failing that, a hex dump, and a line below it."""
+    """A picture on the page with its caption: JPEG bytes, or else a hex dump."""
 
     jpeg: bytes | None
     hexdump: str
@@ -32,8 +32,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One rejected upload of a reason, and how many there were."""
+class RejectedExample:
+    """An example of the rejected uploads of a reason, and their number."""
 
     reason: str
     count: int
@@ -42,15 +42,15 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Uploads:
-    """What the ledger says of a batch of uploads.
+class UploadSummary:
+    """The uploads of a batch, from the ledger.
 
     Args:
-        batch: its name.
-        submitted, accepted, rejected: uploads.
-        samples: label to some accepted pictures of it.
-        refusals: one for each reason, most frequent first.
-        flags: quality flag to accepted uploads that carry it.
+        batch: name of the upload batch.
+        submitted, accepted, rejected: numbers of uploads.
+        samples: label to some of its accepted pictures.
+        rejected_examples: one for each reason, most frequent first.
+        flags: quality flag to the number of accepted uploads with it.
     """
 
     batch: str
@@ -58,19 +58,19 @@ class Uploads:
     accepted: int
     rejected: int
     samples: dict[str, list[Picture]]
-    refusals: list[Refusal]
+    rejected_examples: list[RejectedExample]
     flags: dict[str, int]
 
 
 @dataclass(frozen=True)
-class Training:
-    """What the page shows of a model.
+class TrainingSummary:
+    """A trained model on the page.
 
     Args:
         model_id, architecture: of the model.
         workers, epochs: of the training run.
-        seconds: it took.
-        test_accuracy: share of the test split; None where that was empty.
+        seconds: duration of the training run.
+        test_accuracy: on the test split, 0 to 1; None if that is empty.
         curves, confusion: PNG bytes.
         mistakes: misclassified test images.
     """
@@ -86,48 +86,48 @@ class Training:
     mistakes: list[Picture]
 
 
-def uploads_of(spark: SparkSession, lake: Lake, batch: str) -> Uploads:
-    """Read what the page shows of a batch from the ledger."""
+def load_uploads(spark: SparkSession, lake: Lake, batch: str) -> UploadSummary:
+    """Read the summary of an upload batch from the ledger."""
     rows = tables.read(spark, lake, Table.UPLOADS).where(f.col("batch") == batch)
-    rows = rows.unionByName(_nameless(spark, lake, rows))
+    rows = rows.unionByName(_without_batch(spark, lake, rows))
     counts = {row.verdict: row["count"] for row in rows.groupBy("verdict").count().collect()}
     flagged = rows.where("verdict = 'accepted'").select(f.explode("flags").alias("flag"))
-    return Uploads(
+    return UploadSummary(
         batch=batch,
         submitted=sum(counts.values()),
         accepted=counts.get("accepted", 0),
         rejected=counts.get("rejected", 0),
         samples=_samples(rows),
-        refusals=_refusals(rows),
+        rejected_examples=_rejected_examples(rows),
         flags={row.flag: row["count"] for row in flagged.groupBy("flag").count().orderBy("flag").collect()},
     )
 
 
-def thumbnails_of(spark: SparkSession, lake: Lake, image_ids: Sequence[str]) -> dict[str, bytes]:
-    """Thumbnails of images by their ids."""
+def load_thumbnails(spark: SparkSession, lake: Lake, image_ids: Sequence[str]) -> dict[str, bytes]:
+    """Read the thumbnails of images; image id to JPEG bytes."""
     uploads = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
     wanted = uploads.where(f.col("image_id").isin(list(image_ids))).dropDuplicates(["image_id"])
     return {row.image_id: bytes(row.thumbnail) for row in wanted.select("image_id", "thumbnail").collect()}
 
 
-def mistakes_of(
+def load_mistakes(
     spark: SparkSession, lake: Lake, mistakes: Sequence[tuple[str, str, str, float]]
 ) -> list[Picture]:
-    """Pictures of the surest mistakes.
+    """Pictures of the misclassified images with the highest probabilities.
 
     Args:
-        mistakes: image_id, true label, predicted label and its probability, the surest first.
+        mistakes: image_id, true label, predicted label and its probability, highest first.
     """
     shown = mistakes[:_MISTAKES]
-    thumbnails = thumbnails_of(spark, lake, [image_id for image_id, *_ in shown])
+    thumbnails = load_thumbnails(spark, lake, [image_id for image_id, *_ in shown])
     return [
-        Picture(thumbnails.get(image_id), "", f"{true}, called {predicted} ({probability:.0%})")
+        Picture(thumbnails.get(image_id), "", f"{true}, predicted {predicted} ({probability:.0%})")
         for image_id, true, predicted, probability in shown
     ]
 
 
-def render(uploads: Uploads, organized: Organized, training: Training | None) -> str:
-    """The page as HTML."""
+def render(uploads: UploadSummary, organized: OrganizedDataset, training: TrainingSummary | None) -> str:
+    """Render the page as HTML."""
     environment = Environment(
         loader=PackageLoader("web"),
         autoescape=select_autoescape(["html"]),
@@ -145,13 +145,13 @@ def render(uploads: Uploads, organized: Organized, training: Training | None) ->
     )
 
 
-def _nameless(spark: SparkSession, lake: Lake, rows: DataFrame) -> DataFrame:
-    """Uploads without a batch header that lie between those of the batch: the most broken ones."""
+def _without_batch(spark: SparkSession, lake: Lake, rows: DataFrame) -> DataFrame:
+    """Uploads between those of the batch that have no valid batch header, because they are too broken."""
     bounds = rows.groupBy("topic", "partition").agg(
         f.min("offset").alias("first"), f.max("offset").alias("last")
     )
-    whole = tables.read(spark, lake, Table.UPLOADS).where("batch IS NULL")
-    between = whole.join(f.broadcast(bounds), ["topic", "partition"]).where("offset BETWEEN first AND last")
+    unnamed = tables.read(spark, lake, Table.UPLOADS).where("batch IS NULL")
+    between = unnamed.join(f.broadcast(bounds), ["topic", "partition"]).where("offset BETWEEN first AND last")
     return between.drop("first", "last")
 
 
@@ -165,14 +165,14 @@ def _samples(rows: DataFrame) -> dict[str, list[Picture]]:
         .select("label", "thumbnail", "width", "height", "flags")
         .orderBy("label", "nth")
     )
-    found: dict[str, list[Picture]] = {}
+    pictures: dict[str, list[Picture]] = {}
     for row in chosen.collect():
         caption = " · ".join([f"{row.width}×{row.height}", *row.flags])
-        found.setdefault(row.label, []).append(Picture(bytes(row.thumbnail), "", caption))
-    return found
+        pictures.setdefault(row.label, []).append(Picture(bytes(row.thumbnail), "", caption))
+    return pictures
 
 
-def _refusals(rows: DataFrame) -> list[Refusal]:
+def _rejected_examples(rows: DataFrame) -> list[RejectedExample]:
     in_reason = Window.partitionBy("reason")
     candidates = (
         rows.where("verdict = 'rejected'")
@@ -182,19 +182,19 @@ def _refusals(rows: DataFrame) -> list[Refusal]:
         .orderBy(f.desc("count"), "reason", "nth")
         .select("reason", "count", "detail", "payload", "label", "device", "bytes")
     )
-    chosen: dict[str, Refusal] = {}
+    chosen: dict[str, RejectedExample] = {}
     for row in candidates.collect():
-        refusal = _refusal(row)
-        known = chosen.setdefault(row.reason, refusal)
-        if known.picture.jpeg is None and refusal.picture.jpeg is not None:
-            chosen[row.reason] = refusal
+        example = _rejected_example(row)
+        current = chosen.setdefault(row.reason, example)
+        if current.picture.jpeg is None and example.picture.jpeg is not None:
+            chosen[row.reason] = example
     return list(chosen.values())
 
 
-def _refusal(row: Any) -> Refusal:
-    found = specimen(None if row.payload is None else bytes(row.payload))
-    said = " · ".join(filter(None, (row.device, row.label, f"{row.bytes:,} bytes")))
-    return Refusal(row.reason, row["count"], row.detail, Picture(found.jpeg, found.hexdump, said))
+def _rejected_example(row: Any) -> RejectedExample:
+    shown = preview(None if row.payload is None else bytes(row.payload))
+    caption = " · ".join(filter(None, (row.device, row.label, f"{row.bytes:,} bytes")))
+    return RejectedExample(row.reason, row["count"], row.detail, Picture(shown.jpeg, shown.hexdump, caption))
 
 
 def _data_uri(content: bytes, media_type: str) -> str:

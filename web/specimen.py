@@ -1,4 +1,4 @@
-"""Showing a rejected upload without handing its hostile bytes to a browser."""
+"""Safe preview of a rejected upload: a re-encoded picture or a hex dump, never the hostile bytes."""
 
 import io
 from collections.abc import Iterator
@@ -17,26 +17,26 @@ _HEX_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Specimen:
-    """What can be shown of a payload: a re-encoded picture of it, or its first bytes.
+class Preview:
+    """A payload as a re-encoded picture, or as a hex dump.
 
     Args:
-        jpeg: re-encoded by us; None where nothing can be decoded safely.
-        hexdump: lines of its first bytes; empty where there is a picture.
+        jpeg: the re-encoded picture; None if the payload cannot be decoded safely.
+        hexdump: of the first bytes; empty if there is a picture.
     """
 
     jpeg: bytes | None
     hexdump: str
 
 
-def specimen(payload: bytes | None) -> Specimen:
-    """Decode what can be decoded, the whole part of a truncated picture too; else show the first bytes."""
+def preview(payload: bytes | None) -> Preview:
+    """Decode a payload, also a truncated picture; if this fails, return a hex dump of the first bytes."""
     if not payload:
-        return Specimen(None, "(no bytes)")
+        return Preview(None, "(no bytes)")
     try:
-        return Specimen(_picture(payload), "")
-    except Exception:  # the payload was rejected, and anything may be in it; the bytes are shown instead
-        return Specimen(None, hexdump(payload[:_HEX_BYTES]))
+        return Preview(_picture(payload), "")
+    except Exception:  # a rejected payload can raise anything in the decoders
+        return Preview(None, hexdump(payload[:_HEX_BYTES]))
 
 
 def hexdump(content: bytes) -> str:
@@ -55,13 +55,15 @@ def _picture(payload: bytes) -> bytes:
             raise ValueError("too large to be shown")
         if payload.count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("too many scans to be shown")
-        rgb = pixels.oriented(pixels.pixels(image, _SIDE), pixels.orientation(pixels.exif(image)))
-    return pixels.jpeg(pixels.fit(rgb, _SIDE), _QUALITY)
+        rgb = pixels.apply_orientation(
+            pixels.load_rgb(image, _SIDE), pixels.orientation(pixels.read_exif(image))
+        )
+    return pixels.encode_jpeg(pixels.fit(rgb, _SIDE), _QUALITY)
 
 
 @contextmanager
 def _truncated_allowed() -> Iterator[None]:
-    """What is missing of a picture stays grey."""
+    """Let Pillow decode truncated pictures; the missing part is grey."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         yield

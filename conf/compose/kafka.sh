@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the broker of docker-compose.yml; makes its data folder on the first start.
+# Runs the Kafka broker of docker-compose.yml; formats its data folder on the first start.
 set -euo pipefail
 kafka=(java "-Xmx${KAFKA_HEAP:-1g}" -XX:+ExitOnOutOfMemoryError
   -Dlog4j2.configurationFile=conf/compose/kafka-log4j2.properties -cp 'jars/broker/*')

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the S3 server of docker-compose.yml on a folder; its one bucket is made here.
+# Runs the S3 server of docker-compose.yml on a local folder, and creates its bucket.
 set -euo pipefail
 mkdir -p "/data/s3/$BUCKET"
-# filesystem, not filesystem-nio2, which breaks Delta's directory markers
+# filesystem, because filesystem-nio2 breaks Delta's directory markers
 exec java -Xmx512m -Dlogback.configurationFile=conf/compose/s3-logback.xml -cp 'jars/s3server/*' \
   -Djclouds.provider=filesystem -Djclouds.filesystem.basedir=/data/s3 \
   -Ds3proxy.endpoint=http://0.0.0.0:9000 -Ds3proxy.authorization=aws-v2-or-v4 \

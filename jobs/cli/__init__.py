@@ -1,1 +1,1 @@
-"""What commands share: flags, errors, tables and the live line on a terminal."""
+"""Shared by all commands: flags, one-line errors, text tables, and the live line on a terminal."""

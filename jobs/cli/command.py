@@ -1,4 +1,4 @@
-"""What all commands share: --json, --debug, one-line errors and exit statuses."""
+"""Base of all commands: --json, --debug, one-line errors and exit statuses."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 class Command(click.Command):
-    """A click command with the two flags that every command has and an example in its help."""
+    """A click command with --json, --debug, and an example in its help."""
 
     def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
         attributes.setdefault("epilog", f"\b\nExample:\n  {example}")
@@ -28,10 +28,10 @@ class Command(click.Command):
         ]
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the callback and print what it returns: results and a text for people."""
+        """Run the callback and print its outcome: the results as JSON, or the text."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.obj = {"json": as_json, "debug": debug}
-        # Libraries log what the one line of an error says anyway, some of them at every attempt.
+        # Libraries would log the same failure that the one-line error reports, some at every retry.
         logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, stream=sys.stderr)
         outcome = super().invoke(ctx)
         results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
@@ -43,41 +43,42 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """Commands about one thing; without a name of one the first is run."""
+    """A group of subcommands; without the name of one, the first runs."""
 
     def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
         attributes.setdefault("epilog", f"\b\nExample:\n  {example}")
         super().__init__(*args, **attributes)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the first command's name before flags that no command's name precedes."""
+        """Insert the first subcommand's name if there is none before the flags."""
         if not args or (args[0].startswith("-") and args[0] != "--help"):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the file."""
+        """Subcommands in the order of their definition."""
         return list(self.commands)
 
 
+# What a command returns: results for --json, the text otherwise printed, the exit status.
 Outcome = tuple[Mapping[str, object] | list[dict[str, object]], str, int]
 
 
 def quiet() -> bool:
-    """Whether the running command was asked for JSON, so that nothing else may be printed."""
+    """Whether the running command has --json, so that only JSON may be printed on standard output."""
     ctx = click.get_current_context(silent=True)
     return bool(ctx and ctx.obj and ctx.obj["json"])
 
 
 def say(text: str) -> None:
-    """Tell a person what happens next, on standard error where standard output is for JSON."""
+    """Print a progress message: on standard output, or on standard error with --json."""
     click.echo(encodable(text), err=quiet())
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
-    """Run a command and leave with its exit status: 0, 1 for a failure, 2 for wrong usage.
+    """Run a command and exit with its status: 0, 1 for a failure, 2 for wrong usage.
 
-    Errors are one line on standard error; a stack trace comes with --debug only.
+    An error is one line on standard error; --debug shows the stack trace.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     program, shown = "hub", "hub"
@@ -90,7 +91,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
     status = _status(
         lambda: command.main(arguments, prog_name=program, standalone_mode=False), shown, arguments
     )
-    # Spark and Kafka leave threads that may not stand between a finished command and its status.
+    # Flush now: threads of Spark and Kafka may still run, and must not affect the exit status.
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""The flags that choose rejected uploads, the same for every command that has them."""
+"""Flags that select rejected uploads: --reason, --batch, --device and --since."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def flags(command: Callable[..., Any]) -> Callable[..., Any]:
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --reason, --batch, --device and --since to a command."""
     for option in (
         click.option("--since", metavar="TIME", help="Ingested since: 30m, 12h, 7d, or an ISO 8601 time."),
-        click.option("--device", "devices", multiple=True, help="Of this device."),
-        click.option("--batch", "batches", multiple=True, help="Of this upload batch."),
-        click.option("--reason", "reasons", multiple=True, help="Rejected for this; give it again for more."),
+        click.option("--device", "devices", multiple=True, help="Only this device; may be repeated."),
+        click.option("--batch", "batches", multiple=True, help="Only this upload batch; may be repeated."),
+        click.option("--reason", "reasons", multiple=True, help="Only this reason; may be repeated."),
     ):
         command = option(command)
     return command
 
 
-def selection(
+def parse_selection(
     reasons: tuple[str, ...],
     batches: tuple[str, ...],
     devices: tuple[str, ...],
@@ -35,23 +35,28 @@ def selection(
     positions: tuple[str, ...] = (),
     limit: int | None = None,
 ) -> "Selection":
-    """What the flags mean.
+    """Parse the values of the flags.
 
     Raises:
-        UsageError: a reason is not of the list, or a time or position cannot be read.
+        UsageError: a reason is unknown, or a time or position cannot be parsed.
     """
-    from streaming.contract.verdict import Reason
-    from streaming.rejects import Selection, position
+    from streaming.contract.verdict import REASONS
+    from streaming.rejects import Selection, parse_position
 
     for reason in reasons:
-        if reason not in list(Reason):
-            raise UsageError(f"--reason {reason!r}: the reasons are {', '.join(Reason)}")
+        if reason not in REASONS:
+            raise UsageError(f"--reason {reason!r}: the reasons are {', '.join(REASONS)}")
     return Selection(
-        reasons, batches, devices, _time(since) if since else None, tuple(map(position, positions)), limit
+        reasons,
+        batches,
+        devices,
+        _parse_time(since) if since else None,
+        tuple(map(parse_position, positions)),
+        limit,
     )
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     ago = fullmatch(r"(\d{1,6})([mhd])", text)
     try:
         if ago:

@@ -1,4 +1,4 @@
-"""Tables for people's terminals."""
+"""Text tables for a terminal."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> str:
-    """Rows as a text table; numbers stand right.
+def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> str:
+    """Format rows as a text table; columns of numbers are right-aligned.
 
     Args:
         columns: headings.
-        rows: values, one for each column; None is shown as a dash.
+        rows: one value per column; None is shown as a dash.
     """
     listed = [list(row) for row in rows]
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -1,1 +1,1 @@
-"""Commands that start, stop and show services: the broker and TensorBoard. They need no Spark."""
+"""Commands that start, stop and show services: the Kafka broker and TensorBoard. None needs Spark."""

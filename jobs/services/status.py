@@ -1,4 +1,4 @@
-"""Show broker, topics and tables."""
+"""`hub status`: show the broker, topics and tables."""
 
 from pathlib import Path
 
@@ -7,19 +7,12 @@ import click
 from conf.sections import Lake
 from conf.settings import Settings
 from jobs.cli.command import Command, Outcome, run
-
-TABLES = (
-    "uploads",
-    "samples",
-    "labels",
-    "datasets",
-    "models",
-)  # lake.schemas.Table, which would import Spark
+from lake.table import Table
 
 
 @click.command(cls=Command, name="status", example="hub status --json")
 def main() -> Outcome:
-    """Show broker, topics and tables; the exit status is 1 while the broker is down."""
+    """Show the broker, topics and tables; the exit status is 1 while the broker is down."""
     from conf import settings as conf
 
     settings = conf.load()
@@ -34,21 +27,21 @@ def _broker(settings: Settings) -> dict[str, object]:
     from streaming.errors import BrokerUnreachable
 
     kind = "external" if settings.kafka.bootstrap else "embedded"
-    found: dict[str, object] = {"broker": kind, "bootstrap": None, "up": False, "detail": None, "topics": []}
+    state: dict[str, object] = {"broker": kind, "bootstrap": None, "up": False, "detail": None, "topics": []}
     try:
-        found["bootstrap"] = broker.address(settings)
-        described = topics.describe(settings.kafka, str(found["bootstrap"]))
+        state["bootstrap"] = broker.address(settings)
+        described = topics.describe(settings.kafka, str(state["bootstrap"]))
     except (NoBroker, BrokerUnreachable) as error:
-        return found | {"detail": str(error)}
+        return state | {"detail": str(error)}
     rows = [{"topic": t.name, "partitions": len(t.offsets), "records": t.records} for t in described]
-    return found | {"up": True, "topics": rows}
+    return state | {"up": True, "topics": rows}
 
 
 def _tables(lake: Lake) -> list[str] | None:
-    """The tables that have been made; None where the lake is no local folder."""
+    """The tables that exist; None if the lake is not a local folder."""
     if "://" in lake.root:
         return None
-    return [table for table in TABLES if Path(lake.at(table), "_delta_log").is_dir()]
+    return [table.value for table in Table if Path(lake.at(table), "_delta_log").is_dir()]
 
 
 def _text(results: dict[str, object]) -> str:
@@ -61,7 +54,7 @@ def _text(results: dict[str, object]) -> str:
         lines.append("topic    none yet: run `hub up`")
     tables = results["tables"]
     assert tables is None or isinstance(tables, list)
-    known = "not looked at (no local folder)" if tables is None else ", ".join(tables) or "no tables yet"
+    known = "not checked (not a local folder)" if tables is None else ", ".join(tables) or "no tables yet"
     return "\n".join([*lines, f"lake     {results['lake']}: {known}"])
 
 

@@ -1,4 +1,4 @@
-"""`hub tensorboard`: the logs of training runs in a browser."""
+"""`hub tensorboard`: show the logs of training runs in TensorBoard."""
 
 import importlib.util
 import logging
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @click.option("--model", "model_id", help="Only this model's logs. Default: those of all models.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def main(model_id: str | None, port: int) -> Outcome:
-    """Open the logs of training runs in TensorBoard, on this machine only; Ctrl-C stops it.
+    """Serve the logs of training runs with TensorBoard, on this machine only, until Ctrl-C.
 
-    Logs of a lake on S3 are copied once, when it starts.
+    Logs of a lake on S3 are downloaded once, at the start.
     """
     from conf.errors import HubError
 
@@ -33,40 +33,45 @@ def main(model_id: str | None, port: int) -> Outcome:
         raise HubError("TensorBoard is not installed: `pip install tensorboard`")
     settings = configuration.load()
     with tempfile.TemporaryDirectory() as copies:
-        url = _launched(_logs(settings, model_id, Path(copies)), port)
+        url = _launch(_log_folder(settings, model_id, Path(copies)), port)
         say(f"TensorBoard is at {url} (Ctrl-C stops it)")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
     return {"url": url}, "", 0
 
 
-def _logs(settings: "Settings", model_id: str | None, copies: Path) -> str:
-    """The folder that TensorBoard is to read.
+def _log_folder(settings: "Settings", model_id: str | None, copies: Path) -> str:
+    """The folder for TensorBoard to read.
+
+    Args:
+        copies: folder for logs downloaded from S3.
 
     Raises:
-        UnknownModel: there is none of this id.
+        UnknownModel: no model has this id.
         HubError: there are no logs.
     """
     from conf.errors import HubError
     from models.registry import model_cards
 
-    chosen = [model_cards.any_card(settings, model_id)] if model_id else model_cards.listed(settings)
-    folders = [model_cards.artifacts(settings, card.model_id).below("tensorboard") for card in chosen]
-    found = [folder for folder in folders if folder.names()]
-    if not found:
+    chosen = [model_cards.any_card(settings, model_id)] if model_id else model_cards.all_cards(settings)
+    folders = [
+        model_cards.artifact_storage(settings, card.model_id).subfolder("tensorboard") for card in chosen
+    ]
+    with_logs = [folder for folder in folders if folder.list_files()]
+    if not with_logs:
         raise HubError(f"no logs of {model_id or 'any model'}: `hub train` writes them after each epoch")
     if not settings.lake.root.startswith("s3a://"):
-        return found[0].root if model_id else settings.lake.at("artifacts")
-    for folder in found:
+        return with_logs[0].root if model_id else settings.lake.at("artifacts")
+    for folder in with_logs:
         folder.download(copies / folder.root.split("/")[-2])
     return str(copies)
 
 
-def _launched(logs: str, port: int) -> str:
-    """Start the server in a thread; where it answers.
+def _launch(logs: str, port: int) -> str:
+    """Start the server in a thread and return its URL.
 
     Raises:
-        HubError: the port is taken.
+        HubError: the port is in use.
     """
     from tensorboard import program
 

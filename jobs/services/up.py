@@ -1,4 +1,4 @@
-"""Start the embedded Kafka broker and make the topics."""
+"""`hub up`: start the embedded Kafka broker and create the topics."""
 
 import click
 
@@ -7,10 +7,10 @@ from jobs.cli.command import Command, Outcome, run, say
 
 @click.command(cls=Command, name="up", example="hub up")
 def main() -> Outcome:
-    """Start the embedded Kafka broker and make the topics.
+    """Start the embedded Kafka broker and create the topics.
 
-    The broker stays until `hub down`. With HUB__KAFKA__BOOTSTRAP set nothing is started: the topics are made
-    on that cluster.
+    The broker runs until `hub down`. With HUB__KAFKA__BOOTSTRAP set no broker is started: the topics are
+    created on that cluster.
     """
     from conf import settings as conf
     from local import broker
@@ -20,7 +20,7 @@ def main() -> Outcome:
     external = settings.kafka.bootstrap
     results: dict[str, object] = {"broker": "external" if external else "embedded"}
     if external:
-        bootstrap, note = external, "an external cluster; nothing was started"
+        bootstrap, note = external, "an external cluster; no broker was started"
     else:
         say("Starting the broker …")
         state = broker.up(settings)
@@ -28,15 +28,15 @@ def main() -> Outcome:
         results |= {"pid": state.pid, "started": state.started, "stays": not state.leashed}
         note = "stop it with `hub down`"
         if state.leashed:
-            note = "it belongs to a command that runs now and stops with it"
+            note = "it was started by a running command and stops with it"
     made = topics.create(settings.kafka, bootstrap)
-    guarded = topics.guard(settings.kafka, bootstrap)
+    guarded = topics.enforce_settings(settings.kafka, bootstrap)
     results |= {"bootstrap": bootstrap, "topics_made": made, "topics_guarded": guarded}
-    told = f"Kafka is up at {bootstrap} ({note}). Topics made: {', '.join(made) or 'none, all there'}."
+    text = f"Kafka is up at {bootstrap} ({note}). Topics created: {', '.join(made) or 'none, all exist'}."
     if guarded:
-        given = ", ".join(f"{key}={value}" for key, value in topics.GUARDS.items())
-        told += f"\nGiven to {', '.join(guarded)}: {given}."
-    return results, told, 0
+        configs = ", ".join(f"{key}={value}" for key, value in topics.REQUIRED_CONFIG.items())
+        text += f"\nSet on {', '.join(guarded)}: {configs}."
+    return results, text, 0
 
 
 if __name__ == "__main__":

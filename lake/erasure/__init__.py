@@ -1,1 +1,1 @@
-"""Removing a user from the tables and from their old versions."""
+"""Erasure of a user's data from the tables and from their old versions."""

@@ -1,8 +1,8 @@
-"""Making a table's old versions unreadable: data files, and the log that holds values as statistics.
+"""Purges a table's old versions: their data files, and the log entries, which contain values as statistics.
 
-Delta keeps removed files for time travel, and its log keeps the smallest and largest values of every file and
-the conditions of every statement. VACUUM removes only the former; the log is cut here as the protocol allows,
-everything before a checkpoint.
+Delta keeps removed files for time travel, and its log keeps minimum and maximum values of each file and the
+conditions of each statement. VACUUM deletes data files only. This module also deletes the log before a
+checkpoint, which the protocol allows.
 
 Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, sections Checkpoints and Metadata Cleanup.
 """
@@ -17,68 +17,69 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
-from lake.schemas import Table
 from lake.storage import Storage
+from lake.table import Table
 
 _RETENTION = "delta.deletedFileRetentionDuration"
-_SESSION = {
+_VACUUM_PROPERTIES = {
     "spark.databricks.delta.retentionDurationCheck.enabled": "false",
-    # VACUUM lists folders in so many tasks; the tables have one folder each, not 10,000.
+    # Number of VACUUM's tasks that list folders; each table has one folder, not 10,000.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
 }
 
 
-def sweep(spark: SparkSession, settings: Settings, table: Table) -> int:
-    """Remove every data file that the newest version does not use, and write a checkpoint.
+def vacuum(spark: SparkSession, settings: Settings, table: Table) -> int:
+    """Delete every data file that the newest version does not use, and write a checkpoint.
 
-    Nobody else may write the table meanwhile: files of an unfinished commit would be removed, too.
+    No other process may write the table meanwhile: the files of its unfinished commit would be deleted.
 
     Returns:
-        the version of the checkpoint; all before it can be forgotten.
+        the version of the checkpoint; the log before it can be deleted.
 
     Raises:
-        StorageError: files cannot be removed.
+        StorageError: files cannot be deleted.
     """
     path = f"delta.`{settings.lake.at(table)}`"
     try:
-        with _session(spark):
-            # Deletion vectors are off here; a table that somebody gave them to is rewritten without.
+        with _vacuum_properties(spark):
+            # The hub turns deletion vectors off; a table where somebody turned them on is rewritten.
             spark.sql(f"REORG TABLE {path} APPLY (PURGE)")
-            # The checkpoint lists removed files for as long as this says.
+            # A checkpoint lists removed files for this duration.
             spark.sql(f"ALTER TABLE {path} SET TBLPROPERTIES ('{_RETENTION}' = 'interval 0 seconds')")
             spark.sql(f"VACUUM {path} RETAIN 0 HOURS")
-        tables.log(spark, settings.lake, table).checkpoint()
+        tables.delta_log(spark, settings.lake, table).checkpoint()
         return tables.version(spark, settings.lake, table)
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(
-            f"cannot remove old versions of {settings.lake.at(table)}: {tables.first_line(error)}"
+            f"cannot purge old versions of {settings.lake.at(table)}: {tables.first_line(error)}"
         ) from None
 
 
-def forget(spark: SparkSession, settings: Settings, table: Table, version: int) -> None:
-    """Remove the log before a checkpoint.
+def delete_log_before(spark: SparkSession, settings: Settings, table: Table, version: int) -> None:
+    """Delete the log before the checkpoint of a version.
 
     Raises:
-        StorageError: there is no such checkpoint, or files cannot be removed.
+        StorageError: the checkpoint does not exist, or files cannot be deleted.
     """
     log = Storage(settings.lake.at(table, "_delta_log"), settings.s3)
-    names = log.names()
+    names = log.list_files()
     if not any(name.startswith(f"{version:020}.checkpoint") for name in names):
         raise StorageError(f"{log.root} has no checkpoint of version {version}")
-    log.remove(*[name for name in names if _version(name) is not None and (_version(name) or 0) < version])
+    versions = {name: _version_of(name) for name in names}
+    log.delete_files(*[name for name, of in versions.items() if of is not None and of < version])
     spark.sql(f"ALTER TABLE delta.`{settings.lake.at(table)}` UNSET TBLPROPERTIES IF EXISTS ('{_RETENTION}')")
 
 
-def _version(name: str) -> int | None:
-    """Of a file of the log, Hadoop's checksum of one (`.NAME.crc`) included."""
+def _version_of(name: str) -> int | None:
+    """The table version of a log file or of its Hadoop checksum (`.NAME.crc`); None for other files."""
     number = name.lstrip(".").partition(".")[0]
     return int(number) if number.isdigit() and len(number) == 20 else None
 
 
 @contextmanager
-def _session(spark: SparkSession) -> Iterator[None]:
-    before = {name: spark.conf.get(name, None) for name in _SESSION}
-    for name, value in _SESSION.items():
+def _vacuum_properties(spark: SparkSession) -> Iterator[None]:
+    before = {name: spark.conf.get(name, None) for name in _VACUUM_PROPERTIES}
+    for name, value in _VACUUM_PROPERTIES.items():
         spark.conf.set(name, value)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Taking a user out of the tables; see docs/decisions/006-erasure.md."""
+"""Finds and redacts a user's data in the tables; see docs/decisions/006-erasure.md."""
 
 from dataclasses import dataclass
 
@@ -13,27 +13,28 @@ from conf.settings import Settings
 from lake import tables
 from lake.erasure import erased_ids
 from lake.errors import DamagedSnapshot
-from lake.schemas import LABEL_CONFLICT, UPLOADS, Table
-from lake.snapshot import Snapshot
+from lake.schemas import LABEL_CONFLICT, UPLOADS
+from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
+from lake.table import Table
 
 ERASED = "erased"
-_PLACE = ["topic", "partition", "offset"]
-# What is left of an erased upload: that the offset was taken, and when.
-_KEPT = {*_PLACE, "ingest_time", "ingest_batch"}
+_POSITION = ["topic", "partition", "offset"]
+# Columns of an erased upload that stay: they record that its offset was ingested, and when.
+_KEPT_COLUMNS = {*_POSITION, "ingest_time", "ingest_batch"}
 
 
 @dataclass(frozen=True)
 class Traces:
-    """What there is of a user.
+    """The data of a user in the lake.
 
     Args:
-        uploads, accepted: rows of the ledger.
-        images_removed: images that nobody else has uploaded.
-        images_kept: images that others have uploaded, too.
-        datasets: snapshot id to images of the user in it.
-        unreadable: snapshots that could not be looked into.
-        models: ids of models that were trained on such a snapshot.
+        uploads, accepted: numbers of rows in the ledger.
+        images_removed: number of images that nobody else has uploaded.
+        images_kept: number of images that others have uploaded, too.
+        datasets: dataset snapshot id to number of the user's images in it.
+        unreadable: ids of dataset snapshots that cannot be read.
+        models: ids of models that were trained on any of these snapshots.
     """
 
     uploads: int
@@ -45,126 +46,136 @@ class Traces:
     models: list[str]
 
 
-def of_user(user: str) -> Column:
-    """Whether a row of the ledger is of the user, by its column or by what a rejected upload said."""
-    claimed = f.exists("headers", lambda h: (h["key"] == "ce_user") & (h["value"] == f.lit(user.encode())))
-    return f.coalesce((f.col("user") == user) | claimed, f.col("user") == user, claimed, f.lit(False))
+def is_of_user(user: str) -> Column:
+    """Condition for ledger rows of a user: by column `user`, or by a rejected upload's header `ce_user`."""
+    value = f.lit(user.encode())
+    in_headers = f.exists("headers", lambda h: (h["key"] == "ce_user") & (h["value"] == value))
+    in_column = f.col("user") == user
+    return f.coalesce(in_column | in_headers, in_column, in_headers, f.lit(False))
 
 
-def traces(spark: SparkSession, settings: Settings, user: str) -> Traces:
-    """Look for a user; changes nothing."""
+def find_traces(spark: SparkSession, settings: Settings, user: str) -> Traces:
+    """Find a user's data; changes nothing."""
     lake = settings.lake
-    counted = (
+    counts = (
         tables.read(spark, lake, Table.UPLOADS)
-        .where(of_user(user))
+        .where(is_of_user(user))
         .agg(f.count("*").alias("uploads"), f.count_if(f.col("verdict") == "accepted").alias("accepted"))
         .collect()[0]
     )
-    images = _successors(spark, lake, user).persist()
+    images = _images_with_new_owners(spark, lake, user).persist()
     try:
         removed = images.where("upload_id IS NULL").count()
-        datasets, unreadable = _datasets(spark, settings, images.select("image_id"))
+        datasets, unreadable = _find_in_datasets(spark, settings, images.select("image_id"))
         kept = images.count() - removed
     finally:
         images.unpersist()
     models = tables.read(spark, lake, Table.MODELS).where(f.col("dataset_id").isin(*datasets, *unreadable))
-    named = [row.model_id for row in models.select("model_id").orderBy("created").collect()]
-    return Traces(counted.uploads, counted.accepted, removed, kept, datasets, unreadable, named)
+    model_ids = [row.model_id for row in models.select("model_id").orderBy("created").collect()]
+    return Traces(counts.uploads, counts.accepted, removed, kept, datasets, unreadable, model_ids)
 
 
-def hand_over(spark: SparkSession, lake: Lake, user: str) -> None:
-    """Remove the user's images from `samples`, or hand them to the first of the others who uploaded them.
+def reassign_samples(spark: SparkSession, lake: Lake, user: str) -> None:
+    """Delete the user's samples, or reassign them to the first other user who uploaded the same image.
 
-    Running it again changes nothing.
+    Idempotent.
     """
-    images = _successors(spark, lake, user).persist()
+    images = _images_with_new_owners(spark, lake, user).persist()
     try:
         claimed = "old.label_source = 'claimed'"
-        stays = f"NOT ({claimed}) OR old.label = new.label"
+        label_stays = f"NOT ({claimed}) OR old.label = new.label"
         conflict = f"IF(new.labels > 1, array('{LABEL_CONFLICT}'), CAST(array() AS array<string>))"
         values = {name: f"new.{name}" for name in ("upload_id", "device", "user", "batch", "event_time")} | {
             "label": f"IF({claimed}, new.label, old.label)",
-            "label_quality": f"IF({stays}, old.label_quality, NULL)",
-            "suggested_label": f"IF({stays}, old.suggested_label, NULL)",
+            "label_quality": f"IF({label_stays}, old.label_quality, NULL)",
+            "suggested_label": f"IF({label_stays}, old.suggested_label, NULL)",
             "flags": f"IF({claimed}, array_union(array_remove(old.flags, '{LABEL_CONFLICT}'), {conflict}), "
             "old.flags)",
         }
         _samples(spark, lake).merge(images.alias("new"), "old.image_id = new.image_id").whenMatchedDelete(
             "new.upload_id IS NULL"
         ).whenMatchedUpdate(set=values).execute()
-        # A group is named by an image of it: one that is gone may not name it; organize groups anew.
-        gone = images.where("upload_id IS NULL").select("image_id")
+        # A group's name is the id of one of its images. Groups named after a deleted image are dissolved, and
+        # the next `hub organize` groups their images again.
+        deleted = images.where("upload_id IS NULL").select("image_id")
         _samples(spark, lake).merge(
-            gone.alias("new"), "old.duplicate_group = new.image_id"
+            deleted.alias("new"), "old.duplicate_group = new.image_id"
         ).whenMatchedUpdate(set={"duplicate_group": "NULL", "split": "NULL"}).execute()
     finally:
         images.unpersist()
 
 
-def redact(spark: SparkSession, lake: Lake, user: str) -> None:
-    """Empty the user's rows in the ledger in one commit; each offset stays accounted for.
+def redact_uploads(spark: SparkSession, lake: Lake, user: str) -> None:
+    """Set the user's ledger rows to null in one commit; the rows and their offsets stay.
 
-    Of an accepted upload's id a hash is left, so that a late repetition of it is still a duplicate.
+    The id of an accepted upload becomes its hash, so that the same upload is still rejected as a duplicate.
     """
 
     @f.udf("string", useArrow=False)
-    def hashed(upload_id: str | None) -> str | None:
-        return None if upload_id is None else erased_ids.mark(upload_id)
+    def hash_id(upload_id: str | None) -> str | None:
+        return None if upload_id is None else erased_ids.erased_id(upload_id)
 
     accepted_id = f.when(f.col("verdict") == "accepted", f.col("upload_id"))
-    rows = tables.read(spark, lake, Table.UPLOADS).where(of_user(user))
-    rows = rows.select(*_PLACE, accepted_id.alias("accepted_id")).withColumn("hash", hashed("accepted_id"))
+    rows = tables.read(spark, lake, Table.UPLOADS).where(is_of_user(user))
+    rows = rows.select(*_POSITION, accepted_id.alias("accepted_id")).withColumn(
+        "hash", hash_id("accepted_id")
+    )
     values = {field.name: f"CAST(NULL AS {field.dataType.simpleString()})" for field in UPLOADS}
-    values = {f"`{name}`": value for name, value in values.items() if name not in _KEPT}
+    values = {f"`{name}`": value for name, value in values.items() if name not in _KEPT_COLUMNS}
     values |= {"`verdict`": f"'{ERASED}'", "`upload_id`": "new.hash"}
-    same = " AND ".join(f"old.`{name}` = new.`{name}`" for name in _PLACE)
+    same_position = " AND ".join(f"old.`{name}` = new.`{name}`" for name in _POSITION)
     (
         DeltaTable.forPath(spark, lake.at(Table.UPLOADS))
         .alias("old")
-        .merge(rows.drop("accepted_id").alias("new"), same)
+        .merge(rows.drop("accepted_id").alias("new"), same_position)
         .whenMatchedUpdate(set=values)
         .execute()
     )
 
 
-def _successors(spark: SparkSession, lake: Lake, user: str) -> DataFrame:
-    """One row per image of the user: the first accepted upload of it by others, nulls where there is none.
+def _images_with_new_owners(spark: SparkSession, lake: Lake, user: str) -> DataFrame:
+    """One row for each image of the user, with the first accepted upload of it by others, or nulls.
 
-    `labels` counts the different labels that others claim for it.
+    `labels` is the number of different labels in the others' uploads of the image.
     """
     accepted = tables.read(spark, lake, Table.UPLOADS).where(f.col("verdict") == "accepted")
-    mine = accepted.where(of_user(user)).select("image_id").distinct()
+    images = accepted.where(is_of_user(user)).select("image_id").distinct()
     columns = ["image_id", "label", "upload_id", "device", "user", "batch", "event_time"]
-    others = accepted.where(~of_user(user)).select(*columns, *_PLACE).join(mine, "image_id", "left_semi")
-    of_image = Window.partitionBy("image_id")
+    others = (
+        accepted.where(~is_of_user(user)).select(*columns, *_POSITION).join(images, "image_id", "left_semi")
+    )
+    by_image = Window.partitionBy("image_id")
     first = (
-        others.withColumn("labels", f.size(f.collect_set("label").over(of_image)))
-        .withColumn("nth", f.row_number().over(of_image.orderBy("event_time", *_PLACE)))
+        others.withColumn("labels", f.size(f.collect_set("label").over(by_image)))
+        .withColumn("nth", f.row_number().over(by_image.orderBy("event_time", *_POSITION)))
         .where("nth = 1")
         .select(*columns, "labels")
     )
-    return mine.join(first, "image_id", "left")
+    return images.join(first, "image_id", "left")
 
 
 def _samples(spark: SparkSession, lake: Lake) -> DeltaTable:
     return DeltaTable.forPath(spark, lake.at(Table.SAMPLES)).alias("old")
 
 
-def _datasets(spark: SparkSession, settings: Settings, images: DataFrame) -> tuple[dict[str, int], list[str]]:
-    found, unreadable = {}, []
+def _find_in_datasets(
+    spark: SparkSession, settings: Settings, images: DataFrame
+) -> tuple[dict[str, int], list[str]]:
+    """Count the images in each dataset snapshot: ids to counts above 0, and ids of unreadable snapshots."""
+    counts, unreadable = {}, []
     snapshots = Storage(settings.lake.at("snapshots"), settings.s3)
-    # Also what an organization left that was killed before it was done.
-    places = {name: settings.lake.at("snapshots", name) for name in snapshots.folders()}
+    # Includes unfinished snapshots, which a killed `hub organize` left behind.
+    folders = {name: settings.lake.at("snapshots", name) for name in snapshots.list_folders()}
     rows = tables.read(spark, settings.lake, Table.DATASETS).select("dataset_id", "path").collect()
-    for name, place in (places | {row.dataset_id: row.path for row in rows}).items():
+    for dataset_id, folder in (folders | {row.dataset_id: row.path for row in rows}).items():
         try:
-            snapshot = Snapshot.load(Storage(place, settings.s3))
-            paths = [f"{place}/{shard.path}" for split in snapshot.shards.values() for shard in split]
+            snapshot = DatasetSnapshot.load(Storage(folder, settings.s3))
+            paths = [f"{folder}/{shard.path}" for split in snapshot.shards.values() for shard in split]
             shards = spark.read.parquet(*paths).select("image_id")
-            held = shards.join(images, "image_id", "left_semi").count()
+            count = shards.join(images, "image_id", "left_semi").count()
         except (DamagedSnapshot, PySparkException, Py4JJavaError):
-            unreadable.append(name)
+            unreadable.append(dataset_id)
             continue
-        if held:
-            found[name] = held
-    return found, sorted(unreadable)
+        if count:
+            counts[dataset_id] = count
+    return counts, sorted(unreadable)

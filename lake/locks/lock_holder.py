@@ -1,4 +1,4 @@
-"""Who holds a lake or a run: what a lock says."""
+"""The holder of a lock or a lease: the content of the lock file or lease object."""
 
 import json
 import os
@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class LockHolder:
-    """Who holds a lake.
+    """The process that holds a lock or a lease.
 
     Args:
-        command: `ingest` or another that writes what ingest writes.
+        command: name of its `hub` command, such as `ingest`.
         host, pid: of the process.
-        since: when it took the lake (RFC 3339).
-        nonce: tells two holders of one host and pid apart.
+        since: when it acquired the lock (RFC 3339).
+        nonce: distinguishes two holders with the same host and pid.
     """
 
     command: str
@@ -26,14 +26,14 @@ class LockHolder:
     nonce: str
 
     @classmethod
-    def this(cls, command: str) -> "LockHolder":
-        """This process."""
+    def this_process(cls, command: str) -> "LockHolder":
+        """The current process."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(command, socket.gethostname(), os.getpid(), since, secrets.token_hex(8))
 
     @classmethod
-    def read(cls, content: bytes) -> "LockHolder":
-        """What a lock says; a half-written one still locks."""
+    def from_json(cls, content: bytes) -> "LockHolder":
+        """Parse a lock's content. A half-written lock is still held, by an unknown process."""
         try:
             return cls(**json.loads(content))
         except (ValueError, TypeError):
@@ -42,6 +42,6 @@ class LockHolder:
     def __str__(self) -> str:
         return f"`hub {self.command}` on {self.host}, pid {self.pid}, since {self.since}"
 
-    def content(self) -> bytes:
-        """What is written to the lock."""
+    def to_json(self) -> bytes:
+        """The lock's content."""
         return json.dumps(asdict(self)).encode()

@@ -1,7 +1,7 @@
-"""One organization or erasure of a lake at a time, beside whatever is ingested.
+"""The maintenance lock: at most one `hub organize` or `hub erase` on a lake. Ingestion does not need it.
 
-Both rewrite samples; and an erasure names the snapshots that hold a user's pictures and removes files that
-no version needs any more: it would not know of a snapshot or of files that are just being written.
+Both commands rewrite samples. And an erasure lists the dataset snapshots with a user's pictures and deletes
+files that no table version uses: it would miss a snapshot, and delete files, that are just being written.
 Docs: docs/decisions/006-erasure.md.
 """
 
@@ -18,35 +18,36 @@ NAME = "organize.lock"
 
 @contextmanager
 def held(settings: Settings, command: str) -> Iterator[Callable[[], None]]:
-    """Hold the lake's snapshots while the block runs.
+    """Hold the maintenance lock while the block runs.
 
     Args:
-        command: told to whoever comes second.
+        command: shown to a second process that is refused.
 
-    Returns:
-        a function to be called before something is made final; it raises InUse where a lease on S3 was lost.
+    Yields:
+        a function to be called before each step that cannot be undone; it raises InUse after the lease on S3
+        was lost.
 
     Raises:
-        InUse: another process holds them; names it.
-        StorageError: the lake's root cannot be written.
+        InUse: another process holds the lock; the message names it.
+        StorageError: the lake's root is not writable.
     """
     lost: list[str] = []
 
     def refuse_if_lost() -> None:
         if lost:
-            raise InUse(f"stopped before anything was made final: {lost[0]}; run it again")
+            raise InUse(f"stopped before anything was committed: {lost[0]}; run it again")
 
-    place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    with lease.held(place, settings.s3, seconds, LockHolder.this(command), lost.append):
+    uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    with lease.held(uri, settings.s3, seconds, LockHolder.this_process(command), lost.append):
         yield refuse_if_lost
 
 
 def refuse_if_held(settings: Settings) -> None:
-    """Look before a slow start; only `held` keeps others out.
+    """Check the lock before a slow start. Does not acquire it; only `held` does.
 
     Raises:
-        InUse: another process holds the snapshots; names it.
-        StorageError: the lake's root cannot be written.
+        InUse: another process holds the lock; the message names it.
+        StorageError: the lake's root is not writable.
     """
-    place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    lease.refuse_if_held(place, settings.s3, seconds, LockHolder.this("organize"))
+    uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    lease.refuse_if_held(uri, settings.s3, seconds, LockHolder.this_process("organize"))

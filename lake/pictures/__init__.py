@@ -1,1 +1,1 @@
-"""Decoding, orientation, resizing and encoding: the same for uploads, training and prediction."""
+"""Picture decoding, orientation, resizing and encoding, shared by uploads, training and prediction."""

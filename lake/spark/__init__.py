@@ -1,1 +1,1 @@
-"""Spark sessions and the Python workers of Spark."""
+"""Spark sessions, their properties, and the Python workers of Spark."""

@@ -1,7 +1,7 @@
 """A class data sharing (CDS) archive of Spark's classes: with it a JVM starts in half the time.
 
-Set-up makes the archive on this machine (`python -m lake.spark.cds_archive`): it fits one Java and one set of
-jars. A JVM that it does not fit starts without it. Source: JEP 350, "Dynamic CDS Archives".
+Set-up creates the archive on this machine (`python -m lake.spark.cds_archive`). It is valid for one Java and
+one set of jars; any other JVM starts without it. Source: JEP 350, "Dynamic CDS Archives".
 """
 
 import os
@@ -15,40 +15,41 @@ from conf import settings as configuration
 from conf.settings import Settings
 from lake.spark import session
 
-_END_SECONDS = 120.0  # for the JVM to write the file, when the session has ended
+_END_SECONDS = 120.0  # for the JVM to write the archive after the session has ended
 
 
 def write_archive(settings: Settings) -> None:
-    """Make the file of what a small cluster loads until it has run a Python task.
+    """Write an archive of the classes that a small cluster loads until it has run a Python task.
 
-    Queries load more, but with it, too, they are no faster (docs/decisions/012).
+    Queries load more classes, but archiving those too makes nothing faster
+    (docs/measurements/training-start-and-end.md).
 
     Raises:
         SparkUnavailable: the session does not start.
         subprocess.TimeoutExpired: its JVM does not end.
     """
-    with tempfile.TemporaryDirectory(dir=session.CLASSES.parent) as folder:
-        written = Path(folder) / session.CLASSES.name
-        usual = session.defaults(settings)["spark.driver.extraJavaOptions"].replace(session.QUICK_START, "")
-        archived = session.quoted(f"-XX:ArchiveClassesAtExit={written}")
+    with tempfile.TemporaryDirectory(dir=session.CDS_ARCHIVE.parent) as folder:
+        written = Path(folder) / session.CDS_ARCHIVE.name
+        options = session.spark_properties(settings)["spark.driver.extraJavaOptions"]
+        archive_option = session.quote_option(f"-XX:ArchiveClassesAtExit={written}")
         spark = session.start(
             settings,
             "classes",
             "local-cluster[1,1,1024]",
-            spark__driver__extraJavaOptions=f"{usual} {archived}",
+            spark__driver__extraJavaOptions=f"{options.replace(session.CDS_OPTION, '')} {archive_option}",
         )
         try:
             spark.sparkContext.parallelize(range(2), 1).map(str).collect()
         finally:
-            process = _ended(spark)
+            process = _stop_jvm(spark)
         process.wait(_END_SECONDS)
         with written.open("rb") as file:
-            os.fsync(file.fileno())  # a JVM does not survive a file that was cut short
-        written.replace(session.CLASSES)
+            os.fsync(file.fileno())  # a JVM crashes on a truncated archive
+        written.replace(session.CDS_ARCHIVE)
 
 
-def _ended(spark: SparkSession) -> "subprocess.Popen[bytes]":
-    """End a session and its JVM, which pyspark else leaves to the end of this process."""
+def _stop_jvm(spark: SparkSession) -> "subprocess.Popen[bytes]":
+    """Stop a session and its JVM, which pyspark would otherwise keep until this process ends."""
     gateway = spark.sparkContext._gateway
     assert gateway
     spark.stop()

@@ -1,4 +1,4 @@
-"""Garbage collection in the Python workers of Spark."""
+"""Garbage collection (gc) in the Python workers of Spark."""
 
 import gc
 from collections.abc import Iterator
@@ -8,9 +8,10 @@ from functools import cache
 
 @cache
 def freeze_gc() -> None:
-    """Keep what is loaded so far out of garbage collections, of which Spark makes one after each task.
+    """Exclude all objects that exist now from garbage collections; Spark runs one after each task.
 
-    Modules and their classes stay anyway; looking through them took 43 ms a task (docs/decisions/008).
+    Modules and their classes are never garbage, but scanning them took 43 ms a task
+    (docs/measurements/micro-batch-latency.md).
     """
     gc.collect()
     gc.freeze()
@@ -18,9 +19,9 @@ def freeze_gc() -> None:
 
 @contextmanager
 def gc_after_batch() -> Iterator[None]:
-    """Collect garbage behind an Arrow batch, not while its rows, thousands of objects, are all in use.
+    """Collect garbage after an Arrow batch, not during it, when its rows (thousands of objects) are in use.
 
-    The first batch loads what all others need; from then on next to nothing is left to look through.
+    The first batch loads all modules that later ones need; once frozen, almost nothing is left to scan.
     """
     gc.disable()
     try:

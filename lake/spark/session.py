@@ -1,4 +1,4 @@
-"""The Spark session of every command, set up from conf/spark-defaults.conf and the settings."""
+"""Starts and stops the Spark session of a command, from conf/spark-defaults.conf and the settings."""
 
 import os
 import signal
@@ -14,45 +14,47 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from conf.places import CONF, home
+from conf.places import CONF, base_dir
 from conf.settings import Settings
 from lake.errors import SparkUnavailable
 
 
-def quoted(option: str) -> str:
-    """A Java option with a path in it: Spark takes them apart at blanks, and a path may have some."""
+def quote_option(option: str) -> str:
+    """Quote a Java option that contains a path: Spark splits options at blanks, which a path may contain."""
     return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-# Spark's classes as set-up has left them; a JVM that finds them elsewhere, or others, goes without. Not in
-# conf/spark-defaults.conf: a JVM with another Spark would say so on the standard output of `spark-submit`.
-CLASSES = home() / "jars" / "spark.jsa"
-QUICK_START = quoted(f"-XX:SharedArchiveFile={CLASSES}")
+# The class data sharing archive, created by set-up. A JVM with other jars, or other paths to them, starts
+# without it. The option is not in conf/spark-defaults.conf, because a JVM with another Spark would print a
+# warning to the standard output of `spark-submit`.
+CDS_ARCHIVE = base_dir() / "jars" / "spark.jsa"
+CDS_OPTION = quote_option(f"-XX:SharedArchiveFile={CDS_ARCHIVE}")
 
-_ending: list[threading.Thread] = []  # sessions; Spark has one in a process, and would hand out one that ends
+# Threads that stop sessions. A process has one session, and Spark would return one that is still stopping.
+_stopping: list[threading.Thread] = []
 
 
 def start(settings: Settings, app: str, master: str = "", **overrides: str) -> SparkSession:
-    """Start a session, or take the one that spark-submit has started.
+    """Start a session, or use the one that spark-submit has started.
 
-    The JVM's own output goes to `<logs>/spark.out`, its log to `<logs>/spark.log`.
+    The JVM's standard output and error go to `<logs>/spark.out`, its log to `<logs>/spark.log`.
 
     Args:
         settings: of the hub.
-        app: shown in Spark's pages.
-        master: other than `spark.master` of the settings.
-        overrides: Spark properties, dots written as two underscores (`spark__cores__max="2"`).
+        app: name in Spark's web pages.
+        master: used instead of `spark.master` of the settings.
+        overrides: Spark properties, with two underscores for each dot (`spark__cores__max="2"`).
 
     Raises:
-        SparkUnavailable: the JVM parts are missing or the master does not answer.
+        SparkUnavailable: Spark's jars are missing or the master does not answer.
     """
-    while _ending:
-        _ending.pop().join()
+    while _stopping:
+        _stopping.pop().join()
     _refuse_missing_jars()
     _set_environment(settings.spark.work_dir)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(f"hub {app}")
-    for name, value in defaults(settings).items():
+    for name, value in spark_properties(settings).items():
         builder = builder.config(name, value)
     if not submitted:
         builder = builder.master(master or settings.spark.master)
@@ -66,29 +68,29 @@ def start(settings: Settings, app: str, master: str = "", **overrides: str) -> S
         raise SparkUnavailable(
             f"no Spark session on {where}: {error}; see {settings.logs.dir}/spark.out"
         ) from None
-    # PySpark's own handler calls the JVM from within whatever call Ctrl-C broke into, and fails at it.
+    # PySpark's own Ctrl-C handler calls the JVM from inside the interrupted call, which fails.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return spark
 
 
 def stop(spark: SparkSession) -> None:
-    """End a session; one whose JVM has gone has ended."""
+    """Stop a session. If its JVM has died, nothing is left to stop."""
     with suppress(Py4JError, OSError):
         spark.stop()
 
 
-def stop_aside(spark: SparkSession) -> None:
-    """End a session in the background; the next `start` of this process waits for it, and so does its end."""
-    _ending.append(threading.Thread(target=stop, args=(spark,), name="hub-stop"))
-    _ending[-1].start()
+def stop_in_background(spark: SparkSession) -> None:
+    """Stop a session in the background. The next `start`, and the end of this process, wait for it."""
+    _stopping.append(threading.Thread(target=stop, args=(spark,), name="hub-stop"))
+    _stopping[-1].start()
 
 
 def _set_environment(work: Path) -> None:
-    """What Spark reads from the environment only, when its JVM starts.
+    """Set the environment variables for which Spark has no property.
 
-    Python workers must be this interpreter. And local-cluster keeps its executors' folders in
-    `$SPARK_HOME/work`, which no property moves and which is in site-packages: so home is a folder of links.
+    Python workers must use this interpreter. And a local-cluster puts its executors' folders into
+    `$SPARK_HOME/work`, in site-packages by default. So SPARK_HOME is a folder of links to pyspark's parts.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if "SPARK_HOME" in os.environ:
@@ -102,8 +104,8 @@ def _set_environment(work: Path) -> None:
     os.environ["SPARK_HOME"] = str(spark_home)
 
 
-def defaults(settings: Settings) -> dict[str, str]:
-    """Spark properties: the file's, with absolute paths, and what the settings add."""
+def spark_properties(settings: Settings) -> dict[str, str]:
+    """All Spark properties: those of conf/spark-defaults.conf, with absolute paths, and of the settings."""
     properties = {}
     for line in (CONF / "spark-defaults.conf").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
@@ -113,10 +115,10 @@ def defaults(settings: Settings) -> dict[str, str]:
     work = settings.spark.work_dir
     properties["spark.driver.extraJavaOptions"] = " ".join(
         (
-            *map(partial(_option, settings), properties["spark.driver.extraJavaOptions"].split()),
-            quoted(f"-Dderby.system.home={work}"),
+            *map(partial(_with_absolute_path, settings), properties["spark.driver.extraJavaOptions"].split()),
+            quote_option(f"-Dderby.system.home={work}"),
             f"-Xms{settings.spark.driver_memory}",
-            QUICK_START,
+            CDS_OPTION,
         )
     )
     return properties | {
@@ -128,24 +130,24 @@ def defaults(settings: Settings) -> dict[str, str]:
     }
 
 
-def _option(settings: Settings, option: str) -> str:
-    """A Java option of the file, with its path made absolute."""
+def _with_absolute_path(settings: Settings, option: str) -> str:
+    """A Java option of conf/spark-defaults.conf, with its path made absolute."""
     name, _, value = option.partition("=")
     if value.startswith("conf/"):
-        return quoted(f"{name}={CONF.parent / value}")
-    return quoted(f"{name}={settings.logs.dir}") if value == "build/logs" else option
+        return quote_option(f"{name}={CONF.parent / value}")
+    return quote_option(f"{name}={settings.logs.dir}") if value == "build/logs" else option
 
 
 def _jars(settings: Settings) -> list[str]:
     folders = ["spark", "s3"] if settings.lake.root.startswith("s3a://") else ["spark"]
-    return sorted(str(jar) for folder in folders for jar in (home() / "jars" / folder).glob("*.jar"))
+    return sorted(str(jar) for folder in folders for jar in (base_dir() / "jars" / folder).glob("*.jar"))
 
 
 def _checkpoint_properties(root: str) -> dict[str, str]:
-    """How streaming queries write their checkpoints: by Hadoop's older interface, except on HDFS.
+    """Write streaming checkpoints through Hadoop's older FileSystem interface, except on HDFS.
 
-    The other one asks for atomic renames that S3A does not have. On this machine's disk, where both rename
-    alike, it starts eight processes (`readlink`) for each of the two files of a micro-batch.
+    The newer FileContext needs an atomic rename, which S3A lacks. On a local disk both rename alike, but
+    FileContext starts eight processes (`readlink`) for each of the two files of a micro-batch.
     """
     if "://" in root and not root.startswith("s3a://"):
         return {}
@@ -170,13 +172,13 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
 
 
 def _refuse_missing_jars() -> None:
-    if not any((home() / "jars/spark").glob("delta-spark*.jar")):
-        raise SparkUnavailable(f"no JVM parts in {home() / 'jars/spark'}: run `make setup`")
+    if not any((base_dir() / "jars/spark").glob("delta-spark*.jar")):
+        raise SparkUnavailable(f"no jars in {base_dir() / 'jars/spark'}: run `make setup`")
 
 
 @contextmanager
 def _jvm_output_to(path: Path) -> Iterator[None]:
-    """Let the JVM, which inherits this process's output, write to a file and not over a progress bar."""
+    """Redirect standard output and error, which the JVM inherits, to a file, so that progress bars stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,33 +1,33 @@
-"""Properties of a Spark session that hold for some of its queries and for nothing else that runs in it."""
+"""Spark session properties that are set only while certain queries run."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
-# Generated code pays for queries that work on many rows in the JVM. The hub's either hand pictures to Python
-# or are small and differ from the last commit's (docs/decisions/008).
+# Code generation pays off for queries that process many rows in the JVM. The hub's queries pass pictures to
+# Python, or are small and different for each commit (docs/decisions/008-ingestion-tuning.md).
 NO_CODEGEN = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
-# For those of an ingestion's queries that work on all of a micro-batch's rows in the JVM.
+# For those queries of an ingestion that process all rows of a micro-batch in the JVM.
 CODEGEN = {"spark.sql.codegen.factoryMode": "FALLBACK"}
 
-# Rows that are cached until a commit are pictures mostly, and gone in seconds: looking for what could be
-# compressed about the rest takes longer than reading it again.
+# Rows that are cached until a commit are mostly pictures, and are dropped after seconds: compressing the
+# other columns takes longer than it saves on reading.
 PLAIN_CACHE = {"spark.sql.inMemoryColumnarStorage.compressed": "false"}
 
 
-def arrow(records: int, size: int) -> dict[str, str]:
-    """Of batches that Python workers are handed: records and bytes at most."""
+def arrow_batch_limits(records: int, max_bytes: int) -> dict[str, str]:
+    """Properties that limit the records and the bytes of Arrow batches for Python workers."""
     return {
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(records),
-        "spark.sql.execution.arrow.maxBytesPerBatch": str(size),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(max_bytes),
     }
 
 
 @contextmanager
-def properties(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
-    """Set properties; what they were before comes back."""
+def temporary_properties(spark: SparkSession, values: Mapping[str, str]) -> Iterator[None]:
+    """Set properties while the block runs, then restore the previous values."""
     before = spark.conf.getAll
     for name, value in values.items():
         spark.conf.set(name, value)

@@ -1,1 +1,1 @@
-"""How good a model is: metrics, confidence intervals, calibration, and pictures of them."""
+"""Evaluation of models: metrics, confidence intervals, calibration error, plots."""

@@ -1,4 +1,4 @@
-"""A contact sheet: the pictures that a model got most wrong, with what they are and what it said."""
+"""Contact sheet of the most confident mistakes: misclassified pictures with true and predicted label."""
 
 import io
 from pathlib import Path
@@ -7,40 +7,43 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from lake.pictures import pixels
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 from models.evaluation.metrics import Evaluation, Mistake
 
-SHOWN = 24
+MAX_SHOWN = 24  # pictures
 COLUMNS = 6
 SIDE = 160  # of a picture on the sheet (pixels)
-TEXT = 46  # height of the lines below it
+CAPTION_HEIGHT = 46  # height of the two lines below a picture
 GAP = 12
-TITLE = 62
+TITLE_HEIGHT = 62
 INK, PAPER, FRAME, TRUE, PREDICTED = "#222222", "#ffffff", "#d0d0d0", "#1a7f37", "#b42318"
 
 
-def mistakes_sheet(evaluation: Evaluation, snapshot: Snapshot, name: str) -> bytes:
-    """The surest mistakes on the test split, with true label, predicted label and probability.
+def mistakes_sheet(evaluation: Evaluation, snapshot: DatasetSnapshot, name: str) -> bytes:
+    """Draw the most confident mistakes on the test split, with true label, predicted label and probability.
 
     Args:
-        evaluation: of the whole split, in its order.
-        snapshot: whose pictures are shown.
+        evaluation: of the whole test split, in its order.
+        snapshot: the dataset snapshot with the pictures.
         name: of the model, for the title.
 
     Returns:
-        a PNG, 1044 pixels wide; without mistakes it says so.
+        a PNG, 1044 pixels wide; only a title if there are no mistakes.
     """
-    shown = evaluation.mistakes[:SHOWN]
+    shown = evaluation.mistakes[:MAX_SHOWN]
     rows = max(1, -(-len(shown) // COLUMNS))
-    size = (GAP + COLUMNS * (SIDE + GAP), TITLE + (rows * (SIDE + TEXT + GAP) if shown else 0))
+    size = (
+        GAP + COLUMNS * (SIDE + GAP),
+        TITLE_HEIGHT + (rows * (SIDE + CAPTION_HEIGHT + GAP) if shown else 0),
+    )
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP, 10), name, INK, _font(17, bold=True))
-    draw.text((GAP, 34), _counted(evaluation, len(shown)), INK, _font(14))
-    for place, mistake in enumerate(shown):
-        left = GAP + place % COLUMNS * (SIDE + GAP)
-        top = TITLE + place // COLUMNS * (SIDE + TEXT + GAP)
-        sheet.paste(_picture(_content(snapshot, mistake.row)), (left, top))
+    draw.text((GAP, 34), _subtitle(evaluation, len(shown)), INK, _font(14))
+    for position, mistake in enumerate(shown):
+        left = GAP + position % COLUMNS * (SIDE + GAP)
+        top = TITLE_HEIGHT + position // COLUMNS * (SIDE + CAPTION_HEIGHT + GAP)
+        sheet.paste(_picture(_read_jpeg(snapshot, mistake.row)), (left, top))
         draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline=FRAME)
         _caption(draw, mistake, left, top + SIDE + 4)
     file = io.BytesIO()
@@ -48,22 +51,24 @@ def mistakes_sheet(evaluation: Evaluation, snapshot: Snapshot, name: str) -> byt
     return file.getvalue()
 
 
-def _counted(evaluation: Evaluation, shown: int) -> str:
+def _subtitle(evaluation: Evaluation, shown: int) -> str:
     wrong = len(evaluation.mistakes)
     if not wrong:
         return f"no mistakes on {evaluation.pictures:,} test pictures"
-    which = "all of them" if wrong == shown else f"the surest {shown}"
-    return f"{wrong:,} of {evaluation.pictures:,} test pictures called something else; {which}, surest first"
+    selection = "all of them" if wrong == shown else f"the {shown} most confident"
+    return (
+        f"{wrong:,} of {evaluation.pictures:,} test pictures misclassified; {selection}, most confident first"
+    )
 
 
-def _content(snapshot: Snapshot, row: int) -> bytes:
+def _read_jpeg(snapshot: DatasetSnapshot, row: int) -> bytes:
     batch = next(iter(snapshot.batches(Split.TEST, row, row + 1)))
     content: bytes = batch["jpeg"][0].as_py()
     return content
 
 
 def _picture(content: bytes) -> Image.Image:
-    """The whole picture on a grey square; small ones are enlarged without blurring their pixels."""
+    """The whole picture on a grey square; small pictures are enlarged without smoothing."""
     rgb = Image.fromarray(pixels.decode(content, SIDE))
     scale = SIDE / max(rgb.size)
     size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))
@@ -76,23 +81,23 @@ def _picture(content: bytes) -> Image.Image:
 def _caption(draw: ImageDraw.ImageDraw, mistake: Mistake, left: int, top: int) -> None:
     share = f" ({mistake.probability:.0%})"
     font = _font(14)
-    for line, (mark, label, end, ink) in enumerate(
-        (("is ", mistake.label, "", TRUE), ("called ", mistake.predicted, share, PREDICTED))
+    for line, (prefix, label, suffix, ink) in enumerate(
+        (("true ", mistake.label, "", TRUE), ("predicted ", mistake.predicted, share, PREDICTED))
     ):
-        room = SIDE - draw.textlength(mark + end, font)
-        draw.text((left, top + 19 * line), mark + _cut(draw, label, room, font) + end, ink, font)
+        width = SIDE - draw.textlength(prefix + suffix, font)
+        draw.text((left, top + 19 * line), prefix + _shorten(draw, label, width, font) + suffix, ink, font)
 
 
-def _cut(draw: ImageDraw.ImageDraw, text: str, room: float, font: ImageFont.FreeTypeFont) -> str:
-    """The text, or as much of its beginning as there is room for."""
-    if draw.textlength(text, font) <= room:
+def _shorten(draw: ImageDraw.ImageDraw, text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """The text, shortened to the available width (pixels)."""
+    if draw.textlength(text, font) <= width:
         return text
-    while text and draw.textlength(text + "…", font) > room:
+    while text and draw.textlength(text + "…", font) > width:
         text = text[:-1]
     return text + "…"
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own, so that sheet and curves look alike on every machine."""
+    """Matplotlib's own font, so that the sheet matches the plots and is the same on every machine."""
     folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
     return ImageFont.truetype(folder / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)

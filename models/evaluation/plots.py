@@ -1,4 +1,4 @@
-"""Pictures of a training run and of what a model confuses, as PNG."""
+"""Plots as PNG: learning curves of one or several models, confusion matrix."""
 
 import io
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from models.evaluation.metrics import Evaluation
 from models.messages import EpochEnded
 
-SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # marked on the colour scale
-COUNTED = 25  # classes up to which every cell shows its count
+COLOUR_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # ticks of the colour scale
+MAX_COUNTED_CLASSES = 25  # most classes for which every cell shows its count
 TRAIN, VALIDATION = "#1f77b4", "#d95f02"
 PALETTE = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#444444")
 
 
 def curves(history: Sequence[EpochEnded]) -> bytes:
-    """Accuracy and loss over the epochs, training and validation.
+    """Learning curves: accuracy and loss over the epochs, training and validation.
 
     Returns:
         a PNG, 1200 × 480 pixels.
@@ -45,53 +45,59 @@ def curves(history: Sequence[EpochEnded]) -> bytes:
     return _png(figure)
 
 
-def compared(
+def compare_curves(
     models: Sequence[tuple[str, Sequence[EpochEnded]]], headings: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> bytes:
-    """Curves of several models in one picture, above a table of their figures.
+    """Learning curves of several models in one picture, above a table of their metrics.
 
-    Validation is drawn, the training split where nothing was validated: over epochs, and over training time.
+    Drawn over epochs and over training time, on the validation split, or on the training split without one.
 
     Args:
-        models: name and epochs of each.
+        models: name and history of each.
         headings: of the table.
-        rows: of the table, one a model, names first.
+        rows: of the table, one per model, names first.
 
     Returns:
         a PNG, 1680 pixels wide.
     """
     height = 4.6 + 0.3 * (len(rows) + 1)
     figure = Figure(figsize=(14, height), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=[4.6, height - 4.6])
-    above, below = parts
-    accuracy, timed, loss = above.subplots(1, 3)
+    halves: Any = figure.subfigures(2, 1, height_ratios=[4.6, height - 4.6])
+    above, below = halves
+    accuracy, over_time, loss = above.subplots(1, 3)
     for number, (name, history) in enumerate(models):
         color = PALETTE[number % len(PALETTE)]
         epochs, minutes = [row.epoch for row in history], _minutes(history)
-        shares = [_either(row.validation_accuracy, row.accuracy) for row in history]
+        shares = [_validation_or_training(row.validation_accuracy, row.accuracy) for row in history]
         _line(accuracy, epochs, shares, name, color)
-        _line(timed, minutes, shares, name, color)
-        _line(loss, epochs, [_either(row.validation_loss, row.loss) for row in history], name, color)
-    for axes, title, across in (
+        _line(over_time, minutes, shares, name, color)
+        _line(
+            loss,
+            epochs,
+            [_validation_or_training(row.validation_loss, row.loss) for row in history],
+            name,
+            color,
+        )
+    for axes, title, x_label in (
         (accuracy, "Validation accuracy", "epoch"),
-        (timed, "Validation accuracy over time", "minutes of training"),
+        (over_time, "Validation accuracy over time", "minutes of training"),
         (loss, "Validation loss", "epoch"),
     ):
-        axes.set(title=title, xlabel=across)
+        axes.set(title=title, xlabel=x_label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in (accuracy, timed):
+    for axes in (accuracy, over_time):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     for axes in (accuracy, loss):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    timed.set_xlim(left=0)
+    over_time.set_xlim(left=0)
     if any(history for _, history in models):
         loss.set_yscale("log")
     _table(below.subplots(), headings, rows)
     return _png(figure)
 
 
-def _either(validation: float | None, training: float) -> float:
+def _validation_or_training(validation: float | None, training: float) -> float:
     return training if validation is None else validation
 
 
@@ -100,7 +106,7 @@ def _minutes(history: Sequence[EpochEnded]) -> list[float]:
 
 
 def _table(axes: Any, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table whose names are in the colours of the curves: it is their legend."""
+    """Draw the table; model names have the colours of the curves, so it is also the legend."""
     axes.axis("off")
     if not rows:
         return
@@ -125,8 +131,8 @@ def _line(axes: Any, epochs: Sequence[float], values: list[Any], name: str, colo
         axes.plot(*zip(*known, strict=True), label=name, color=color, marker=marker, markersize=3)
 
 
-def confusion(evaluation: Evaluation, name: str) -> bytes:
-    """The confusion matrix: colour is the share of the true label, numbers are pictures.
+def confusion_matrix(evaluation: Evaluation, name: str) -> bytes:
+    """Confusion matrix: colours are shares of the true label, numbers are counts of pictures.
 
     Args:
         evaluation: to draw.
@@ -136,20 +142,20 @@ def confusion(evaluation: Evaluation, name: str) -> bytes:
         a PNG that grows with the number of labels.
     """
     classes = len(evaluation.labels)
-    few = classes <= COUNTED
-    side = max(5.5, 0.55 * classes if few else 0.17 * classes)
-    font = 9 if few else 7
+    show_counts = classes <= MAX_COUNTED_CLASSES
+    side = max(5.5, 0.55 * classes if show_counts else 0.17 * classes)
+    font = 9 if show_counts else 7
     figure = Figure(figsize=(side + 1.5, side + 0.5), layout="constrained")
     axes = figure.subplots()
     counts = evaluation.confusion
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    scale = PowerNorm(0.4, vmin=0, vmax=1)  # so that a few mistakes among many labels can be seen
+    scale = PowerNorm(0.4, vmin=0, vmax=1)  # so that few mistakes among many labels are visible
     image = axes.imshow(shares, cmap="Blues", norm=scale)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true label", ticks=SHARES)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true label", ticks=COLOUR_TICKS)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xticks(range(classes), evaluation.labels, rotation=90 if not few else 45, fontsize=font)
+    axes.set_xticks(range(classes), evaluation.labels, rotation=90 if not show_counts else 45, fontsize=font)
     axes.set_yticks(range(classes), evaluation.labels, fontsize=font)
-    if few:
+    if show_counts:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
         for row, column in zip(*counts.nonzero(), strict=True):
@@ -157,7 +163,7 @@ def confusion(evaluation: Evaluation, name: str) -> bytes:
             axes.text(
                 column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=font, color=ink
             )
-    accuracy = "nothing to test on" if evaluation.accuracy is None else f"accuracy {evaluation.accuracy:.2%}"
+    accuracy = "no test pictures" if evaluation.accuracy is None else f"accuracy {evaluation.accuracy:.2%}"
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(f"{name}\n{accuracy} on {evaluation.pictures} test pictures", fontsize=10)
     return _png(figure)

@@ -1,4 +1,4 @@
-"""A trained model in the formats that others load. Runs where TensorFlow is loaded already."""
+"""Export of a trained model: Keras file, SavedModel, TFLite; and TensorBoard logs. Needs TensorFlow."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,26 +12,27 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 from lake.storage import Storage
-from models.formats.tflite_metadata import Description, described
+from models.formats.tflite_metadata import Metadata, add_metadata
 from models.pictures import inputs
 
 if TYPE_CHECKING:
-    from models.formats.serving_signature import Served
+    from models.formats.serving_signature import ServingModule
 
 KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8 = "model.keras", "saved_model", "model.tflite", "model-int8.tflite"
-CALIBRATED_ON = {32: 100, 224: 32}  # training pictures by side; each takes the converter 5 ms or 0.15 s
+# Training pictures by side, for quantization; each costs the converter 5 ms (side 32) or 0.15 s (side 224).
+CALIBRATION_PICTURES = {32: 100, 224: 32}
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A finished model and how it is described to those who load it.
+class ExportableModel:
+    """A trained model with the name and labels that the exported files carry.
 
     Args:
         keras: a model from RGB 0–255, float (batch, side, side, 3), outside any distribution strategy.
-        name: its id.
-        labels: in the order of its probabilities; none where it answers embeddings.
+        name: model id.
+        labels: in the order of the probabilities; empty for an embedding model.
     """
 
     keras: Any
@@ -40,53 +41,53 @@ class Exported:
 
     @property
     def side(self) -> int:
-        """Of the pictures it takes (pixels)."""
+        """Side of the input pictures (pixels)."""
         return int(self.keras.input.shape[1])
 
     @cached_property
-    def served(self) -> "Served":
-        """Its functions; tracing them is half of what writing takes, so all formats are made of one trace."""
-        from models.formats.serving_signature import Served
+    def serving_module(self) -> "ServingModule":
+        """The traced functions. Tracing is half of the export time, so all formats share one trace."""
+        from models.formats.serving_signature import ServingModule
 
-        return Served(self.keras, self.labels)
+        return ServingModule(self.keras, self.labels)
 
-    def answer(self, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What it answers to pictures, float (batch, side, side, 3): (batch, classes) or embeddings."""
+    def predict(self, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict for pictures (batch, side, side, 3): probabilities (batch, classes) or embeddings."""
         import tensorflow as tf
 
-        (found,) = self.served.pixels(tf.constant(rgb)).values()
-        answers: NDArray[np.float32] = found.numpy()
-        return answers
+        (result,) = self.serving_module.pixels(tf.constant(rgb)).values()
+        predictions: NDArray[np.float32] = result.numpy()
+        return predictions
 
-    def describe(self) -> Description:
-        """What its TFLite files say."""
-        does = "Labels a picture." if self.labels else "Turns a picture into a vector."
-        return Description(self.name, f"{does} {self.keras.name}.", self.name, self.side, self.labels)
+    def metadata(self) -> Metadata:
+        """The metadata of its TFLite files."""
+        purpose = "Labels a picture." if self.labels else "Turns a picture into a vector."
+        return Metadata(self.name, f"{purpose} {self.keras.name}.", self.name, self.side, self.labels)
 
 
-def write(model: Exported, artifacts: Storage) -> None:
+def write(model: ExportableModel, artifacts: Storage) -> None:
     """Write a model as Keras file and SavedModel.
 
-    The Keras file takes RGB 0–255 as float (batch, side, side, 3) and answers probabilities (batch, classes);
-    the SavedModel's signatures are those of `Served`, `serve` being the default.
+    The Keras file takes RGB 0–255 as float (batch, side, side, 3) and returns probabilities (batch, classes).
+    The SavedModel has the signatures of `ServingModule`; `serve` is the default.
 
     Args:
         model: to write.
-        artifacts: rooted where the files go.
+        artifacts: storage to write to.
     """
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder)
         model.keras.save(local / KERAS)
-        with _code_removed():
-            model.served.save(local / SAVED_MODEL)
+        with _autograph_files_deleted():
+            model.serving_module.save(local / SAVED_MODEL)
         artifacts.upload(local)
 
 
 @contextmanager
-def _code_removed() -> Iterator[None]:
-    """Remove what AutoGraph leaves in the folder for temporary files.
+def _autograph_files_deleted() -> Iterator[None]:
+    """Delete the temporary files of AutoGraph.
 
-    It does so itself only where a process ends as Python does, and Spark's workers do not.
+    AutoGraph deletes them only when Python exits normally, which Spark's Python workers do not.
     """
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory() as folder:
@@ -97,61 +98,61 @@ def _code_removed() -> Iterator[None]:
             tempfile.tempdir = before
 
 
-def write_tflite(model: Exported, artifacts: Storage, pictures: NDArray[np.uint8]) -> None:
-    """Write a model as TFLite, once as it is and once with 8-bit integers for weights and activations.
+def write_tflite(model: ExportableModel, artifacts: Storage, pictures: NDArray[np.uint8]) -> None:
+    """Write a model as TFLite, once in float and once quantized to 8-bit weights and activations.
 
-    Both answer float probabilities (batch, classes) to RGB 0–255 (batch, side, side, 3): the one takes float,
-    the other uint8, as cameras have it.
+    Both take RGB 0–255 (batch, side, side, 3) and return float probabilities (batch, classes). The input is
+    float for the one, uint8 for the other, as cameras deliver it.
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference".
 
     Args:
         model: to write.
-        artifacts: rooted where the file goes.
-        pictures: uint8 (n, side, side, 3) of the training split, for the ranges of activations.
+        artifacts: storage to write to.
+        pictures: uint8 (n, side, side, 3) of the training split, to calibrate the ranges of activations.
     """
     import tensorflow as tf
 
-    graph = frozen(model.served.pixels)
+    graph = freeze(model.serving_module.pixels)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
-    artifacts.write(TFLITE, described(converter.convert(), model.describe()))
+    artifacts.write(TFLITE, add_metadata(converter.convert(), model.metadata()))
 
-    def shown() -> Iterator[list[NDArray[np.float32]]]:
+    def representative_dataset() -> Iterator[list[NDArray[np.float32]]]:
         for picture in pictures:
             yield [picture[None].astype(np.float32)]
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = shown
-    # What has no integer kernel (an embedding's last layer) stays float.
+    converter.representative_dataset = representative_dataset
+    # Operations without an integer kernel (the last layer of an embedding model) stay float.
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
         tf.lite.OpsSet.TFLITE_BUILTINS,
     ]
     converter.inference_input_type = tf.uint8
-    artifacts.write(TFLITE_INT8, described(converter.convert(), model.describe()))
+    artifacts.write(TFLITE_INT8, add_metadata(converter.convert(), model.metadata()))
 
 
-def calibration_pictures(snapshot: Snapshot, side: int) -> NDArray[np.uint8]:
-    """The first pictures of the training split, which is shuffled: uint8 (n, side, side, 3)."""
-    rows = min(snapshot.rows(Split.TRAIN), CALIBRATED_ON.get(side, 100))
-    margin = (inputs.kept_side(side) - side) // 2
-    found = inputs.read(snapshot, Split.TRAIN, inputs.Rows(0, rows), side)
-    return found.images[:, margin : margin + side, margin : margin + side]
+def calibration_pictures(snapshot: DatasetSnapshot, side: int) -> NDArray[np.uint8]:
+    """The first pictures of the training split, whose order is random: uint8 (n, side, side, 3)."""
+    rows = min(snapshot.row_count(Split.TRAIN), CALIBRATION_PICTURES.get(side, 100))
+    margin = (inputs.resized_side(side) - side) // 2
+    pictures = inputs.read_pictures(snapshot, Split.TRAIN, inputs.RowRange(0, rows), side)
+    return pictures.images[:, margin : margin + side, margin : margin + side]
 
 
-def frozen(traced: Any) -> Any:
-    """A concrete function whose variables have become constants, which TensorFlow folds into one another.
+def freeze(function: Any) -> Any:
+    """Convert the variables of a concrete function to constants, so that TensorFlow can fold them.
 
-    TFLite's converter is given this too: a SavedModel would be written and read again, at twice the time.
+    TFLite's converter gets this function too: through a SavedModel it would take twice as long.
     """
     from tensorflow.python.framework import convert_to_constants
 
-    return convert_to_constants.convert_variables_to_constants_v2(traced)
+    return convert_to_constants.convert_variables_to_constants_v2(function)
 
 
-class Logs:
-    """TensorBoard logs, put where the artifacts are after every epoch."""
+class TensorBoardLogs:
+    """TensorBoard logs, uploaded to the artifact storage after every epoch."""
 
     def __init__(self, storage: Storage) -> None:
         import tensorflow as tf
@@ -170,7 +171,7 @@ class Logs:
         self._folder.cleanup()
 
     def add(self, epoch: int, values: dict[str, float | None]) -> None:
-        """Log an epoch's figures."""
+        """Log the metrics of an epoch and upload the log."""
         import tensorflow as tf
 
         with self._writer.as_default(step=epoch):

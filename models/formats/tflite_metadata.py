@@ -1,8 +1,9 @@
-"""What a TFLite file says of itself: names, how to feed it, and its labels, for tools that read them.
+"""TFLite metadata: names, input normalization and labels in a TFLite file, for tools that read them.
 
-The format is that of `metadata_schema.fbs` 1.1.0 (tensorflow/tflite-support): a flatbuffer in a buffer named
-TFLITE_METADATA, and the files it names in a zip archive behind the model. The package that writes it wants a
-protobuf that TensorFlow no longer takes, so it is written here; see docs/decisions/013.
+Format: `metadata_schema.fbs` 1.1.0 (tensorflow/tflite-support), a flatbuffer in a buffer named
+TFLITE_METADATA; associated files are in a zip archive appended to the model. The package tflite-support needs
+a protobuf version that TensorFlow does not support, so the format is written here;
+see docs/decisions/013-model-export.md.
 """
 
 import io
@@ -17,7 +18,7 @@ IDENTIFIER = b"M001"
 LABELS = "labels.txt"
 PARSER = "1.1.0"  # version of the schema
 
-# Numbers of the schema.
+# Values of unions and enums of the schema.
 IMAGE_PROPERTIES, FEATURE_PROPERTIES = 2, 1  # union ContentProperties
 NORMALIZATION = 1  # union ProcessUnitOptions
 RGB = 1  # ColorSpaceType
@@ -25,15 +26,15 @@ AXIS_LABELS = 2  # AssociatedFileType
 
 
 @dataclass(frozen=True)
-class Description:
-    """What a model's metadata says.
+class Metadata:
+    """Metadata of a model.
 
     Args:
         name: of the model.
-        text: what it does.
+        text: description of the model.
         version: of the model.
-        side: of the pictures it takes (pixels).
-        labels: in the order of the probabilities; none where it answers embeddings.
+        side: of the input pictures (pixels).
+        labels: in the order of the probabilities; empty for an embedding model.
     """
 
     name: str
@@ -43,43 +44,43 @@ class Description:
     labels: tuple[str, ...]
 
 
-def described(model: bytes, description: Description) -> bytes:
-    """A TFLite file with its metadata and label file; still one that every interpreter loads.
+def add_metadata(model: bytes, metadata: Metadata) -> bytes:
+    """Add metadata and the label file to a TFLite file; every interpreter still loads it.
 
     Args:
         model: a TFLite flatbuffer of one input and one output.
-        description: to add.
+        metadata: to add.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     content = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    buffer.data = flatbuffer(description)
+    buffer.data = to_flatbuffer(metadata)
     entry.name, entry.buffer = NAME, len(content.buffers)
     content.buffers.append(buffer)
     content.metadata = [*(content.metadata or ()), entry]
     file = io.BytesIO(bytes(flatbuffer_utils.convert_object_to_bytearray(content)))
-    if description.labels:
+    if metadata.labels:
         with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-            # A fixed time, so that equal models are equal files.
-            archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in description.labels))
+            # ZipInfo has a fixed date, so that equal models give equal files.
+            archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in metadata.labels))
     return file.getvalue()
 
 
-def flatbuffer(description: Description) -> bytes:
-    """The table ModelMetadata."""
+def to_flatbuffer(metadata: Metadata) -> bytes:
+    """Encode the metadata as the table ModelMetadata of the schema."""
     builder = Builder(1024)
-    takes = _vector(builder, [_input(builder, description.side)])
-    gives = _vector(builder, [_output(builder, description)])
-    graph = _table(builder, 7, {2: takes, 3: gives})
+    inputs = _vector(builder, [_input(builder, metadata.side)])
+    outputs = _vector(builder, [_output(builder, metadata)])
+    graph = _table(builder, 7, {2: inputs, 3: outputs})
     root = _table(
         builder,
         8,
         {
-            0: builder.CreateString(description.name),
-            1: builder.CreateString(description.text),
-            2: builder.CreateString(description.version),
+            0: builder.CreateString(metadata.name),
+            1: builder.CreateString(metadata.text),
+            2: builder.CreateString(metadata.version),
             3: _vector(builder, [graph]),
             7: builder.CreateString(PARSER),
         },
@@ -91,7 +92,7 @@ def flatbuffer(description: Description) -> bytes:
 def _input(builder: Builder, side: int) -> int:
     size = _table(builder, 2, {0: (side, builder.PrependUint32Slot), 1: (side, builder.PrependUint32Slot)})
     image = _table(builder, 2, {0: (RGB, builder.PrependInt8Slot), 1: size})
-    # (x - 0) / 1: scaling is in the model.
+    # Mean 0, deviation 1: the model scales pixels itself.
     scaling = _table(builder, 2, {0: _floats(builder, [0.0]), 1: _floats(builder, [1.0])})
     unit = _table(builder, 2, {0: (NORMALIZATION, builder.PrependUint8Slot), 1: scaling})
     limits = _table(builder, 2, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
@@ -103,13 +104,13 @@ def _input(builder: Builder, side: int) -> int:
     )
 
 
-def _output(builder: Builder, description: Description) -> int:
-    nothing = _table(builder, 0, {})
-    least = 0.0 if description.labels else -1.0
-    limits = _table(builder, 2, {0: _floats(builder, [1.0]), 1: _floats(builder, [least])})
-    if not description.labels:
-        said = ("embedding", "A vector of length 1; near ones show the same.")
-        return _tensor(builder, said, (FEATURE_PROPERTIES, nothing), {5: limits})
+def _output(builder: Builder, metadata: Metadata) -> int:
+    empty = _table(builder, 0, {})
+    minimum = 0.0 if metadata.labels else -1.0
+    limits = _table(builder, 2, {0: _floats(builder, [1.0]), 1: _floats(builder, [minimum])})
+    if not metadata.labels:
+        name_and_text = ("embedding", "A vector of length 1; near ones show the same.")
+        return _tensor(builder, name_and_text, (FEATURE_PROPERTIES, empty), {5: limits})
     file = _table(
         builder,
         4,
@@ -119,15 +120,19 @@ def _output(builder: Builder, description: Description) -> int:
             2: (AXIS_LABELS, builder.PrependInt8Slot),
         },
     )
-    said = ("probability", "Of each label, in the order of labels.txt.")
-    return _tensor(builder, said, (FEATURE_PROPERTIES, nothing), {5: limits, 6: _vector(builder, [file])})
+    name_and_text = ("probability", "Of each label, in the order of labels.txt.")
+    return _tensor(
+        builder, name_and_text, (FEATURE_PROPERTIES, empty), {5: limits, 6: _vector(builder, [file])}
+    )
 
 
-def _tensor(builder: Builder, said: tuple[str, str], properties: tuple[int, int], more: "Fields") -> int:
+def _tensor(
+    builder: Builder, name_and_text: tuple[str, str], properties: tuple[int, int], more_fields: "Fields"
+) -> int:
     kind, value = properties
     content = _table(builder, 2, {0: (kind, builder.PrependUint8Slot), 1: value})
-    name, text = (builder.CreateString(part) for part in said)
-    return _table(builder, 7, {0: name, 1: text, 3: content, **more})
+    name, text = (builder.CreateString(part) for part in name_and_text)
+    return _table(builder, 7, {0: name, 1: text, 3: content, **more_fields})
 
 
 Scalar = tuple[int, Callable[[int, int, int], None]]
@@ -135,7 +140,7 @@ Fields = dict[int, int | Scalar]
 
 
 def _table(builder: Builder, slots: int, fields: Fields) -> int:
-    """A table of the schema: slot number to the offset of what was written before, or to a scalar."""
+    """Write a table; fields map a slot number to a scalar or to the offset of an object written before."""
     builder.StartObject(slots)
     for slot, value in fields.items():
         if isinstance(value, tuple):

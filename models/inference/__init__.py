@@ -1,1 +1,1 @@
-"""Using finished models: prediction, batch inference, evaluation again, export, listing."""
+"""Use of trained models: prediction, batch inference, evaluation, export, model catalogue."""

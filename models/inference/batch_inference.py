@@ -1,4 +1,4 @@
-"""Labels for the pictures of a whole table, on Spark."""
+"""Batch inference on Spark: label all pictures of a table into another table."""
 
 import os
 import time
@@ -17,15 +17,27 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
-from lake.schemas import Table
-from lake.spark.session_properties import NO_CODEGEN, arrow, properties
-from models.inference.prediction import BATCH, label, load_in_task
+from lake.spark.session_properties import NO_CODEGEN, arrow_batch_limits, temporary_properties
+from lake.table import Table
+from models.inference.prediction import BATCH, label_batch, load_in_task
 from models.registry import model_cards
 
-PICTURES = ("jpeg", "image", "content", "picture", "bytes", "data")  # columns looked for
-NAMES = ("image_id", "id", "path", "name")  # likewise; `path` and `content` are what Spark's binaryFile gives
-NAMED = {Table.UPLOADS: "every accepted upload", Table.SAMPLES: "every image once"}
-ARROW_BYTES = 32 * 2**20  # of a batch that a Python worker is handed
+PICTURE_COLUMNS = (
+    "jpeg",
+    "image",
+    "content",
+    "picture",
+    "bytes",
+    "data",
+)  # names of picture columns, tried in this order
+NAME_COLUMNS = (
+    "image_id",
+    "id",
+    "path",
+    "name",
+)  # likewise; `path` and `content` are the columns of Spark's binaryFile
+LAKE_TABLES = {Table.UPLOADS: "every accepted upload", Table.SAMPLES: "every image once"}
+ARROW_BYTES = 32 * 2**20  # greatest size of an Arrow batch sent to a Python worker
 
 RESULT = "image_id string, label string, probability double, error string, model_id string"
 _ARROW = pa.schema(
@@ -41,14 +53,14 @@ _ARROW = pa.schema(
 
 @dataclass(frozen=True)
 class BatchInference:
-    """What came of labelling a table.
+    """Result of labelling a table.
 
     Args:
-        target: table that was written.
-        pictures: labelled.
+        target: the table written.
+        pictures: number of rows written.
         errors: pictures that could not be read; their rows have an error and no label.
-        loads: times that a Python worker loaded the model.
-        seconds: from reading the first picture to the committed table, Python workers' starts included.
+        loads: how often Python workers loaded the model.
+        seconds: from the start of the Spark job to the commit, including the start of Python workers.
     """
 
     target: str
@@ -66,68 +78,72 @@ def predict_table(
     target: str = "",
     replace: bool = False,
 ) -> BatchInference:
-    """Label every picture of a table and write a table of the answers, whole or not at all.
+    """Label every picture of a table and write the predictions to another table, all or nothing.
 
     Args:
         spark: session to use.
         settings: of the hub.
         model_id: of the model.
-        source: `uploads`, `samples`, or path or URI of a Delta or Parquet table with a column of pictures.
-        target: path or URI; Delta, or Parquet if it ends in .parquet; empty for one below the lake's root.
-        replace: a table that is there; otherwise it is refused.
+        source: `uploads`, `samples`, or the path or URI of a Delta or Parquet table with a picture column.
+        target: path or URI; Parquet if it ends in .parquet, else Delta; empty: predictions/MODEL in the lake.
+        replace: overwrite an existing table; otherwise it is an error.
 
     Raises:
-        UnknownModel, UnusableModel: there is none of this id, or it is not ready.
-        UsageError: the table is not there or has no pictures, or the target is there already.
+        UnknownModel, UnusableModel: no model has this id, or it is not ready.
+        UsageError: the source does not exist or has no pictures, or the target exists.
         StorageError: the target cannot be written.
     """
-    card, files = model_cards.card_for_labels(settings, model_id), model_cards.artifacts(settings, model_id)
+    card = model_cards.classifier_card(settings, model_id)
+    files = model_cards.artifact_storage(settings, model_id)
     target = _uri(target or settings.lake.at("predictions", model_id))
-    rows = _spread(spark, pictures_of(spark, settings, source))
+    rows = _repartition(spark, read_pictures(spark, settings, source))
     _refuse_existing(spark, target, replace)
     loads, counts, began = spark.sparkContext.accumulator(0), Observation(), time.monotonic()
 
-    def labelled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def label_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = load_in_task(card, files, loads)
         for batch in batches:
             names = batch["name"].to_pylist()
-            found = list(label(model, names, [_content(batch["picture"], row) for row in range(len(batch))]))
-            columns = [names, [p.label for p in found], [p.probability for p in found]]
-            columns += [[p.error for p in found], [card.model_id] * len(found)]
+            contents = [_reader(batch["picture"], row) for row in range(len(batch))]
+            labelled = list(label_batch(model, names, contents))
+            columns = [names, [p.label for p in labelled], [p.probability for p in labelled]]
+            columns += [[p.error for p in labelled], [card.model_id] * len(labelled)]
             arrays = [pa.array(column, field.type) for column, field in zip(columns, _ARROW, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW)
 
-    answers = rows.mapInArrow(labelled, RESULT)
-    counted = answers.observe(counts, f.count(f.lit(1)).alias("pictures"), f.count("error").alias("errors"))
-    shape = "parquet" if target.endswith(".parquet") else "delta"
-    # A batch must not hold more pictures than a worker has memory for.
-    with properties(spark, NO_CODEGEN | arrow(BATCH, ARROW_BYTES)):
+    predictions = rows.mapInArrow(label_batches, RESULT)
+    counted = predictions.observe(
+        counts, f.count(f.lit(1)).alias("pictures"), f.count("error").alias("errors")
+    )
+    table_format = "parquet" if target.endswith(".parquet") else "delta"
+    # The pictures of a batch must fit into the memory of a Python worker.
+    with temporary_properties(spark, NO_CODEGEN | arrow_batch_limits(BATCH, ARROW_BYTES)):
         try:
-            counted.write.format(shape).mode("overwrite" if replace else "errorifexists").save(target)
+            counted.write.format(table_format).mode("overwrite" if replace else "errorifexists").save(target)
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(f"cannot label {source} into {target}: {tables.first_line(error)}") from None
     found = counts.get
     return BatchInference(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
 
 
-def _content(column: pa.Array, row: int) -> Callable[[], bytes]:
+def _reader(column: pa.Array, row: int) -> Callable[[], bytes]:
     def read() -> bytes:
         content: bytes | None = column[row].as_py()
         if content is None:
-            raise ValueError("there is none")
+            raise ValueError("it is null")
         return content
 
     return read
 
 
-def pictures_of(spark: SparkSession, settings: Settings, source: str) -> DataFrame:
-    """The pictures of a table: columns `name` (string) and `picture` (binary).
+def read_pictures(spark: SparkSession, settings: Settings, source: str) -> DataFrame:
+    """Read the pictures of a table into columns `name` (string) and `picture` (binary).
 
     Raises:
-        UsageError: the table is not there or has no such columns.
+        UsageError: the table does not exist or has no such columns.
     """
-    if source in NAMED:
-        return _of_lake(spark, settings, Table(source))
+    if source in LAKE_TABLES:
+        return _read_lake_table(spark, settings, Table(source))
     place = _uri(source)
     try:
         if DeltaTable.isDeltaTable(spark, place):
@@ -135,26 +151,29 @@ def pictures_of(spark: SparkSession, settings: Settings, source: str) -> DataFra
         else:
             found = spark.read.parquet(place)
     except (PySparkException, Py4JJavaError) as error:
-        named = ", ".join(NAMED)
+        lake_tables = ", ".join(LAKE_TABLES)
         raise UsageError(
-            f"--table {source} is none of {named}, nor a Delta or Parquet table: {tables.first_line(error)}"
+            f"--table {source} is neither {lake_tables} nor a Delta or Parquet table: "
+            f"{tables.first_line(error)}"
         ) from None
-    picture = _column(found, source, PICTURES, t.BinaryType())
-    name = _column(found, source, NAMES, t.StringType())
+    picture = _find_column(found, source, PICTURE_COLUMNS, t.BinaryType())
+    name = _find_column(found, source, NAME_COLUMNS, t.StringType())
     return found.select(f.col(name).alias("name"), f.col(picture).alias("picture"))
 
 
-def _of_lake(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
+def _read_lake_table(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
     if not tables.exists(spark, settings.lake, Table.UPLOADS):
         raise UsageError(f"--table {table}: no tables in {settings.lake.root}: run `hub ingest` first")
     uploads = tables.read(spark, settings.lake, Table.UPLOADS).where("verdict = 'accepted'")
     if table is Table.SAMPLES:
         keys = tables.read(spark, settings.lake, Table.SAMPLES).select("image_id", "upload_id")
-        uploads = uploads.join(f.broadcast(keys), ["image_id", "upload_id"])  # pixels stay where they are
+        uploads = uploads.join(
+            f.broadcast(keys), ["image_id", "upload_id"]
+        )  # keys are broadcast, so pictures are not shuffled
     return uploads.select(f.col("image_id").alias("name"), f.col("jpeg").alias("picture"))
 
 
-def _column(found: DataFrame, source: str, names: tuple[str, ...], kind: t.DataType) -> str:
+def _find_column(found: DataFrame, source: str, names: tuple[str, ...], kind: t.DataType) -> str:
     for name in names:
         if name in found.columns and found.schema[name].dataType == kind:
             return name
@@ -162,25 +181,25 @@ def _column(found: DataFrame, source: str, names: tuple[str, ...], kind: t.DataT
     raise UsageError(f"--table {source} has no {wanted}; it has {', '.join(found.columns[:20])}")
 
 
-def _spread(spark: SparkSession, rows: DataFrame) -> DataFrame:
-    """Rows in tasks for every core: small parts of files, or dealt anew where there are few files."""
+def _repartition(spark: SparkSession, rows: DataFrame) -> DataFrame:
+    """Repartition if there are too few files to give every core work."""
     cores = spark.sparkContext.defaultParallelism
-    # A Parquet file is not divided within a row group, so one file may be one task.
+    # Spark does not split a Parquet file within a row group, so a file may be a single task.
     return rows.repartition(4 * cores) if len(rows.inputFiles()) < 2 * cores else rows
 
 
 def _refuse_existing(spark: SparkSession, target: str, replace: bool) -> None:
     path = spark._jvm.org.apache.hadoop.fs.Path(target)  # type: ignore[union-attr]
     try:
-        there = path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path)
+        exists = path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path)
     except Py4JJavaError as error:
         raise StorageError(f"cannot write {target}: {tables.first_line(error)}") from None
-    if there and not replace:
-        raise UsageError(f"{target} is there already: --replace writes it anew, --to names another")
+    if exists and not replace:
+        raise UsageError(f"{target} exists already: --replace overwrites it, --to names another table")
 
 
 def _uri(place: str) -> str:
-    """As Spark wants it."""
+    """The path or URI in the form that Spark needs: s3a:// or absolute."""
     if place.startswith("s3://"):
         return place.replace("s3://", "s3a://", 1)
-    return place if "://" in place else os.path.abspath(place)  # noqa: PTH100 - a path may not be there yet
+    return place if "://" in place else os.path.abspath(place)  # noqa: PTH100 - the path may not exist yet

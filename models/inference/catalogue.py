@@ -1,4 +1,4 @@
-"""The models there are, which of them is in use, and how they compare. Needs no Spark."""
+"""Model catalogue: list, compare, retire, and choose the model in use. Needs no Spark."""
 
 import csv
 import io
@@ -21,12 +21,12 @@ IN_USE = "in-use.json"  # beside the models' folders
 
 @dataclass(frozen=True)
 class Entry:
-    """A model with its figures and the course of its training.
+    """A model with its metrics and training history.
 
     Args:
         card: of the model.
-        figures: of metrics.json; empty before there are any.
-        history: figures of every epoch, likewise.
+        figures: content of metrics.json; empty before training ends.
+        history: metrics of every epoch; empty before training ends.
     """
 
     card: ModelCard
@@ -34,16 +34,16 @@ class Entry:
     history: tuple[EpochEnded, ...]
 
 
-def listed(settings: Settings) -> list[ModelCard]:
-    """All models, newest first; those whose training ended without a word are marked as failed before."""
-    found = model_cards.listed(settings)
+def list_models(settings: Settings) -> list[ModelCard]:
+    """All models, newest first; abandoned training runs are first marked as failed."""
+    found = model_cards.all_cards(settings)
     if any(card.state is State.TRAINING for card in found) and mark_abandoned_runs(settings):
-        found = model_cards.listed(settings)
+        found = model_cards.all_cards(settings)
     return found
 
 
 def in_use(settings: Settings) -> str | None:
-    """Id of the model that ingestion, label checks and serving use; None if nobody chose one."""
+    """Id of the model in use, the default of predict and evaluate; None if none was chosen."""
     try:
         found = _folder(settings).read_json(IN_USE).get("model_id")
     except (StorageError, ValueError):
@@ -51,11 +51,11 @@ def in_use(settings: Settings) -> str | None:
     return str(found) if found else None
 
 
-def chosen(settings: Settings, model_id: str | None = None) -> str:
-    """The model that is named or, without a name, the one in use.
+def resolve_model_id(settings: Settings, model_id: str | None = None) -> str:
+    """The given model id or, if there is none, the id of the model in use.
 
     Raises:
-        UnknownModel: none is named and none in use.
+        UnknownModel: no id is given and no model is in use.
     """
     found = model_id or in_use(settings)
     if not found:
@@ -65,28 +65,28 @@ def chosen(settings: Settings, model_id: str | None = None) -> str:
     return found
 
 
-def use(settings: Settings, model_id: str) -> ModelCard:
+def set_in_use(settings: Settings, model_id: str) -> ModelCard:
     """Make a model the one in use.
 
     Raises:
-        UnknownModel, UnusableModel: there is none of this id, or it is not ready.
+        UnknownModel, UnusableModel: no model has this id, or it is not ready.
     """
-    found = model_cards.card(settings, model_id)
+    found = model_cards.ready_card(settings, model_id)
     _folder(settings).write_json(IN_USE, {"model_id": model_id})
     return found
 
 
-def use_none(settings: Settings) -> None:
-    """Let no model be in use."""
+def clear_in_use(settings: Settings) -> None:
+    """Clear the choice, so that no model is in use."""
     _folder(settings).write_json(IN_USE, {"model_id": ""})
 
 
 def retire(settings: Settings, model_id: str, undo: bool = False) -> ModelCard:
-    """Take a model out of service, from this moment on, or back into it.
+    """Retire a ready model or, with `undo`, make a retired model ready again.
 
     Raises:
-        UnknownModel: there is none of this id.
-        UnusableModel: it is in use, or in a state that cannot be left this way.
+        UnknownModel: no model has this id.
+        UnusableModel: the model is in use, or its state is another.
     """
     found = model_cards.any_card(settings, model_id)
     wanted = State.RETIRED if undo else State.READY
@@ -97,18 +97,18 @@ def retire(settings: Settings, model_id: str, undo: bool = False) -> ModelCard:
             f"model {model_id} is in use: `hub models use` another first, or `hub models use --none`"
         )
     state = State.READY if undo else State.RETIRED
-    model_cards.mark(settings, model_id, state)
+    model_cards.set_state(settings, model_id, state)
     model_rows.set_state(settings, model_id, state)
     return model_cards.any_card(settings, model_id)
 
 
-def entry(settings: Settings, model_id: str) -> Entry:
-    """A model in whatever state.
+def load_entry(settings: Settings, model_id: str) -> Entry:
+    """Load a model's card, metrics and history, whatever its state.
 
     Raises:
-        UnknownModel: there is none of this id.
+        UnknownModel: no model has this id.
     """
-    card, files = model_cards.any_card(settings, model_id), model_cards.artifacts(settings, model_id)
+    card, files = model_cards.any_card(settings, model_id), model_cards.artifact_storage(settings, model_id)
     try:
         values = files.read_json(artifacts.METRICS)
         history = _history(files.read(artifacts.HISTORY))
@@ -119,25 +119,25 @@ def entry(settings: Settings, model_id: str) -> Entry:
 
 
 def compare(settings: Settings, model_ids: Sequence[str]) -> list[Entry]:
-    """Several models, in the order asked for.
+    """Load several models, in the given order.
 
     Raises:
-        UsageError: fewer than two are named, or one of them twice.
-        UnknownModel: there is none of an id.
+        UsageError: fewer than two models are named, or one of them twice.
+        UnknownModel: no model has one of the ids.
     """
     if len(set(model_ids)) < 2 or len(set(model_ids)) < len(model_ids):
         raise UsageError("name two models or more, each once, as `hub models compare A B`")
-    return [entry(settings, model_id) for model_id in model_ids]
+    return [load_entry(settings, model_id) for model_id in model_ids]
 
 
-def picture(entries: Sequence[Entry]) -> bytes:
-    """Curves of several models above a table of their figures, as PNG."""
+def comparison_png(entries: Sequence[Entry]) -> bytes:
+    """Learning curves of several models above a table of their metrics, as PNG."""
     named = [(found.card.model_id, found.history) for found in entries]
-    return plots.compared(named, *table(entries))
+    return plots.compare_curves(named, *comparison_table(entries))
 
 
-def table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows that set models side by side."""
+def comparison_table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of a table that compares models, one row per model."""
     headings = ["model", "state", "dataset", "architecture", "epochs", "workers", "seed", "test accuracy"]
     headings += ["top-5", "calibration error", "images/s", "time", "CPU s"]
     return headings, [_row(found) for found in entries]
@@ -145,10 +145,10 @@ def table(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
 
 def _row(found: Entry) -> list[str]:
     card, figures = found.card, found.figures
-    name = artifacts.accuracy_of(card.objective)
-    accuracy = _share(figures.get(name))
+    name = artifacts.accuracy_metric(card.objective)
+    accuracy = _percentage(figures.get(name))
     if f"{name}_low" in figures:
-        accuracy += f" ({_share(figures[f'{name}_low'])}–{_share(figures[f'{name}_high'])})"
+        accuracy += f" ({_percentage(figures[f'{name}_low'])}–{_percentage(figures[f'{name}_high'])})"
     return [
         card.model_id,
         card.state.value,
@@ -158,31 +158,31 @@ def _row(found: Entry) -> list[str]:
         str(card.workers or "–"),
         str(card.plan.get("seed", "–")),
         accuracy,
-        _share(figures.get("test_top5")),
-        _number(figures.get("calibration_error"), 3),
-        _number(figures.get("images_per_second"), 0),
-        duration(figures.get("seconds")),
-        _number(figures.get("cpu_seconds"), 0),
+        _percentage(figures.get("test_top5")),
+        _decimal(figures.get("calibration_error"), 3),
+        _decimal(figures.get("images_per_second"), 0),
+        format_duration(figures.get("seconds")),
+        _decimal(figures.get("cpu_seconds"), 0),
     ]
 
 
-def duration(seconds: float | None) -> str:
-    """As people say it: 45 s, 3 min 20 s, 2 h 5 min."""
+def format_duration(seconds: float | None) -> str:
+    """Format seconds for people: 45 s, 3 min 20 s, 2 h 5 min."""
     if seconds is None:
         return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
-def _share(value: float | None) -> str:
+def _percentage(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
 
 
-def _number(value: float | None, digits: int) -> str:
+def _decimal(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 

@@ -1,1 +1,1 @@
-"""Networks in Keras, their losses, and their learning rates."""
+"""Keras models (ResNets), loss functions and learning-rate schedules."""

@@ -1,52 +1,52 @@
-"""Classification's loss: cross-entropy, smoothed and mixed by setting."""
+"""Cross-entropy loss for classification, with optional label smoothing and mixup."""
 
 from typing import Any
 
 import tensorflow as tf
 
 
-def mixed(images: Any, share: Any) -> Any:
-    """Each picture blended with its partner, the one at the same distance from the batch's other end.
+def mixup(images: Any, weight: Any) -> Any:
+    """Blend each picture with its partner in the reversed batch (mixup): first with last, and so on.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", section 2.
 
     Args:
         images: (batch, side, side, 3).
-        share: float (), a picture's weight; its partner has the rest.
+        weight: float (), weight of the picture; its partner gets 1 - weight.
 
     Returns:
         float32 (batch, side, side, 3).
     """
     images = tf.cast(images, tf.float32)
-    return share * images + (1 - share) * tf.reverse(images, [0])
+    return weight * images + (1 - weight) * tf.reverse(images, [0])
 
 
-def targets(labels: Any, classes: int, smoothing: float, share: Any | None, dtype: Any) -> Any:
-    """What a batch should be answered with.
+def targets(labels: Any, classes: int, smoothing: float, weight: Any | None, dtype: Any) -> Any:
+    """The target probabilities of a batch.
 
-    Smoothed as in Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7: the label gets
-    1 - smoothing + smoothing / classes, every other one smoothing / classes.
+    Label smoothing follows Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7: the true
+    label gets 1 - smoothing + smoothing / classes, every other label smoothing / classes.
 
     Args:
         labels: int32 (batch,).
         classes: number of labels.
-        smoothing: 0 to 1.
-        share: mixup's weight as for `mixed`, None without mixup.
+        smoothing: 0 to 1; 0 for none.
+        weight: as for `mixup`; None without mixup.
         dtype: of the result.
 
     Returns:
         (batch, classes), each row summing to 1.
     """
-    wanted = tf.one_hot(labels, classes, dtype=dtype)
-    if share is not None:
-        share = tf.cast(share, dtype)
-        wanted = share * wanted + (1 - share) * tf.reverse(wanted, [0])
-    return wanted * (1 - smoothing) + smoothing / classes
+    probabilities = tf.one_hot(labels, classes, dtype=dtype)
+    if weight is not None:
+        weight = tf.cast(weight, dtype)
+        probabilities = weight * probabilities + (1 - weight) * tf.reverse(probabilities, [0])
+    return probabilities * (1 - smoothing) + smoothing / classes
 
 
-def cross_entropy(logits: Any, labels: Any, smoothing: float = 0.0, share: Any | None = None) -> Any:
-    """The loss of every picture, (batch,), in nats."""
-    if not smoothing and share is None:
+def cross_entropy(logits: Any, labels: Any, smoothing: float = 0.0, weight: Any | None = None) -> Any:
+    """The cross-entropy of each picture, (batch,), in nats."""
+    if not smoothing and weight is None:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    wanted = targets(labels, logits.shape[-1], smoothing, share, logits.dtype)
-    return tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+    probabilities = targets(labels, logits.shape[-1], smoothing, weight, logits.dtype)
+    return tf.nn.softmax_cross_entropy_with_logits(probabilities, logits)

@@ -1,4 +1,4 @@
-"""Triplet loss with semi-hard negatives, and what it needs of a batch.
+"""Triplet loss with semi-hard negatives, and the retrieval accuracy of a batch.
 
 Source: Schroff et al. 2015, "FaceNet: A Unified Embedding for Face Recognition and Clustering", section 3.
 """
@@ -8,44 +8,44 @@ from typing import Any
 import tensorflow as tf
 
 
-def distances(vectors: Any) -> Any:
-    """Squared distances between vectors of length 1, (batch, batch)."""
+def squared_distances(vectors: Any) -> Any:
+    """Squared Euclidean distances between vectors of length 1, (batch, batch)."""
     return tf.maximum(2 - 2 * tf.matmul(vectors, vectors, transpose_b=True), 0)
 
 
 def losses(vectors: Any, labels: Any, margin: float) -> Any:
-    """The loss of every picture as an anchor: mean over its positives.
+    """The loss of each picture as an anchor: the mean over its positives.
 
-    The negative of a pair is the nearest of those that are farther away than the positive (semi-hard, section
-    3.2); where all negatives are nearer, the farthest of them. The batch is the worker's own: no worker sees
-    another's embeddings.
+    For each anchor and positive, the negative is the nearest one that is farther away than the positive
+    (semi-hard, section 3.2). If all negatives are nearer, it is the farthest of them. Each worker uses only
+    the pictures of its own batch.
 
     Args:
         vectors: float (batch, size), each of length 1.
         labels: int32 (batch,).
-        margin: alpha, in squared distance.
+        margin: alpha in the paper, a squared distance.
 
     Returns:
         float (batch,); 0 where a picture has no positive or no negative.
     """
-    apart = distances(vectors)
+    distances = squared_distances(vectors)
     same = labels[:, None] == labels[None, :]
     positive = same & ~tf.eye(tf.shape(labels)[0], dtype=tf.bool)
-    far = tf.fill(tf.shape(apart), apart.dtype.max)
-    # (anchor, positive, negative): which negatives are farther away than the positive
-    harder = ~same[:, None, :] & (apart[:, None, :] > apart[:, :, None])
-    nearest = tf.reduce_min(tf.where(harder, apart[:, None, :], far[:, None, :]), axis=2)
-    farthest = tf.reduce_max(tf.where(same, tf.zeros_like(apart), apart), axis=1, keepdims=True)
-    negative = tf.where(tf.reduce_any(harder, axis=2), nearest, farthest)
-    counted = positive & tf.reduce_any(~same, axis=1, keepdims=True)
-    pairs = tf.where(counted, tf.nn.relu(apart - negative + margin), tf.zeros_like(apart))
-    number = tf.reduce_sum(tf.cast(counted, apart.dtype), axis=1)
-    return tf.reduce_sum(pairs, axis=1) / tf.maximum(number, 1)
+    infinite = tf.fill(tf.shape(distances), distances.dtype.max)
+    # (anchor, positive, negative): True where the negative is farther away than the positive
+    semi_hard = ~same[:, None, :] & (distances[:, None, :] > distances[:, :, None])
+    nearest = tf.reduce_min(tf.where(semi_hard, distances[:, None, :], infinite[:, None, :]), axis=2)
+    farthest = tf.reduce_max(tf.where(same, tf.zeros_like(distances), distances), axis=1, keepdims=True)
+    negative = tf.where(tf.reduce_any(semi_hard, axis=2), nearest, farthest)
+    valid = positive & tf.reduce_any(~same, axis=1, keepdims=True)
+    pair_losses = tf.where(valid, tf.nn.relu(distances - negative + margin), tf.zeros_like(distances))
+    pairs_per_anchor = tf.reduce_sum(tf.cast(valid, distances.dtype), axis=1)
+    return tf.reduce_sum(pair_losses, axis=1) / tf.maximum(pairs_per_anchor, 1)
 
 
-def right(vectors: Any, labels: Any) -> Any:
-    """How many pictures have one of their own label nearest in the batch, float ()."""
-    apart = distances(vectors)
-    apart = tf.linalg.set_diag(apart, tf.fill(tf.shape(labels), apart.dtype.max))
-    found = tf.gather(labels, tf.argmin(apart, axis=1))
-    return tf.reduce_sum(tf.cast(found == labels, apart.dtype))
+def count_correct(vectors: Any, labels: Any) -> Any:
+    """How many pictures have a nearest neighbour of the same label in the batch, float ()."""
+    distances = squared_distances(vectors)
+    distances = tf.linalg.set_diag(distances, tf.fill(tf.shape(labels), distances.dtype.max))
+    neighbour_labels = tf.gather(labels, tf.argmin(distances, axis=1))
+    return tf.reduce_sum(tf.cast(neighbour_labels == labels, distances.dtype))

@@ -1,20 +1,20 @@
-"""How well embeddings tell whether two pictures show the same label, and find one of the same. Pure."""
+"""Verification (same label or not) and nearest-neighbour retrieval with embeddings. Pure."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-PAIRS = 3000  # of each kind at most, as Labeled Faces in the Wild has them (Huang et al. 2007)
-PAIRED = 2000  # pictures that pairs are drawn from at most
-CHUNK = 1024
+MAX_PAIRS = 3000  # of each kind at most, as in Labeled Faces in the Wild (Huang et al. 2007)
+MAX_PICTURES = 2000  # pictures at most from which pairs are drawn
+CHUNK = 1024  # rows of the distance matrix computed at once
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Pictures as vectors.
+    """Embedding vectors of pictures.
 
     Args:
         image_ids: n ids.
@@ -29,12 +29,12 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Verification:
-    """Same or different, told by the distance of two embeddings.
+    """Result of classifying pairs as same or different by the distance of their embeddings.
 
     Args:
-        threshold: squared distance below which two pictures are called the same; chosen on validation pairs.
-        accuracy: of that on test pairs, half of which are the same; None without pairs.
-        pairs: test pairs.
+        threshold: squared distance below which a pair counts as the same label; chosen on validation pairs.
+        accuracy: on the test pairs, half of which are the same; None without pairs.
+        pairs: number of test pairs.
     """
 
     threshold: float
@@ -43,76 +43,80 @@ class Verification:
 
 
 def verify(validation: Embeddings, test: Embeddings, seed: int) -> Verification | None:
-    """Choose a threshold on one split and judge it on the other; None if the first has no pairs."""
-    known = pairs(validation.labels, seed)
-    if not len(known):
+    """Choose a threshold on validation pairs and measure it on test pairs; None without validation pairs."""
+    validation_pairs = draw_pairs(validation.labels, seed)
+    if not len(validation_pairs):
         return None
-    threshold = best_threshold(*_measured(validation, known))
-    asked = pairs(test.labels, seed)
-    apart, same = _measured(test, asked)
-    accuracy = float(((apart < threshold) == same).mean()) if len(asked) else None
-    return Verification(threshold, accuracy, len(asked))
+    threshold = best_threshold(*_pair_distances(validation, validation_pairs))
+    test_pairs = draw_pairs(test.labels, seed)
+    distances, same = _pair_distances(test, test_pairs)
+    accuracy = float(((distances < threshold) == same).mean()) if len(test_pairs) else None
+    return Verification(threshold, accuracy, len(test_pairs))
 
 
-def _measured(found: Embeddings, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    one, other = chosen[:, 0], chosen[:, 1]
-    apart = ((found.vectors[one] - found.vectors[other]).astype(np.float64) ** 2).sum(axis=1)
-    return apart, found.labels[one] == found.labels[other]
+def _pair_distances(
+    embeddings: Embeddings, sampled: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    first, second = sampled[:, 0], sampled[:, 1]
+    distances = ((embeddings.vectors[first] - embeddings.vectors[second]).astype(np.float64) ** 2).sum(axis=1)
+    return distances, embeddings.labels[first] == embeddings.labels[second]
 
 
-def pairs(labels: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
-    """Pairs of pictures, as many of one label as of two, the same for the same seed.
+def draw_pairs(labels: NDArray[np.int32], seed: int) -> NDArray[np.int64]:
+    """Draw as many pairs of one label as of different labels; the same seed draws the same pairs.
 
     Returns:
-        int64 (m, 2), positions in `labels`; m is 0 where there is no pair of one of both kinds.
+        int64 (m, 2), positions in `labels`; m is 0 if one of the two kinds has no pair.
     """
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.permutation(len(labels))[:PAIRED])
-    one, other = np.triu_indices(len(chosen), 1)
-    same = labels[chosen[one]] == labels[chosen[other]]
+    sampled = np.sort(random.permutation(len(labels))[:MAX_PICTURES])
+    first, second = np.triu_indices(len(sampled), 1)
+    same = labels[sampled[first]] == labels[sampled[second]]
     kinds = [np.flatnonzero(same), np.flatnonzero(~same)]
-    count = min(PAIRS, *(len(kind) for kind in kinds))
-    taken = np.concatenate([random.permutation(kind)[:count] for kind in kinds])
-    return np.stack([chosen[one[taken]], chosen[other[taken]]], axis=1).astype(np.int64)
+    count = min(MAX_PAIRS, *(len(kind) for kind in kinds))
+    drawn = np.concatenate([random.permutation(kind)[:count] for kind in kinds])
+    return np.stack([sampled[first[drawn]], sampled[second[drawn]]], axis=1).astype(np.int64)
 
 
-def best_threshold(apart: NDArray[np.float64], same: NDArray[np.bool_]) -> float:
-    """The distance that separates same from different with the fewest mistakes.
+def best_threshold(distances: NDArray[np.float64], same: NDArray[np.bool_]) -> float:
+    """The distance that separates same from different pairs with the fewest mistakes.
 
     Args:
-        apart: (n,) distances.
-        same: (n,) whether the pair shows one label.
+        distances: (n,).
+        same: (n,) whether the pair has one label.
     """
-    order = np.argsort(apart, kind="stable")
-    sorted_apart, sorted_same = apart[order], same[order]
-    # With the threshold behind the first k: same ones among them are right, different ones behind them too.
-    right = np.concatenate([[0], np.cumsum(sorted_same)]) + np.concatenate(
+    order = np.argsort(distances, kind="stable")
+    sorted_distances, sorted_same = distances[order], same[order]
+    # correct[k]: same pairs among the first k, plus different pairs after them.
+    correct = np.concatenate([[0], np.cumsum(sorted_same)]) + np.concatenate(
         [np.cumsum(~sorted_same[::-1])[::-1], [0]]
     )
-    edges = np.concatenate([[0], (sorted_apart[1:] + sorted_apart[:-1]) / 2, [sorted_apart[-1] + 1e-6]])
-    return float(edges[right.argmax()])
+    edges = np.concatenate(
+        [[0], (sorted_distances[1:] + sorted_distances[:-1]) / 2, [sorted_distances[-1] + 1e-6]]
+    )
+    return float(edges[correct.argmax()])
 
 
-def nearest(vectors: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest other picture of each: its position (n,) and the squared distance (n,)."""
+def nearest_neighbours(vectors: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Nearest neighbour of each picture: its position (n,) and squared distance (n,)."""
     positions = np.zeros(len(vectors), np.int64)
-    apart = np.zeros(len(vectors))
+    distances = np.zeros(len(vectors))
     for first in range(0, len(vectors), CHUNK):
         part = vectors[first : first + CHUNK]
-        found = 2 - 2 * part @ vectors.T
-        found[np.arange(len(part)), np.arange(first, first + len(part))] = np.inf
-        positions[first : first + CHUNK] = found.argmin(axis=1)
-        apart[first : first + CHUNK] = found.min(axis=1).clip(0)
-    return positions, apart
+        part_distances = 2 - 2 * part @ vectors.T
+        part_distances[np.arange(len(part)), np.arange(first, first + len(part))] = np.inf
+        positions[first : first + CHUNK] = part_distances.argmin(axis=1)
+        distances[first : first + CHUNK] = part_distances.min(axis=1).clip(0)
+    return positions, distances
 
 
-def retrieved(found: Embeddings) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Each picture's label as its nearest neighbour has it (retrieval at 1), and how near that is.
+def nearest_labels(embeddings: Embeddings) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The label of each picture's nearest neighbour (retrieval at 1), and the similarity of the two.
 
     Returns:
-        label indices int32 (n,), and (1 + cosine) / 2 float64 (n,): 1 for equal ones, 0.5 at a right angle.
+        label indices int32 (n,), and (1 + cosine) / 2, float64 (n,): 1 for equal, 0.5 for orthogonal vectors.
     """
-    if len(found.labels) < 2:
-        return found.labels[:0], np.zeros(0)
-    positions, apart = nearest(found.vectors)
-    return found.labels[positions], 1 - apart / 4
+    if len(embeddings.labels) < 2:
+        return embeddings.labels[:0], np.zeros(0)
+    positions, distances = nearest_neighbours(embeddings.vectors)
+    return embeddings.labels[positions], 1 - distances / 4

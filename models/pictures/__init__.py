@@ -1,1 +1,1 @@
-"""From the rows of a dataset snapshot to batches of pixels."""
+"""Input pipeline: from the rows of a dataset snapshot to batches of pixels."""

@@ -1,4 +1,4 @@
-"""Encoded pictures in a file of this machine, for shares whose pixels do not fit into memory."""
+"""Local cache of encoded pictures, for a worker's rows whose pixels do not fit into memory."""
 
 import tempfile
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.snapshot import Snapshot, Split
-from models.pictures.inputs import Pictures, Rows, decoded, kept_side, read
+from lake.snapshot import DatasetSnapshot, Split
+from models.pictures.inputs import Pictures, RowRange, decode_sample, read_pictures, resized_side
 
 
 @dataclass(frozen=True)
 class DiskCache:
-    """Pictures that are decoded whenever they are taken; the same pixels as `Pictures` holds.
+    """Encoded pictures in a local file, decoded on every read; the same pixels as in `Pictures`.
 
-    The file has no name, so nothing is left of it however the process ends. What is read often stays in the
-    system's page cache as far as there is room.
+    The file is unlinked, so the system deletes it however the process ends. The system's page cache keeps
+    what is read often, if memory allows.
 
     Args:
-        file: encoded pictures, one after the other.
-        ends: int64 (n,), where each ends in the file (bytes).
+        file: encoded pictures, concatenated.
+        ends: int64 (n,), offset of the end of each picture in the file (bytes).
         labels: int32 (n,).
         image_ids: n ids.
         side: of the model's input (pixels).
@@ -33,23 +33,24 @@ class DiskCache:
     side: int
 
     def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Pictures by number, uint8 (len(rows), kept_side, kept_side, 3).
+        """Decode pictures by position: uint8 (len(rows), resized_side, resized_side, 3).
 
         Raises:
-            DamagedSnapshot: one cannot be decoded.
+            DamagedSnapshot: a picture cannot be decoded.
         """
-        kept = kept_side(self.side)
-        images = np.empty((len(rows), kept, kept, 3), np.uint8)
-        for at, row in enumerate(rows):
-            first = int(self.ends[row - 1]) if row else 0
-            self.file.seek(first)
-            images[at] = decoded(self.file.read(int(self.ends[row]) - first), self.image_ids[row], self.side)
+        resized = resized_side(self.side)
+        images = np.empty((len(rows), resized, resized, 3), np.uint8)
+        for position, row in enumerate(rows):
+            start = int(self.ends[row - 1]) if row else 0
+            self.file.seek(start)
+            jpeg = self.file.read(int(self.ends[row]) - start)
+            images[position] = decode_sample(jpeg, self.image_ids[row], self.side)
         return images
 
 
-def cached(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> DiskCache:
-    """Copy a range of rows from the snapshot to this machine, row group by row group."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
+def cache_on_disk(snapshot: DatasetSnapshot, split: Split, rows: RowRange, side: int) -> DiskCache:
+    """Copy a range of rows from the dataset snapshot to this machine, row group by row group."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the cache
     ends: list[int] = []
     labels: list[int] = []
     image_ids: list[str] = []
@@ -63,7 +64,9 @@ def cached(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> DiskCache
     return DiskCache(file, np.array(ends, np.int64), np.array(labels, np.int32), tuple(image_ids), side)
 
 
-def share(snapshot: Snapshot, split: Split, rows: Rows, side: int, memory: int) -> Pictures | DiskCache:
-    """A worker's rows of a split, decoded in memory if that is no more than `memory` bytes, else spooled."""
-    size = len(rows) * 3 * kept_side(side) ** 2
-    return (read if size <= memory else cached)(snapshot, split, rows, side)
+def load_rows(
+    snapshot: DatasetSnapshot, split: Split, rows: RowRange, side: int, memory: int
+) -> Pictures | DiskCache:
+    """Load a range of rows: decoded in memory if that takes at most `memory` bytes, else cached on disk."""
+    size = len(rows) * 3 * resized_side(side) ** 2
+    return (read_pictures if size <= memory else cache_on_disk)(snapshot, split, rows, side)

@@ -1,4 +1,4 @@
-"""A worker's share of a split: rows, pixels in memory, batches for every epoch."""
+"""A worker's rows of a split: assignment of rows, batch schedule, decoding, evaluation batches."""
 
 import math
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from lake.errors import DamagedSnapshot
 from lake.pictures import pixels
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 
-MARGIN = 1.125  # pictures are kept this much larger than the model's input, for random crops
+MARGIN = 1.125  # pictures are resized to this multiple of the model's input side, for random crops
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Consecutive rows of a split, `start` to `stop`."""
+class RowRange:
+    """Consecutive rows of a split, from `start` up to but not including `stop`."""
 
     start: int
     stop: int
@@ -26,32 +26,32 @@ class Rows:
         return self.stop - self.start
 
 
-def equal_share(rows: int, worker: int, workers: int) -> Rows:
-    """A worker's rows for training: the same number for every worker, so that none waits for another.
+def training_rows(rows: int, worker: int, workers: int) -> RowRange:
+    """A worker's rows for training: the same number on every worker, so that all take the same steps.
 
-    Up to `workers - 1` rows between the shares are left out.
+    Up to `workers - 1` rows between the ranges are not used.
     """
     start = worker * rows // workers
-    return Rows(start, start + rows // workers)
+    return RowRange(start, start + rows // workers)
 
 
-def whole_share(rows: int, worker: int, workers: int) -> Rows:
-    """A worker's rows for measuring: every row belongs to exactly one worker; sizes differ by at most 1."""
-    return Rows(worker * rows // workers, (worker + 1) * rows // workers)
+def evaluation_rows(rows: int, worker: int, workers: int) -> RowRange:
+    """A worker's rows for evaluation: each row belongs to exactly one worker; sizes differ by at most 1."""
+    return RowRange(worker * rows // workers, (worker + 1) * rows // workers)
 
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """Batch size of a worker and steps of an epoch, the same on every worker."""
+    """Batch size per worker and steps per epoch, the same on every worker."""
 
     batch: int
     steps: int
 
     @classmethod
     def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "BatchSchedule":
-        """From the rows of the whole split; a worker with fewer rows than a batch takes them all at once.
+        """From the number of rows of the split; a worker with fewer rows than `batch_size` uses one batch.
 
-        Batches are multiples of `group`, of which a worker must have rows enough for one.
+        The batch size is a multiple of `group`; each worker must have at least `group` rows.
         """
         share = rows // workers
         batch = min(batch_size, share) // group * group
@@ -60,7 +60,7 @@ class BatchSchedule:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded pictures.
+    """Decoded pictures in memory.
 
     Args:
         images: uint8 (n, side, side, 3), RGB.
@@ -73,12 +73,12 @@ class Pictures:
     image_ids: tuple[str, ...]
 
     def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Pictures by number, uint8 (len(rows), side, side, 3)."""
+        """Pictures by position, uint8 (len(rows), side, side, 3)."""
         return self.images[rows]
 
 
 class ImageSource(Protocol):
-    """Pictures of known labels, wherever their pixels are."""
+    """Labelled pictures with access by position, in memory or on disk."""
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -86,68 +86,68 @@ class ImageSource(Protocol):
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """Their ids, n."""
+        """Image ids, n."""
 
     def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Pixels by number, uint8 (len(rows), kept_side, kept_side, 3)."""
+        """Pixels by position, uint8 (len(rows), resized_side, resized_side, 3)."""
 
 
-def kept_side(side: int) -> int:
-    """Side at which pictures for a model of this input side are kept (pixels)."""
+def resized_side(side: int) -> int:
+    """Side to which pictures are resized for a model of this input side, before cropping (pixels)."""
     return math.ceil(side * MARGIN)
 
 
-def square(data: bytes, side: int) -> pixels.RGB:
-    """The pixels a model sees of a stored picture: the centre of its square of `kept_side`.
+def decode_centre_crop(data: bytes, side: int) -> pixels.RGB:
+    """Decode a picture into the input of a model: resized to `resized_side`, then centre-cropped to `side`.
 
-    The one path for training, evaluation and prediction.
+    Training, evaluation and prediction all use this path.
 
     Raises:
         OSError: the picture cannot be decoded.
     """
-    kept = kept_side(side)
-    margin = (kept - side) // 2
-    return kept_square(data, side)[margin : margin + side, margin : margin + side]
+    resized = resized_side(side)
+    margin = (resized - side) // 2
+    return decode_resized(data, side)[margin : margin + side, margin : margin + side]
 
 
-def kept_square(data: bytes, side: int) -> pixels.RGB:
-    """The picture as it is kept for random crops, uint8 (kept_side, kept_side, 3)."""
-    kept = kept_side(side)
-    # Decoded at a reduced scale that still leaves the shortest side large enough for any usual aspect ratio.
-    return pixels.square(pixels.decode(data, 2 * kept), kept)
+def decode_resized(data: bytes, side: int) -> pixels.RGB:
+    """Decode and resize a picture, ready for random crops: uint8 (resized_side, resized_side, 3)."""
+    resized = resized_side(side)
+    # Decode at a reduced scale; the shortest side stays large enough for any usual aspect ratio.
+    return pixels.centre_square(pixels.decode(data, 2 * resized), resized)
 
 
-def label_column(snapshot: Snapshot, split: Split) -> NDArray[np.int32]:
-    """The label index of every row of a split, read without its pictures.
+def read_labels(snapshot: DatasetSnapshot, split: Split) -> NDArray[np.int32]:
+    """Read the label index of every row of a split, without the pictures.
 
     Raises:
-        DamagedSnapshot: a shard cannot be read, or has other rows than the manifest says.
+        DamagedSnapshot: a shard cannot be read, or its number of rows differs from the manifest.
     """
     columns = [labels.to_numpy() for labels in snapshot.column(split, "label")]
     return np.concatenate(columns).astype(np.int32) if columns else np.zeros(0, np.int32)
 
 
-def decoded(data: bytes, image_id: str, side: int) -> pixels.RGB:
-    """The picture of an id as it is kept.
+def decode_sample(data: bytes, image_id: str, side: int) -> pixels.RGB:
+    """`decode_resized` for a sample of a dataset snapshot, with its id in the error.
 
     Raises:
-        DamagedSnapshot: it cannot be decoded.
+        DamagedSnapshot: the picture cannot be decoded.
     """
     try:
-        return kept_square(data, side)
+        return decode_resized(data, side)
     except (OSError, ValueError, SyntaxError) as error:
         cause = " ".join(str(error).split())[:200]
         raise DamagedSnapshot(f"picture {image_id} cannot be decoded: {cause}") from None
 
 
-def read(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Pictures:
-    """Decode a range of rows into memory, each picture once, at `kept_side(side)`.
+def read_pictures(snapshot: DatasetSnapshot, split: Split, rows: RowRange, side: int) -> Pictures:
+    """Decode a range of rows into memory, each picture once, resized to `resized_side(side)`.
 
     Raises:
-        DamagedSnapshot: a shard cannot be read or a picture not be decoded.
+        DamagedSnapshot: a shard cannot be read, or a picture cannot be decoded.
     """
-    kept = kept_side(side)
-    images = np.empty((len(rows), kept, kept, 3), np.uint8)
+    resized = resized_side(side)
+    images = np.empty((len(rows), resized, resized, 3), np.uint8)
     labels = np.empty(len(rows), np.int32)
     image_ids: list[str] = []
     for batch in snapshot.batches(split, rows.start, rows.stop):
@@ -155,17 +155,17 @@ def read(snapshot: Snapshot, split: Split, rows: Rows, side: int) -> Pictures:
         labels[first : first + len(batch)] = batch["label"].to_numpy()
         image_ids += batch["image_id"].to_pylist()
         for offset, jpeg in enumerate(batch["jpeg"]):
-            images[first + offset] = decoded(jpeg.as_py(), image_ids[first + offset], side)
+            images[first + offset] = decode_sample(jpeg.as_py(), image_ids[first + offset], side)
     return Pictures(images, labels, tuple(image_ids))
 
 
 def evaluation_batches(pictures: ImageSource, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:
-    """All pictures once, centre crops, the last batch filled up so that every batch has one shape.
+    """All pictures once as centre crops; the last batch is padded, so that all batches have one shape.
 
     Yields:
-        uint8 (batch, side, side, 3), int32 labels (batch,), and weights (batch,): 0 for what fills up.
+        images uint8 (batch, side, side, 3), labels int32 (batch,), weights (batch,): 1, or 0 for padding.
     """
-    margin = (kept_side(side) - side) // 2
+    margin = (resized_side(side) - side) // 2
     for first in range(0, len(pictures.labels), batch):
         labels = pictures.labels[first : first + batch]
         rows = np.arange(first, first + len(labels), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""RandAugment: a few operations, drawn from a fixed list, all at one strength. Pixels in, pixels out."""
+"""RandAugment: random operations from a fixed list, all at one magnitude."""
 
 from collections.abc import Callable
 
@@ -6,29 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-GREATEST = 10.0  # magnitude at which an operation is at its strongest
-FILL = (128, 128, 128)  # where a moved picture leaves nothing
+MAX_MAGNITUDE = 10.0  # magnitude of the strongest effect
+FILL = (128, 128, 128)  # colour of pixels outside the moved picture
 
 Operation = Callable[[Image.Image, float], Image.Image]
 
 
-def _moved(image: Image.Image, *matrix: float) -> Image.Image:
-    """The picture through an affine map about its centre: output (x, y) shows input (ax + by + c, …)."""
+def _affine(image: Image.Image, *matrix: float) -> Image.Image:
+    """Apply an affine map about the centre: output (x, y) shows input (ax + by + c, dx + ey + f)."""
     a, b, c, d, e, f = matrix
     x, y = (image.width - 1) / 2, (image.height - 1) / 2
-    # Pillow's coordinates are of pixel corners; half a pixel on either side cancels for shears and shifts.
+    # Pillow counts from pixel corners, this from pixel centres; for shears and shifts the offsets cancel.
     centred = (a, b, c + x - a * x - b * y, d, e, f + y - d * x - e * y)
     return image.transform(
         image.size, Image.Transform.AFFINE, centred, Image.Resampling.BILINEAR, fillcolor=FILL
     )
 
 
-def _shifted(image: Image.Image, x: float, y: float) -> Image.Image:
-    return _moved(image, 1, 0, -round(x * image.width), 0, 1, -round(y * image.height))
+def _shift(image: Image.Image, x: float, y: float) -> Image.Image:
+    return _affine(image, 1, 0, -round(x * image.width), 0, 1, -round(y * image.height))
 
 
-# What each does at a level from -1 to 1; the ranges are those of Cubuk et al. 2019 ("AutoAugment"), table 6.
-# None of them mirrors: whether a picture may be mirrored is the dataset's to say.
+# Operations take a level from -1 to 1; ranges as in Cubuk et al. 2019 ("AutoAugment"), table 6.
+# None mirrors a picture: only the dataset decides whether mirroring is allowed.
 OPERATIONS: dict[str, Operation] = {
     "identity": lambda image, level: image,
     "autocontrast": lambda image, level: ImageOps.autocontrast(image),
@@ -40,35 +40,35 @@ OPERATIONS: dict[str, Operation] = {
     "brightness": lambda image, level: ImageEnhance.Brightness(image).enhance(1 + 0.9 * level),
     "sharpness": lambda image, level: ImageEnhance.Sharpness(image).enhance(1 + 0.9 * level),
     "rotate": lambda image, level: image.rotate(30 * level, Image.Resampling.BILINEAR, fillcolor=FILL),
-    "shear_x": lambda image, level: _moved(image, 1, 0.3 * level, 0, 0, 1, 0),
-    "shear_y": lambda image, level: _moved(image, 1, 0, 0, 0.3 * level, 1, 0),
-    "shift_x": lambda image, level: _shifted(image, 0.45 * level, 0),
-    "shift_y": lambda image, level: _shifted(image, 0, 0.45 * level),
+    "shear_x": lambda image, level: _affine(image, 1, 0.3 * level, 0, 0, 1, 0),
+    "shear_y": lambda image, level: _affine(image, 1, 0, 0, 0.3 * level, 1, 0),
+    "shift_x": lambda image, level: _shift(image, 0.45 * level, 0),
+    "shift_y": lambda image, level: _shift(image, 0, 0.45 * level),
 }
-_LISTED = tuple(OPERATIONS.values())
+_OPERATION_LIST = tuple(OPERATIONS.values())
 
 
-def draw(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int32]:
-    """Operations and their directions: even numbers forwards, odd ones backwards, halves are positions."""
-    return random.integers(0, 2 * len(_LISTED), shape, dtype=np.int32)
+def draw_operations(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int32]:
+    """Draw operations: n // 2 is the position in `OPERATIONS`; an odd n negates the level."""
+    return random.integers(0, 2 * len(_OPERATION_LIST), shape, dtype=np.int32)
 
 
-def augmented(images: NDArray[np.uint8], drawn: NDArray[np.int32], magnitude: float) -> NDArray[np.uint8]:
-    """RandAugment (Cubuk et al. 2020, algorithm of section 3).
+def augment(images: NDArray[np.uint8], operations: NDArray[np.int32], magnitude: float) -> NDArray[np.uint8]:
+    """Apply RandAugment to each picture (Cubuk et al. 2020, algorithm of section 3).
 
     Args:
         images: uint8 (n, side, side, 3).
-        drawn: int32 (n, operations), from `draw`.
-        magnitude: 0 to `GREATEST`, the same for all operations.
+        operations: int32 (n, k), from `draw_operations`.
+        magnitude: 0 to `MAX_MAGNITUDE`, the same for all operations.
 
     Returns:
         uint8 of the same shape.
     """
     result = np.empty_like(images)
-    for at, numbers in enumerate(drawn):
-        image = Image.fromarray(images[at])
+    for row, numbers in enumerate(operations):
+        image = Image.fromarray(images[row])
         for number in numbers:
-            level = magnitude / GREATEST * (-1 if number % 2 else 1)
-            image = _LISTED[number // 2](image, level)
-        result[at] = np.asarray(image)
+            level = magnitude / MAX_MAGNITUDE * (-1 if number % 2 else 1)
+            image = _OPERATION_LIST[number // 2](image, level)
+        result[row] = np.asarray(image)
     return result

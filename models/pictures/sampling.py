@@ -1,4 +1,4 @@
-"""Batches of several pictures from each of several labels, as triplets need them. Pure."""
+"""Batch sampling for triplet loss: several pictures from each of several labels. Pure."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -6,44 +6,45 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 2  # pictures of a label that make a pair, and labels that make a triplet
+MIN_COUNT = 2  # least number of pictures of a label for a pair, and of labels for a triplet
 
 
-def eligible(labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The labels that have a pair of pictures."""
-    return np.flatnonzero(np.bincount(labels) >= LEAST)
+def labels_with_pairs(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The labels with at least two pictures."""
+    return np.flatnonzero(np.bincount(labels) >= MIN_COUNT)
 
 
-def grouped(
+def sample_label_groups(
     labels: NDArray[np.int32], steps: int, batch: int, per_label: int, random: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Rows of an epoch: every batch has `per_label` pictures from each of `batch / per_label` labels.
+    """Draw the rows of an epoch: each batch has `per_label` pictures of each of `batch / per_label` labels.
 
-    A batch's labels are drawn whatever their size, the pictures of a label take turns; one with fewer
-    pictures than `per_label` shows some twice. A worker with fewer labels than groups repeats them.
+    This is P × K sampling. All labels have the same probability, whatever their size. The pictures of a label
+    are used in turn; a label with fewer than `per_label` pictures repeats some within a batch. A worker with
+    fewer labels than a batch needs repeats labels.
 
     Args:
-        labels: int32 (n,), of the worker's pictures; at least two must have a pair.
-        steps: of the epoch.
+        labels: int32 (n,), of the worker's pictures; at least two labels need two pictures each.
+        steps: batches of the epoch.
         batch: a multiple of `per_label`.
         per_label: pictures of a label in a batch.
-        random: draws.
+        random: generator to draw with.
 
     Returns:
-        int32 (steps, batch), the pictures of a label beside each other.
+        int32 (steps, batch), pictures of one label are adjacent.
     """
-    known = eligible(labels)
-    pictures = {label: _turns(np.flatnonzero(labels == label), random) for label in known}
+    usable = labels_with_pairs(labels)
+    pictures = {label: _shuffled_cycle(np.flatnonzero(labels == label), random) for label in usable}
     rows = [
         row
         for _ in range(steps)
-        for label in np.resize(random.permutation(known), batch // per_label)
+        for label in np.resize(random.permutation(usable), batch // per_label)
         for row in islice(pictures[label], per_label)
     ]
     return np.array(rows, np.int32).reshape(steps, batch)
 
 
-def _turns(values: NDArray[np.int64], random: np.random.Generator) -> Iterator[int]:
-    """The values in random order, again and again; no value comes back before all others had their turn."""
+def _shuffled_cycle(values: NDArray[np.int64], random: np.random.Generator) -> Iterator[int]:
+    """Yield the values in random order for ever; a value repeats only after all others were used."""
     while True:
         yield from random.permutation(values).tolist()

@@ -1,1 +1,1 @@
-"""Which models exist: rows of the `models` table, and model cards beside the artifacts."""
+"""Model registry: the `models` table, and a model card beside each model's artifacts."""

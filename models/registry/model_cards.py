@@ -1,4 +1,4 @@
-"""Cards: what is known of a model beside its artifacts, so that using and listing models needs no Spark."""
+"""Model cards (`model.json` beside the artifacts): model metadata that can be read without Spark."""
 
 import re
 from contextlib import suppress
@@ -9,15 +9,15 @@ from typing import Any
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake.errors import StorageError
-from lake.storage import Storage, is_name
+from lake.storage import Storage, is_plain_name
 from models.errors import UnknownModel, UnusableModel
 
-CARD = "model.json"
-NAMED = 5  # ids that an error names
+CARD_FILE = "model.json"
+MAX_IDS_IN_ERROR = 5
 
 
 class State(StrEnum):
-    """What a model has come to."""
+    """State of a model in the registry."""
 
     TRAINING = "training"
     READY = "ready"
@@ -27,23 +27,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is needed to use a model and to list it without Spark; kept beside its artifacts.
+    """Metadata of a model, enough to use and list it without Spark; kept beside its artifacts.
 
     Args:
-        model_id: of the model.
-        dataset_id: of the snapshot it was trained on.
+        model_id: id of the model.
+        dataset_id: id of the dataset snapshot that it was trained on.
         architecture: its name.
-        side: of the square pictures it takes (pixels).
-        labels: names; the position is the index of the model's answer.
-        objective: labels, or triplet where the model answers embeddings.
-        state: what it has come to; only a ready one can be used.
+        side: side of the square input pictures (pixels).
+        labels: label names; the position is the index of the model's output.
+        objective: labels, or triplet where the model outputs embeddings.
+        state: only a ready model can be used.
         detail: why it failed.
         created: when training began (ISO 8601, UTC).
-        workers: that trained it.
+        workers: number of workers that trained it.
         code_version: of the hub that trained it.
-        plan: its settings, as `TrainingPlan` names them.
+        plan: its training settings, named as in `TrainingPlan`.
         seconds: from the command to the results; None until then.
-        accuracy: on the test split, of nearest neighbours for embeddings; None if nothing was measured.
+        accuracy: on the test split, of nearest neighbours for embeddings; None if it was not measured.
     """
 
     model_id: str
@@ -62,115 +62,114 @@ class ModelCard:
     accuracy: float | None = None
 
 
-def artifacts(settings: Settings, model_id: str) -> Storage:
-    """Where a model's files are."""
+def artifact_storage(settings: Settings, model_id: str) -> Storage:
+    """Return the storage of a model's files."""
     return Storage(settings.lake.at("artifacts", model_id), settings.s3)
 
 
-def card(settings: Settings, model_id: str) -> ModelCard:
-    """Find a model that can be used, without Spark.
+def ready_card(settings: Settings, model_id: str) -> ModelCard:
+    """Read the card of a ready model.
 
     Raises:
-        UnknownModel: there is none of this id; names the newest ones.
+        UnknownModel: no model has this id; the message names the newest ones.
         UnusableModel: it is being trained, has failed or is retired.
     """
-    found = any_card(settings, model_id)
-    if found.state is State.TRAINING:
-        raise UnusableModel(f"model {model_id} is still being trained, or its run was cut off")
-    if found.state is State.FAILED:
-        raise UnusableModel(f"model {model_id} has failed: {found.detail}")
-    if found.state is State.RETIRED:
+    card = any_card(settings, model_id)
+    if card.state is State.TRAINING:
+        raise UnusableModel(f"model {model_id} is still being trained, or its run was interrupted")
+    if card.state is State.FAILED:
+        raise UnusableModel(f"model {model_id} has failed: {card.detail}")
+    if card.state is State.RETIRED:
         raise UnusableModel(
             f"model {model_id} is retired: name another, or `hub models retire {model_id} --undo`"
         )
-    return found
+    return card
 
 
-def card_for_labels(settings: Settings, model_id: str) -> ModelCard:
-    """The card of a model that answers labels.
+def classifier_card(settings: Settings, model_id: str) -> ModelCard:
+    """Read the card of a ready model that predicts labels.
 
     Raises:
-        UnknownModel, UnusableModel: there is none of this id, or it is not ready.
-        UsageError: it answers embeddings.
+        UnknownModel, UnusableModel: no model has this id, or it is not ready.
+        UsageError: it outputs embeddings.
     """
-    found = card(settings, model_id)
-    if found.objective == "triplet":
-        raise UsageError(f"model {model_id} answers embeddings, not labels: name one trained for labels")
-    return found
+    card = ready_card(settings, model_id)
+    if card.objective == "triplet":
+        raise UsageError(f"model {model_id} outputs embeddings, not labels: name a model trained for labels")
+    return card
 
 
 def any_card(settings: Settings, model_id: str) -> ModelCard:
-    """Find a model in whatever state.
+    """Read the card of a model in any state.
 
     Raises:
-        UnknownModel: there is none of this id; names the newest ones.
+        UnknownModel: no model has this id; the message names the newest ready ones.
     """
     with suppress(StorageError, ValueError, TypeError, KeyError):
-        if is_name(model_id):
-            return _read(artifacts(settings, model_id))
-    raise UnknownModel(unknown(model_id, [found.model_id for found in ready(settings)]))
+        if is_plain_name(model_id):
+            return _read_card(artifact_storage(settings, model_id))
+    raise UnknownModel(unknown_model_message(model_id, [card.model_id for card in ready_cards(settings)]))
 
 
-def _read(files: Storage) -> ModelCard:
-    values: dict[str, Any] = files.read_json(CARD)
-    # A newer version of the hub may have written more.
+def _read_card(files: Storage) -> ModelCard:
+    values: dict[str, Any] = files.read_json(CARD_FILE)
+    # A newer version of the hub may have written fields that this one does not know.
     known = {name: value for name, value in values.items() if name in ModelCard.__dataclass_fields__}
     return ModelCard(
         **known | {"labels": tuple(values["labels"]), "state": State(values.get("state", State.READY))}
     )
 
 
-def write(settings: Settings, made: ModelCard) -> None:
-    """Write a model's card; one in state ready makes it usable."""
-    artifacts(settings, made.model_id).write_json(CARD, asdict(made))
+def write_card(settings: Settings, card: ModelCard) -> None:
+    """Write a model's card; the state ready makes the model usable."""
+    artifact_storage(settings, card.model_id).write_json(CARD_FILE, asdict(card))
 
 
-def mark(settings: Settings, model_id: str, state: State, detail: str = "") -> None:
-    """Give a model's card another state."""
-    write(settings, replace(any_card(settings, model_id), state=state, detail=detail))
+def set_state(settings: Settings, model_id: str, state: State, detail: str = "") -> None:
+    """Update the state in a model's card."""
+    write_card(settings, replace(any_card(settings, model_id), state=state, detail=detail))
 
 
-def fail(settings: Settings, model_id: str, cause: str) -> None:
-    """Mark a model as failed, as far as that can be written: what failed first is what counts."""
+def mark_failed(settings: Settings, model_id: str, cause: str) -> None:
+    """Mark a model as failed; a write error is ignored, as it would hide the first cause."""
     with suppress(StorageError, UnknownModel):
-        mark(settings, model_id, State.FAILED, cause)
+        set_state(settings, model_id, State.FAILED, cause)
 
 
-def finish(settings: Settings, model_id: str, seconds: float | None, accuracy: float | None) -> None:
-    """Make a model usable; the last thing that is written beside its artifacts."""
-    made = any_card(settings, model_id)
-    write(settings, replace(made, state=State.READY, seconds=seconds, accuracy=accuracy))
+def mark_ready(settings: Settings, model_id: str, seconds: float | None, accuracy: float | None) -> None:
+    """Make a model usable; written after all its artifacts."""
+    card = any_card(settings, model_id)
+    write_card(settings, replace(card, state=State.READY, seconds=seconds, accuracy=accuracy))
 
 
-def remeasure(settings: Settings, model_id: str, accuracy: float | None) -> None:
-    """Give a model's card another accuracy; what it has come to, maybe in the meantime, stays."""
-    write(settings, replace(any_card(settings, model_id), accuracy=accuracy))
+def set_accuracy(settings: Settings, model_id: str, accuracy: float | None) -> None:
+    """Update the accuracy in a model's card; reads the card again to keep a state that changed meanwhile."""
+    write_card(settings, replace(any_card(settings, model_id), accuracy=accuracy))
 
 
-def listed(settings: Settings) -> list[ModelCard]:
-    """All models that have a readable card, newest first."""
+def all_cards(settings: Settings) -> list[ModelCard]:
+    """Read all readable model cards, newest first."""
     folder = Storage(settings.lake.at("artifacts"), settings.s3)
-    found = []
-    for name in folder.folders():
+    cards = []
+    for name in folder.list_folders():
         with suppress(StorageError, ValueError, TypeError, KeyError):
-            found.append(_read(folder.below(name)))
-    return sorted(found, key=_begun, reverse=True)
+            cards.append(_read_card(folder.subfolder(name)))
+    return sorted(cards, key=_creation_key, reverse=True)
 
 
-def ready(settings: Settings) -> list[ModelCard]:
-    """Models that can be used, newest first."""
-    return [found for found in listed(settings) if found.state is State.READY]
+def ready_cards(settings: Settings) -> list[ModelCard]:
+    """Read the cards of all ready models, newest first."""
+    return [card for card in all_cards(settings) if card.state is State.READY]
 
 
-def _begun(found: ModelCard) -> tuple[str, str]:
-    """What cards sort by: the minute, which old cards have in their id only, then the second, then the id."""
-    digits = re.sub(r"\D", "", found.created or found.model_id.split("-", 1)[-1])
-    return digits[:12], f"{found.created} {found.model_id}"
+def _creation_key(card: ModelCard) -> tuple[str, str]:
+    """Sort key: the minute of creation (old cards have it in their id only), then the second, then the id."""
+    digits = re.sub(r"\D", "", card.created or card.model_id.split("-", 1)[-1])
+    return digits[:12], f"{card.created} {card.model_id}"
 
 
-def unknown(model_id: str, known: list[str]) -> str:
-    """What to say of an id that nobody has, with the newest that there are."""
-    there = (
-        f"the newest are {', '.join(known[:NAMED])}" if known else "there is none yet, `hub train` makes one"
-    )
-    return f"no model {model_id!r}: {there}"
+def unknown_model_message(model_id: str, known: list[str]) -> str:
+    """Error message for an unknown id; it names the first ids of `known`, which are sorted newest first."""
+    newest = ", ".join(known[:MAX_IDS_IN_ERROR])
+    hint = f"the newest are {newest}" if known else "there is none yet, `hub train` makes one"
+    return f"no model {model_id!r}: {hint}"

@@ -1,4 +1,4 @@
-"""Rows of the `models` table, which Spark SQL reads; model cards hold the same without Spark."""
+"""Rows of the `models` table, for queries with Spark SQL; model cards hold the same data without Spark."""
 
 import json
 import secrets
@@ -12,44 +12,45 @@ from conf import version
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import row_writer, tables
-from lake.schemas import Table
+from lake.table import Table
 from models.errors import UnknownModel
 from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard, State
 
 
-def new_id(architecture: str) -> str:
-    """An id that sorts by time, like `resnet20-20261121-0812-3fa9c07e`."""
+def new_model_id(architecture: str) -> str:
+    """Create an id that sorts by time, like `resnet20-20261121-0812-3fa9c07e`."""
     return f"{architecture}-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(4)}"
 
 
-def find(spark: SparkSession, lake: Lake, model_id: str) -> State:
-    """The state of a model in the table.
+def find_state(spark: SparkSession, lake: Lake, model_id: str) -> State:
+    """Read a model's state from the table.
 
     Raises:
-        UnknownModel: there is none of this id; names the newest ones.
+        UnknownModel: no model has this id; the message names the newest ones.
     """
     if not tables.exists(spark, lake, Table.MODELS):
-        raise UnknownModel(model_cards.unknown(model_id, []))
+        raise UnknownModel(model_cards.unknown_model_message(model_id, []))
     models = tables.read(spark, lake, Table.MODELS)
     found = models.where(models.model_id == model_id).select("state").head()
     if found is None:
-        newest = models.orderBy(models.created.desc()).select("model_id").limit(model_cards.NAMED).collect()
-        raise UnknownModel(model_cards.unknown(model_id, [row.model_id for row in newest]))
+        newest_first = models.orderBy(models.created.desc()).select("model_id")
+        newest = newest_first.limit(model_cards.MAX_IDS_IN_ERROR).collect()
+        raise UnknownModel(model_cards.unknown_model_message(model_id, [row.model_id for row in newest]))
     return State(found.state)
 
 
-def begin(
+def register_run(
     settings: Settings, model_id: str, plan: TrainingPlan, labels: tuple[str, ...], resumed: bool = False
 ) -> None:
-    """Add a card and a row for a model that is being trained; one that is gone on with keeps its own.
+    """Write card and row of a model whose training starts; a resumed run keeps its row and creation time.
 
     Raises:
         StorageError: the lake cannot be written.
     """
-    created, code_version = _started(settings, model_id, resumed), version.of_code()
-    made = ModelCard(
+    created, code_version = _creation_time(settings, model_id, resumed), version.code_version()
+    card = ModelCard(
         model_id=model_id,
         dataset_id=plan.dataset_id,
         architecture=plan.architecture,
@@ -62,7 +63,7 @@ def begin(
         code_version=code_version,
         plan=asdict(plan),
     )
-    model_cards.write(settings, made)
+    model_cards.write_card(settings, card)
     state = {"model_id": model_id, "state": State.TRAINING.value, "detail": None, "finished": None}
     if resumed and row_writer.update(settings, Table.MODELS, "model_id", state):
         return
@@ -71,7 +72,7 @@ def begin(
         "architecture": plan.architecture,
         "settings": json.dumps(asdict(plan), sort_keys=True),
         "workers": plan.workers,
-        "path": model_cards.artifacts(settings, model_id).root,
+        "path": model_cards.artifact_storage(settings, model_id).root,
         "created": created,
         "code_version": code_version,
         "seed": plan.seed,
@@ -79,22 +80,24 @@ def begin(
     row_writer.append(settings, Table.MODELS, row)
 
 
-def _started(settings: Settings, model_id: str, resumed: bool) -> datetime:
-    """When a run began: now, or what its card says if it is gone on with."""
+def _creation_time(settings: Settings, model_id: str, resumed: bool) -> datetime:
+    """Return now or, for a resumed run, the creation time in its card."""
     if resumed:
         with suppress(UnknownModel, ValueError):
             return datetime.fromisoformat(model_cards.any_card(settings, model_id).created)
     return datetime.now(UTC)
 
 
-def end(settings: Settings, model_id: str, metrics: dict[str, float] | None, detail: str = "") -> None:
-    """Mark a model as ready with its figures or, without figures, as failed for the reason in `detail`.
+def record_result(
+    settings: Settings, model_id: str, metrics: dict[str, float] | None, detail: str = ""
+) -> None:
+    """Mark a model's row as ready with its metrics or, without metrics, row and card as failed with `detail`.
 
     Raises:
         StorageError: the lake cannot be written.
     """
     if metrics is None:
-        model_cards.fail(settings, model_id, detail)
+        model_cards.mark_failed(settings, model_id, detail)
     row = {
         "model_id": model_id,
         "metrics": metrics or {},
@@ -106,7 +109,7 @@ def end(settings: Settings, model_id: str, metrics: dict[str, float] | None, det
 
 
 def set_state(settings: Settings, model_id: str, state: State) -> None:
-    """Give a model's row another state.
+    """Update the state in a model's row.
 
     Raises:
         StorageError: the lake cannot be written.
@@ -114,8 +117,8 @@ def set_state(settings: Settings, model_id: str, state: State) -> None:
     row_writer.update(settings, Table.MODELS, "model_id", {"model_id": model_id, "state": state.value})
 
 
-def remeasure(settings: Settings, model_id: str, metrics: dict[str, float]) -> None:
-    """Replace a model's figures in its row.
+def set_metrics(settings: Settings, model_id: str, metrics: dict[str, float]) -> None:
+    """Replace the metrics in a model's row.
 
     Raises:
         StorageError: the lake cannot be written.

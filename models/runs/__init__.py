@@ -1,1 +1,1 @@
-"""What the driver does for a training run: checks, the cluster, progress, resumption, results."""
+"""The driver's side of a training run: checks, Spark cluster, progress, resumption, results."""

@@ -1,4 +1,4 @@
-"""Running a training on Spark's executors, again where it was lost, and never waiting for ever."""
+"""Run training workers on Spark executors, restart them after failures, and limit every wait."""
 
 import os
 import re
@@ -15,72 +15,72 @@ from conf.settings import Settings
 from lake.spark import session
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.messages import Disconnected, Failed, Message
-from models.runs.launch import END_SECONDS, Job, Main, launched, stopped
-from models.runs.progress_bar import shown
+from models.runs.launch import END_SECONDS, SparkJob, WorkerMain, launch_workers, session_stopped
+from models.runs.progress_bar import create_display
 from models.runs.run_state import RunState
 from models.runs.watchdog import Watchdog
 from models.workers.message_channel import MessageServer
-from models.workers.worker_failures import Attempts, Kind, told
+from models.workers.worker_failures import FailureKind, RetryPolicy, describe
 
 EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
-# JVMs only start and watch Python here: without the second compiler three of them take half the processor
-# time until the workers run, which is what a small machine waits for.
+# The JVMs only start and watch Python processes here. Without the C2 compiler, the driver and two executors
+# need half the CPU time until the workers run.
 QUICK_JVM = "-XX:TieredStopAtLevel=1"
-ASLEEP_SECONDS = 5.0  # a driver that does not get to look for so long was stopped or starved itself
+PAUSE_SECONDS = 5.0  # a longer gap between two polls means that the driver itself was suspended or starved
 Listener = Callable[[Message | Disconnected, RunState], None]
 
-# Between a failure and the end of its attempt: what a lost peer makes the others say may come before the
-# cause does, and Spark may say more of a process that has gone.
-SETTLING_SECONDS = {Kind.PEER: 10.0, Kind.LOST: 1.0}
+# Wait between a failure and the end of its attempt: the errors of a lost worker's peers may arrive before the
+# cause does, and a worker's own message may arrive after Spark's report.
+SETTLING_SECONDS = {FailureKind.PEER: 10.0, FailureKind.LOST: 1.0}
 
 
 def start_session(settings: Settings, workers: int, tables: bool = False) -> SparkSession:
-    """A session for training: the settings' master, or Spark's own several-process cluster on this machine.
+    """Start a Spark session for training, on `spark.train_master` or on a `local-cluster` of this machine.
 
     Args:
         settings: of the hub.
-        workers: executors, where the cluster is this machine.
-        tables: whether the session must read tables too; a training does not.
+        workers: number of executors of the local cluster.
+        tables: whether the session must read Delta tables; a training does not.
 
     Raises:
         SparkUnavailable: the master does not answer.
     """
     memory = settings.spark.executor_memory_mb
-    usual = session.defaults(settings)
-    bare = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
+    defaults = session.spark_properties(settings)
+    without_delta = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
     return session.start(
         settings,
         "train",
         settings.spark.train_master or f"local-cluster[{workers},1,{memory}]",
-        # A Python process that has run TensorFlow cannot run it again: a second cluster would hang.
+        # A Python process that has run a TensorFlow cluster cannot run another one: it would hang.
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
         **_gpus(settings.spark.train_gpus),
-        # What fails is started again by the driver, all workers together, on whatever executors there are.
+        # No retries by Spark: after a failure the driver restarts all workers together.
         spark__task__maxFailures="1",
-        spark__driver__extraJavaOptions=f"{usual['spark.driver.extraJavaOptions']} {QUICK_JVM}",
-        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC {session.QUICK_START}",
-        # On this machine executors are seen to end; one that is only starved is no lost one.
+        spark__driver__extraJavaOptions=f"{defaults['spark.driver.extraJavaOptions']} {QUICK_JVM}",
+        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC {session.CDS_OPTION}",
+        # On one machine Spark sees an executor's process end; a late heartbeat only means a busy machine.
         spark__worker__timeout="600",
-        **bare,
+        **without_delta,
     )
 
 
 def _gpus(amount: int) -> dict[str, str]:
-    """Spark properties that give every worker GPUs of its own (Spark: custom resource scheduling)."""
+    """Spark properties that give every worker its own GPUs (Spark: custom resource scheduling)."""
     if not amount:
         return {}
     kinds = "executor", "task"
     return {f"spark__{kind}__resource__gpu__amount": str(amount) for kind in kinds}
 
 
-def refuse_too_many(settings: Settings, workers: int) -> None:
-    """Refuse more workers than this machine has cores, where it is the cluster.
+def check_cores(settings: Settings, workers: int) -> None:
+    """Check that a local cluster has a core for every worker.
 
     Raises:
-        ClusterTooSmall: there are fewer cores.
+        ClusterTooSmall: this machine is the cluster and has fewer cores than workers.
     """
     cores = len(os.sched_getaffinity(0))
     if not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ and workers > cores:
@@ -90,11 +90,11 @@ def refuse_too_many(settings: Settings, workers: int) -> None:
         )
 
 
-def require(spark: SparkSession, workers: int) -> None:
-    """Wait until there is an executor for every worker.
+def wait_for_executors(spark: SparkSession, workers: int) -> None:
+    """Wait until every worker has an executor.
 
     Raises:
-        ClusterTooSmall: there are fewer after a minute.
+        ClusterTooSmall: there are fewer executors after `EXECUTORS_SECONDS`.
     """
     context = spark.sparkContext
     master = context.master or ""
@@ -106,136 +106,139 @@ def require(spark: SparkSession, workers: int) -> None:
             f"master {master} has no executors: leave HUB__SPARK__TRAIN_MASTER empty or name a cluster"
         )
     deadline = time.monotonic() + EXECUTORS_SECONDS
-    while (found := _executors(context)) < workers:
+    while (registered := _executor_count(context)) < workers:
         if time.monotonic() > deadline:
             raise ClusterTooSmall(
-                f"--workers {workers} is more than the {found} executors that {master} gave "
+                f"--workers {workers} is more than the {registered} executors that {master} provided "
                 f"within {EXECUTORS_SECONDS} s; ask for fewer workers or add executors"
             )
         time.sleep(POLL_SECONDS)
 
 
-def _executors(context: SparkContext) -> int:
-    # The driver counts itself.
+def _executor_count(context: SparkContext) -> int:
+    # The list contains the driver, too.
     return len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1
 
 
 def run(
     spark: SparkSession,
-    main: Main,
-    task_for: Callable[[tuple[str, int], bytes], Any],
+    main: WorkerMain,
+    make_task: Callable[[tuple[str, int], bytes], Any],
     workers: int,
     limits: Train,
     bar: bool = True,
-    listener: Listener = lambda message, record: None,
+    listener: Listener = lambda message, state: None,
 ) -> RunState:
-    """Run `main(task, context)` once on each of `workers` executors until all are done.
+    """Run `main(task, context)` on `workers` executors, one worker each, until all are done.
 
-    What was lost on the way (a process, an executor, a machine) is started again, all workers together.
+    After the loss of a process, an executor or a machine, the driver restarts all workers together.
 
     Args:
-        spark: whose executors to use.
-        main: the function, picklable; it goes on from where it was, by itself.
-        task_for: makes its first argument from the driver's address and key.
+        spark: session whose executors to use.
+        main: the workers' function, picklable; after a restart it resumes by itself.
+        make_task: makes `task` from the address and key of the driver's message server.
         workers: TensorFlow workers.
-        limits: how long a run may take, how long it may be silent, how often it is started again.
-        bar: show a progress bar, in a log lines.
-        listener: is told every word of the workers, and the record that has it.
+        limits: timeouts and number of retries.
+        bar: show a progress bar on a terminal, lines in a log; False shows only restarts.
+        listener: called with every message of the workers and the state that already includes it.
 
     Raises:
-        ClusterTooSmall: there are fewer executors.
+        ClusterTooSmall: there are fewer executors than workers.
         TrainingFailed: with the first cause.
     """
-    record = RunState(workers, began=time.monotonic())
-    attempts, display = Attempts(limits.retries), shown(workers, not bar, sys.stderr)
+    state = RunState(workers, began=time.monotonic())
+    policy, display = RetryPolicy(limits.retries), create_display(workers, not bar, sys.stderr)
 
-    def told_all(message: Message | Disconnected, record: RunState) -> None:
+    def on_message(message: Message | Disconnected, state: RunState) -> None:
         display.show(message)
-        listener(message, record)
+        listener(message, state)
 
     try:
-        require(spark, workers)
-        while failure := _attempt(spark, main, task_for, record, told_all, limits):
-            epochs = max(record.epochs, default=0)
-            if not attempts.another(failure, epochs):
-                kind = Diverged if failure.kind == Kind.DIVERGED else TrainingFailed
-                raise kind(attempts.told(failure))
-            display.note(f"{told(failure)}; going on after epoch {epochs}")
-            record.start_again()
-            _require_again(spark, workers, failure)
-        return record
+        wait_for_executors(spark, workers)
+        while failure := _run_attempt(spark, main, make_task, state, on_message, limits):
+            epochs = max(state.epochs, default=0)
+            if not policy.should_retry(failure, epochs):
+                kind = Diverged if failure.kind == FailureKind.DIVERGED else TrainingFailed
+                raise kind(policy.describe(failure))
+            display.note(f"{describe(failure)}; resuming after epoch {epochs}")
+            state.restart()
+            _wait_for_executors_again(spark, workers, failure)
+        return state
     finally:
         display.close()
 
 
-def _require_again(spark: SparkSession, workers: int, failure: Failed) -> None:
-    if stopped(spark.sparkContext):
-        raise TrainingFailed(f"{told(failure)}; then the Spark session ended")
+def _wait_for_executors_again(spark: SparkSession, workers: int, failure: Failed) -> None:
+    if session_stopped(spark.sparkContext):
+        raise TrainingFailed(f"{describe(failure)}; then the Spark session ended")
     try:
-        require(spark, workers)
+        wait_for_executors(spark, workers)
     except ClusterTooSmall as error:
-        raise TrainingFailed(f"{told(failure)}; then {error}") from None
+        raise TrainingFailed(f"{describe(failure)}; then {error}") from None
 
 
-def _attempt(
+def _run_attempt(
     spark: SparkSession,
-    main: Main,
-    task_for: Callable[[tuple[str, int], bytes], Any],
-    record: RunState,
+    main: WorkerMain,
+    make_task: Callable[[tuple[str, int], bytes], Any],
+    state: RunState,
     listener: Listener,
     limits: Train,
 ) -> Failed | None:
-    """Launch the workers and follow them to the end: None, or why it was another than wanted."""
+    """Launch the workers and wait for them; return the first failure, or None if all are done."""
     context = spark.sparkContext
     host = context.getConf().get("spark.driver.host", "127.0.0.1") or "127.0.0.1"
-    desk = MessageServer(host)
+    server = MessageServer(host)
     try:
-        with launched(context, main, task_for((host, desk.port), desk.authkey), record.workers) as job:
-            failure = _follow(record, desk, listener, job, limits)
+        task = make_task((host, server.port), server.authkey)
+        with launch_workers(context, main, task, state.workers) as job:
+            failure = _wait_for_workers(state, server, listener, job, limits)
             if failure:
                 job.end(0)
-                desk.close()
-                job.gone(END_SECONDS)
+                server.close()
+                job.wait_for_tasks(END_SECONDS)
         return failure
     finally:
-        desk.close()
+        server.close()
 
 
-def _follow(
-    record: RunState, desk: MessageServer, listener: Listener, job: Job, limits: Train
+def _wait_for_workers(
+    state: RunState, server: MessageServer, listener: Listener, job: SparkJob, limits: Train
 ) -> Failed | None:
-    """Take in messages until all workers are done, or the first cause of a failure is known."""
+    """Process messages until all workers are done, or the first cause of a failure is known."""
     now = time.monotonic()
-    watch, failed_at = Watchdog(limits, record, now), None
-    while not record.finished:
-        heard = desk.next(POLL_SECONDS)
-        if heard:
-            watch.add(heard.message, heard.at)
-            record.add(heard.message, heard.at)
-            listener(heard.message, record)
+    watchdog, failed_at = Watchdog(limits, state, now), None
+    while not state.finished:
+        received = server.receive(POLL_SECONDS)
+        if received:
+            watchdog.add(received.message, received.at)
+            state.add(received.message, received.at)
+            listener(received.message, state)
         before, now = now, time.monotonic()
-        if now - before > ASLEEP_SECONDS:
-            watch.pause(now - before)
-        failure = _failure(record, watch, job, now, idle=heard is None)
+        if now - before > PAUSE_SECONDS:
+            watchdog.ignore_pause(now - before)
+        failure = _first_failure(state, watchdog, job, now, idle=received is None)
         if failure:
             failed_at = failed_at or now
-            # A peer was lost, and one of the workers is silent: that one is the cause if it stays so.
-            waits = failure.kind == Kind.PEER and watch.quiet(now)
-            if not waits and now - failed_at >= SETTLING_SECONDS.get(Kind(failure.kind), 0):
+            # A worker lost its peer while another one is silent: wait, the silent one may be the cause.
+            undecided = failure.kind == FailureKind.PEER and watchdog.any_silent(now)
+            if not undecided and now - failed_at >= SETTLING_SECONDS.get(FailureKind(failure.kind), 0):
                 return failure
-        elif now - record.began > limits.timeout_seconds:
+        elif now - state.began > limits.timeout_seconds:
             raise TrainingFailed(f"stopped after {limits.timeout_seconds} s (train.timeout_seconds)")
     return None
 
 
-def _failure(record: RunState, watch: Watchdog, job: Job, now: float, idle: bool) -> Failed | None:
-    """The first cause so far: a worker's own word goes before Spark's and the clock's."""
-    found = record.failure
-    if found and found.kind != Kind.PEER:
-        return found
-    others = watch.overdue(now) or (job.failure if idle else None)
-    if others and (found is None or others.kind != Kind.PEER):
-        record.failure = others
-    if record.failure is None and idle and job.ended.is_set():
-        record.failure = Failed(-1, "the Spark job ended before its workers were done", Kind.LOST)
-    return record.failure
+def _first_failure(
+    state: RunState, watchdog: Watchdog, job: SparkJob, now: float, idle: bool
+) -> Failed | None:
+    """The first cause so far: a worker's own message wins over the watchdog and over Spark's report."""
+    reported = state.failure
+    if reported and reported.kind != FailureKind.PEER:
+        return reported
+    observed = watchdog.overdue(now) or (job.failure if idle else None)
+    if observed and (reported is None or observed.kind != FailureKind.PEER):
+        state.failure = observed
+    if state.failure is None and idle and job.ended.is_set():
+        state.failure = Failed(-1, "the Spark job ended before its workers were done", FailureKind.LOST)
+    return state.failure

@@ -1,8 +1,8 @@
-"""One launch of TensorFlowOnSpark's nodes as a Spark job that can be watched and ended.
+"""Launch TensorFlowOnSpark nodes as a Spark job that the driver can watch and cancel.
 
-Its `TFCluster.run` and `shutdown` are not called: while nodes reserve their places the first stops the Spark
-session and the process when one fails; the second waits in steps of 5 s, runs a second job that imports
-TensorFlow again, and sleeps. Nodes, reservations and cluster specification are TensorFlowOnSpark's.
+The hub uses TensorFlowOnSpark's nodes, reservation server and cluster specification, but not `TFCluster`.
+`TFCluster.run` stops the Spark session and exits the process when a node fails during reservation.
+`TFCluster.shutdown` polls every 5 s, runs a second job that imports TensorFlow again, and sleeps.
 """
 
 import importlib.util
@@ -26,20 +26,20 @@ from models import tensorflow_import
 from models.messages import Failed
 from models.workers import worker_failures
 
-END_SECONDS = 20  # for the Spark job to end when all workers are done, or when it was cancelled
+END_SECONDS = 20  # for the Spark job to end once all workers are done, or for its tasks once it is cancelled
 POLL_SECONDS = 0.1
 
-Main = Callable[[Any, Any], None]
+WorkerMain = Callable[[Any, Any], None]
 
 
 @dataclass
-class Job:
+class SparkJob:
     """The Spark job of an attempt.
 
     Args:
-        context: that runs it.
+        context: Spark context that runs it.
         group: its Spark job group.
-        ended: set when the job has, one way or the other.
+        ended: set when the job has succeeded, failed or been cancelled.
         error: Spark's report if it failed.
     """
 
@@ -50,19 +50,20 @@ class Job:
 
     @property
     def failure(self) -> Failed | None:
-        """What Spark says of it, if it failed."""
-        return worker_failures.of_job(self.error) if self.error else None
+        """The failure in Spark's report; None if there is none."""
+        return worker_failures.from_spark_report(self.error) if self.error else None
 
-    def end(self, patience: float) -> None:
-        """Wait so many seconds for the job to end by itself, then cancel it."""
-        if not self.ended.wait(patience) and not stopped(self.context):
-            # Not interrupted: Spark would forget the Python processes that still run, and not kill them.
+    def end(self, wait_seconds: float) -> None:
+        """Wait for the job to end by itself, then cancel it."""
+        if not self.ended.wait(wait_seconds) and not session_stopped(self.context):
+            # The group has interruptOnCancel=False: if Spark interrupted its task threads, it would forget
+            # the Python processes that still run, and not kill them.
             self.context.cancelJobGroup(self.group)
 
-    def gone(self, seconds: float) -> bool:
-        """Wait for the executors to have no task of it any more."""
+    def wait_for_tasks(self, seconds: float) -> bool:
+        """Wait until no executor runs a task; return False after `seconds`."""
         deadline = time.monotonic() + seconds
-        while not stopped(self.context):
+        while not session_stopped(self.context):
             tracker = self.context._jsc.sc().statusTracker()
             if not any(info.numRunningTasks() for info in tracker.getExecutorInfos()):
                 return True
@@ -72,19 +73,19 @@ class Job:
         return True
 
 
-def stopped(context: SparkContext) -> bool:
-    """Whether the session has ended."""
+def session_stopped(context: SparkContext) -> bool:
+    """Whether the Spark session has ended."""
     return context._jsc is None or context._jsc.sc().isStopped()
 
 
 @contextmanager
-def launched(context: SparkContext, main: Main, task: Any, workers: int) -> Iterator[Job]:
-    """Run `main(task, context)` on each of `workers` executors; the job has ended after the block.
+def launch_workers(context: SparkContext, main: WorkerMain, task: Any, workers: int) -> Iterator[SparkJob]:
+    """Run `main(task, context)` on `workers` executors while the block runs.
 
-    An exception in the block, and `Job.end`, cancel it.
+    After the block the job gets `END_SECONDS` to end, then it is cancelled; after an exception at once.
     """
-    server = _server(workers)
-    job = Job(context, f"hub-train-{secrets.token_hex(8)}")
+    server = _reservation_server(workers)
+    job = SparkJob(context, f"hub-train-{secrets.token_hex(8)}")
     meta = {
         "id": random.getrandbits(64),
         "cluster_template": {"chief": [0]} | ({"worker": list(range(1, workers))} if workers > 1 else {}),
@@ -94,61 +95,61 @@ def launched(context: SparkContext, main: Main, task: Any, workers: int) -> Iter
         "server_addr": server.start(),
         "release_port": True,
     }
-    # Spark keeps Python processes apart by their environment: this run gets fresh ones in any session.
+    # Spark reuses a Python process only for the same environment: this variable gives the run new processes.
     context.environment["HUB_RUN"] = job.group
     rows = context.parallelize(range(workers), workers)
 
     def submit() -> None:
         try:
             context.setJobGroup(job.group, f"hub train, {workers} workers", interruptOnCancel=False)
-            rows.foreachPartition(lambda numbers: node(main, task, meta, numbers))
+            rows.foreachPartition(lambda numbers: run_node(main, task, meta, numbers))
         except Exception as error:
             job.error = str(error) or type(error).__name__
         finally:
             job.ended.set()
 
-    patience = 0.0
+    wait_seconds = 0.0
     try:
         InheritableThread(target=submit, name="hub-job", daemon=True).start()
         yield job
-        patience = END_SECONDS
+        wait_seconds = END_SECONDS
     finally:
-        _stop(server, meta["server_addr"])
-        job.end(patience)
+        _stop_server(server, meta["server_addr"])
+        job.end(wait_seconds)
         context.environment.pop("HUB_RUN", None)
 
 
-def node(main: Main, task: Any, meta: dict[str, Any], numbers: Iterable[int]) -> None:
-    """A node of the cluster: TensorFlowOnSpark's own, while TensorFlow is imported beside its reservation."""
-    nodes, reservation = tensorflowonspark()
+def run_node(main: WorkerMain, task: Any, meta: dict[str, Any], numbers: Iterable[int]) -> None:
+    """Run a TensorFlowOnSpark node in a Spark task; TensorFlow is imported during the node's reservation."""
+    nodes, reservation = import_tensorflowonspark()
     threading.Thread(target=tensorflow_import.load, daemon=True).start()
-    # Its own waits a second after every answer, the last one too.
+    # TensorFlowOnSpark's own method sleeps for a second after every reply, even after the last one.
     reservation.Client.await_reservations = _await_reservations
     nodes.run(main, task, meta, False, None, [], False)(numbers)
 
 
 def _await_reservations(client: Any) -> Any:
-    """The places of all nodes; the driver ends a node that waits too long."""
+    """Wait for the reservations of all nodes; no timeout, as the driver ends a node that waits too long."""
     while not client._request("QUERY"):
         time.sleep(POLL_SECONDS)
     return client.get_reservations()
 
 
-def _server(workers: int) -> Any:
-    return tensorflowonspark()[1].Server(workers)
+def _reservation_server(workers: int) -> Any:
+    return import_tensorflowonspark()[1].Server(workers)
 
 
-def _stop(server: Any, address: tuple[str, int]) -> None:
-    """Close the reservation server's socket now; it looks up only when somebody calls, or after a minute."""
+def _stop_server(server: Any, address: tuple[str, int]) -> None:
+    """Stop the reservation server now: a connection wakes its loop, which otherwise waits up to a minute."""
     server.stop()
     with suppress(OSError), socket.create_connection(address, timeout=1):
         pass
 
 
-def tensorflowonspark() -> tuple[Any, Any]:
-    """Its nodes and reservations, without TensorFlow, which its `compat` would import at once."""
+def import_tensorflowonspark() -> tuple[Any, Any]:
+    """Import `TFSparkNode` and `reservation`; their `compat` module loads TensorFlow lazily, not at once."""
     name = "tensorflowonspark.compat"
-    logging.getLogger("tensorflowonspark").setLevel(logging.CRITICAL)  # causes are told by the workers
+    logging.getLogger("tensorflowonspark").setLevel(logging.CRITICAL)  # workers report failures to the driver
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pkg_resources, which it imports, is deprecated
         if name not in sys.modules:

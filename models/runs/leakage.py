@@ -1,4 +1,4 @@
-"""Pictures that a run would be measured on though what it starts from was trained on them. No TensorFlow."""
+"""Train/test leakage: evaluation pictures that the initial model was trained on. No TensorFlow."""
 
 import sys
 from collections.abc import Iterator
@@ -8,55 +8,56 @@ from numpy.typing import NDArray
 
 from conf.settings import Settings
 from lake.errors import DamagedSnapshot
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 from lake.storage import Storage
-from models.errors import UnfitStart
+from models.errors import UnusableInitialWeights
 from models.plan import TrainingPlan
 from models.workers import initial_weights
 
-_HOW = ("fractions", "phash_distance")  # of a snapshot's filter: with the seed, what deals pictures to splits
+# Keys of a dataset snapshot's filter that, with its seed, decide the split of a picture.
+_SPLIT_KEYS = ("fractions", "phash_distance")
 
 
-def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: Snapshot) -> int:
-    """How many validation and test pictures the start was trained on, as far as cards and snapshots tell.
+def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: DatasetSnapshot) -> int:
+    """Count validation and test pictures that the initial model or one of its ancestors was trained on.
 
-    Of datasets dealt alike these are a few, whose group of near copies has got another name; a line says how
-    many. What cannot be found out any more is a line, too.
+    Datasets that were split with the same settings share only a few: near copies whose group changed. These
+    are counted and printed. An ancestor's dataset that is deleted or damaged is printed and skipped.
 
     Raises:
-        UnfitStart: some were trained on in a dataset that was dealt otherwise.
-        UnknownModel, UnusableModel: `--from` names none that is ready.
+        UnusableInitialWeights: pictures leaked from a dataset that was split with other settings.
+        UnknownModel, UnusableModel: `--from` names no ready model.
     """
     if not plan.source:
         return 0
-    held = _hashes(snapshot, Split.VALIDATION, Split.TEST)
-    known = np.zeros(len(held), bool)
-    for dataset_id, model_id in _trained_on(settings, plan):
+    evaluated = _id_hashes(snapshot, Split.VALIDATION, Split.TEST)
+    leaked = np.zeros(len(evaluated), bool)
+    for dataset_id, model_id in _ancestor_datasets(settings, plan):
         try:
-            theirs = Snapshot.load(Storage(settings.lake.at("snapshots", dataset_id), settings.s3))
-            trained = _hashes(theirs, Split.TRAIN)
+            theirs = DatasetSnapshot.load(Storage(settings.lake.at("snapshots", dataset_id), settings.s3))
+            trained = _id_hashes(theirs, Split.TRAIN)
         except DamagedSnapshot as error:
-            print(f"nobody knows whether {model_id} has seen test pictures: {error}", file=sys.stderr)
+            print(f"cannot check whether {model_id} was trained on test pictures: {error}", file=sys.stderr)
             continue
-        seen = np.isin(held, trained)
-        known |= seen
+        seen = np.isin(evaluated, trained)
+        leaked |= seen
         if not seen.any():
             continue
-        told = (
-            f"{model_id} was trained, in dataset {dataset_id}, on {seen.sum():,} of the {len(held):,} "
+        finding = (
+            f"{model_id} was trained, in dataset {dataset_id}, on {seen.sum():,} of the {len(evaluated):,} "
             f"validation and test pictures of dataset {plan.dataset_id}"
         )
-        if _dealing(theirs) != _dealing(snapshot):
-            raise UnfitStart(
-                f"--from {plan.source}: {told}, so its figures would be too good: "
-                f"{_way_out(theirs, snapshot)}, or train with --dataset {dataset_id}"
+        if _split_settings(theirs) != _split_settings(snapshot):
+            raise UnusableInitialWeights(
+                f"--from {plan.source}: {finding}, so its metrics would be too good: "
+                f"{_advice(theirs, snapshot)}, or train with --dataset {dataset_id}"
             )
-        print(f"{told}: near copies of others, which the split has moved", file=sys.stderr)
-    return int(known.sum())
+        print(f"{finding}: near copies whose split differs between the two datasets", file=sys.stderr)
+    return int(leaked.sum())
 
 
-def _trained_on(settings: Settings, plan: TrainingPlan) -> Iterator[tuple[str, str]]:
-    """Other datasets that a plan's start knows, each once, with the newest model that was trained on it."""
+def _ancestor_datasets(settings: Settings, plan: TrainingPlan) -> Iterator[tuple[str, str]]:
+    """Yield each other dataset of the initial model's ancestors, with the newest model trained on it."""
     seen = {plan.dataset_id}
     for card in initial_weights.ancestors(settings, plan.source):
         if card.dataset_id not in seen:
@@ -64,21 +65,21 @@ def _trained_on(settings: Settings, plan: TrainingPlan) -> Iterator[tuple[str, s
             yield card.dataset_id, card.model_id
 
 
-def _hashes(snapshot: Snapshot, *splits: Split) -> NDArray[np.int64]:
-    """Of the ids of some splits, by this process: 8 bytes each, however many millions there are."""
-    parts = [
+def _id_hashes(snapshot: DatasetSnapshot, *splits: Split) -> NDArray[np.int64]:
+    """Hashes of the image ids of some splits, 8 bytes each; comparable within this process only."""
+    hashes = [
         np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
         for split in splits
         for ids in snapshot.column(split, "image_id")
     ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    return np.concatenate(hashes) if hashes else np.zeros(0, np.int64)
 
 
-def _dealing(snapshot: Snapshot) -> tuple[object, ...]:
-    return snapshot.seed, *(snapshot.filter.get(name) for name in _HOW)
+def _split_settings(snapshot: DatasetSnapshot) -> tuple[object, ...]:
+    return snapshot.seed, *(snapshot.filter.get(name) for name in _SPLIT_KEYS)
 
 
-def _way_out(theirs: Snapshot, ours: Snapshot) -> str:
+def _advice(theirs: DatasetSnapshot, ours: DatasetSnapshot) -> str:
     if theirs.seed != ours.seed:
         return f"`hub organize --seed {theirs.seed}`"
     return "organize with its organize.fractions and --phash-distance"

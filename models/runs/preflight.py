@@ -1,4 +1,4 @@
-"""What is refused before any cluster time is spent. No TensorFlow."""
+"""Checks of plan and dataset before any cluster time is spent. No TensorFlow."""
 
 import math
 
@@ -6,44 +6,45 @@ import numpy as np
 
 from conf.errors import UsageError
 from conf.sections import LAST_SEED
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
+from models.architectures import ARCHITECTURES
 from models.errors import NotTrainable
-from models.pictures.inputs import equal_share, label_column
-from models.pictures.sampling import LEAST, eligible
-from models.plan import OBJECTIVES, SIDES, TrainingPlan
+from models.pictures.inputs import read_labels, training_rows
+from models.pictures.sampling import MIN_COUNT, labels_with_pairs
+from models.plan import OBJECTIVES, TrainingPlan
 
-NAMED = 5  # labels that an error names
+MAX_LABELS_IN_ERROR = 5
 
 
-def check_trainable(plan: TrainingPlan, snapshot: Snapshot) -> None:
-    """Refuse what cannot be trained, before any cluster time is spent.
+def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
+    """Check that a plan can be trained on a dataset snapshot.
 
     Raises:
         UsageError: a value of the plan is not allowed.
-        NotTrainable: the dataset is too small for it.
+        NotTrainable: the dataset is too small for the plan, or damaged.
     """
     for name in ("workers", "epochs", "batch_size"):
         if getattr(plan, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
-    if plan.architecture not in SIDES:
-        raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(SIDES)}")
+    if plan.architecture not in ARCHITECTURES:
+        raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(ARCHITECTURES)}")
     if not (math.isfinite(plan.learning_rate) and plan.learning_rate > 0):
         raise UsageError(f"--learning-rate {plan.learning_rate}: must be a number above 0")
     if not 0 <= plan.seed <= LAST_SEED:
         raise UsageError(f"--seed {plan.seed}: must be between 0 and {LAST_SEED}")
-    _check_start(plan)
+    _check_initial_weights(plan)
     _check_objective(plan)
     if len(snapshot.labels) < 2:
         raise NotTrainable(
             f"dataset {plan.dataset_id} has {len(snapshot.labels)} label ({', '.join(snapshot.labels)}); "
-            "a model needs two or more to tell apart: organize with more --labels"
+            "a model needs two or more: organize with more --labels"
         )
-    rows = snapshot.rows(Split.TRAIN)
+    rows = snapshot.row_count(Split.TRAIN)
     if rows < plan.workers:
         raise NotTrainable(
             f"--workers {plan.workers} is more than the {rows} training pictures of dataset {plan.dataset_id}"
         )
-    if not snapshot.rows(Split.VALIDATION):
+    if not snapshot.row_count(Split.VALIDATION):
         raise NotTrainable(
             f"dataset {plan.dataset_id} has no validation pictures: organize with more pictures "
             "or a larger share of them (organize.fractions)"
@@ -61,42 +62,45 @@ def _check_objective(plan: TrainingPlan) -> None:
             raise UsageError(
                 f"train.{name} = {getattr(plan, name)} has no meaning with --objective triplet: set it to 0"
             )
-    least = LEAST * plan.group
+    least = MIN_COUNT * plan.batch_multiple
     if plan.batch_size < least:
         raise UsageError(
             f"--batch-size {plan.batch_size}: for --objective triplet it must be {least} or more: "
-            f"{LEAST} labels of train.images_per_label = {plan.group} pictures"
+            f"{MIN_COUNT} labels of train.images_per_label = {plan.batch_multiple} pictures"
         )
 
 
-def _check_labels(plan: TrainingPlan, snapshot: Snapshot) -> None:
-    """Every label has training pictures and, for triplets, every worker has pairs of two labels."""
-    labels = label_column(snapshot, Split.TRAIN)
+def _check_labels(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
+    """Check that each label has training pictures and, for triplets, that each worker can sample batches."""
+    labels = read_labels(snapshot, Split.TRAIN)
     counts = np.bincount(labels, minlength=len(snapshot.labels))
     if len(counts) > len(snapshot.labels):
         raise NotTrainable(
             f"dataset {plan.dataset_id} has pictures of label number {len(counts) - 1}, but its manifest "
-            f"names {len(snapshot.labels)} labels: organize it anew"
+            f"names {len(snapshot.labels)} labels: organize it again"
         )
     missing = [name for name, count in zip(snapshot.labels, counts, strict=False) if not count]
     if missing:
+        named, others = missing[:MAX_LABELS_IN_ERROR], len(missing) - MAX_LABELS_IN_ERROR
         raise NotTrainable(
-            f"dataset {plan.dataset_id} has no training pictures of {', '.join(missing[:NAMED])}"
-            f"{f' and {len(missing) - NAMED} more labels' if len(missing) > NAMED else ''}: "
+            f"dataset {plan.dataset_id} has no training pictures of {', '.join(named)}"
+            f"{f' and {others} more labels' if others > 0 else ''}: "
             "organize with more of them, or without these labels"
         )
     if plan.objective != "triplet":
         return
     for worker in range(plan.workers):
-        share = equal_share(len(labels), worker, plan.workers)
-        if len(share) < LEAST * plan.group or len(eligible(labels[share.start : share.stop])) < LEAST:
+        share = training_rows(len(labels), worker, plan.workers)
+        paired = labels_with_pairs(labels[share.start : share.stop])
+        if len(share) < MIN_COUNT * plan.batch_multiple or len(paired) < MIN_COUNT:
             raise NotTrainable(
                 f"--workers {plan.workers} leaves worker {worker} {len(share)} pictures, too few for "
-                f"triplets of {LEAST} labels with {plan.group} pictures each: ask for fewer workers"
+                f"triplets of {MIN_COUNT} labels with {plan.batch_multiple} pictures each: "
+                "ask for fewer workers"
             )
 
 
-def _check_start(plan: TrainingPlan) -> None:
+def _check_initial_weights(plan: TrainingPlan) -> None:
     if plan.source and plan.weights:
         raise UsageError("--from and --weights exclude each other: a run starts from one of them")
     if not 0 <= plan.freeze_epochs <= plan.epochs:
@@ -106,5 +110,5 @@ def _check_start(plan: TrainingPlan) -> None:
     if plan.freeze_epochs and not (plan.source or plan.weights):
         raise UsageError(
             f"--freeze-epochs {plan.freeze_epochs} needs --from or --weights: "
-            "what has learned nothing cannot be frozen"
+            "randomly initialised weights cannot be frozen"
         )

@@ -1,4 +1,4 @@
-"""What the driver shows of a training: a bar on a terminal, a line now and then in a log."""
+"""Progress of a training on the driver: a bar on a terminal, lines in a log."""
 
 import time
 from typing import TextIO
@@ -10,13 +10,13 @@ from models.messages import Disconnected, EpochEnded, Failed, Message, Started, 
 _LINE_SECONDS = 30.0
 
 
-def shown(workers: int, quiet: bool, stream: TextIO) -> "Bar | Lines":
-    """A bar where a person looks on, lines where a log is written; where it is quiet only notes are shown."""
-    return Bar(workers, stream) if stream.isatty() and not quiet else Lines(quiet, stream)
+def create_display(workers: int, quiet: bool, stream: TextIO) -> "ProgressBar | LogLines":
+    """Create a progress bar for a terminal, or lines for a log; with `quiet`, only notes are written."""
+    return ProgressBar(workers, stream) if stream.isatty() and not quiet else LogLines(quiet, stream)
 
 
-class Bar:
-    """A progress bar: epoch, step, images/s, loss, accuracy, time left. Worker 0 moves it."""
+class ProgressBar:
+    """A progress bar with epoch, step, images/s, loss, accuracy and time left; it follows worker 0."""
 
     def __init__(self, workers: int, stream: TextIO) -> None:
         self._workers = workers
@@ -31,7 +31,7 @@ class Bar:
         )
 
     def show(self, message: Message | Disconnected) -> None:
-        """Move on by a message."""
+        """Update the bar from a message."""
         if isinstance(message, Failed):
             self._bar.set_description_str(f"worker {message.worker} stopped")
         if message.worker != 0:
@@ -39,36 +39,36 @@ class Bar:
         if isinstance(message, Started):
             self._steps = message.steps
             self._bar.reset(message.epochs * message.steps)
-            self._moved(message.resumed_from * message.steps, "first step")
+            self._move_to(message.resumed_from * message.steps, "first step")
         elif isinstance(message, Stepped):
             self._bar.set_postfix_str(
                 f"{message.images_per_second * self._workers:,.0f} images/s, "
                 f"loss {message.loss:.3f}, accuracy {message.accuracy:.3f}",
                 refresh=False,
             )
-            self._moved((message.epoch - 1) * self._steps + message.step, f"epoch {message.epoch}")
+            self._move_to((message.epoch - 1) * self._steps + message.step, f"epoch {message.epoch}")
         elif isinstance(message, EpochEnded):
-            self._moved(message.epoch * self._steps, f"epoch {message.epoch}")
+            self._move_to(message.epoch * self._steps, f"epoch {message.epoch}")
         elif isinstance(message, Working):
             self._bar.set_description_str(message.what)
 
     def note(self, text: str) -> None:
-        """Say something that stays, above the bar."""
+        """Write a permanent line above the bar."""
         tqdm.write(text, file=self._stream)
-        self._bar.set_description_str("starting workers again")
+        self._bar.set_description_str("restarting workers")
 
-    def _moved(self, to: int, what: str) -> None:
-        self._bar.set_description_str(what, refresh=False)
-        self._bar.n = to
+    def _move_to(self, step: int, description: str) -> None:
+        self._bar.set_description_str(description, refresh=False)
+        self._bar.n = step
         self._bar.refresh()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar and leave it on the screen."""
         self._bar.close()
 
 
-class Lines:
-    """A line for an epoch, at most every 30 s, and for the last one."""
+class LogLines:
+    """Log lines: one for an epoch, at most every 30 s, and one for the last epoch."""
 
     def __init__(self, quiet: bool, stream: TextIO) -> None:
         self._quiet = quiet
@@ -77,28 +77,28 @@ class Lines:
         self._due = 0.0
 
     def show(self, message: Message | Disconnected) -> None:
-        """Write a line where the message is worth one."""
+        """Write a line at the start of training and after an epoch."""
         if self._quiet or message.worker != 0:
             return
         if isinstance(message, Started):
             self._epochs = message.epochs
-            behind = f", behind the first {message.resumed_from}" if message.resumed_from else ""
-            self.note(f"training: {message.epochs} epochs of {message.steps} steps{behind}")
+            resumed = f", resumed after epoch {message.resumed_from}" if message.resumed_from else ""
+            self.note(f"training: {message.epochs} epochs of {message.steps} steps{resumed}")
         elif isinstance(message, EpochEnded):
             if time.monotonic() < self._due and message.epoch < self._epochs:
                 return
             self._due = time.monotonic() + _LINE_SECONDS
-            measured = message.validation_accuracy
-            validated = "" if measured is None else f", {measured:.3f} in validation"
+            accuracy = message.validation_accuracy
+            validated = "" if accuracy is None else f", {accuracy:.3f} in validation"
             self.note(
                 f"epoch {message.epoch} of {self._epochs}: {message.images_per_second:,.0f} images/s, "
                 f"loss {message.loss:.3f}, accuracy {message.accuracy:.3f}{validated}"
             )
 
     def note(self, text: str) -> None:
-        """Write a line, also where it is quiet."""
+        """Write a line, even if `quiet`."""
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing; a log needs no closing."""

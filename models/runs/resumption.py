@@ -1,7 +1,8 @@
-"""Which run a command goes on with: one of the very same plan whose driver has gone, or a new one.
+"""Resume an unfinished run with the same fingerprint, or start a new one; a run is locked by its driver.
 
-An unfinished run has an entry below `<lake>/runs/<what is the same>/` and is held by its driver, so that the
-same command given twice at once makes two runs. Docs: docs/decisions/012-training-that-ends.md.
+An unfinished run has an entry below `<lake>/runs/<fingerprint>/`. A command resumes it only if no driver
+holds its lock, so two identical commands at the same time train two models.
+Docs: docs/decisions/012-training-failures-and-restarts.md.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from conf.settings import Settings
 from lake.errors import InUse, StorageError
 from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
-from lake.snapshot import Snapshot
+from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
@@ -23,18 +24,18 @@ from models.workers.checkpoints import CheckpointOwner, Checkpoints
 from models.workers.initial_weights import InitialWeights
 
 FOLDER = "runs"
-_MADE_BY = ("deep-images-hub", "tensorflow", "keras")  # other versions may compute otherwise
+_VERSIONED_PACKAGES = ("deep-images-hub", "tensorflow", "keras")  # another version may give other weights
 
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A run that has not ended by itself.
+    """The entry of a run that has not finished or diverged; JSON in `<model id>.json`.
 
     Args:
-        model_id: of the run.
-        run: what is the same in every attempt of it (see `identity`).
-        dataset_id, architecture: of its plan.
-        dead: whether it was found without a driver, and its row says so.
+        model_id: id of the model that the run trains.
+        run: the run's fingerprint (see `run_fingerprint`).
+        dataset_id, architecture: from its plan.
+        dead: whether the run was found without a driver and its row was marked as failed.
     """
 
     model_id: str
@@ -46,37 +47,37 @@ class UnfinishedRun:
 
 @dataclass(frozen=True)
 class RunLock:
-    """A run that this process holds.
+    """A run that this process has locked.
 
     Args:
         settings: of the hub.
         entry: the run.
-        epochs: finished before; None for a new run.
+        finished_epochs: epochs that earlier attempts finished; None for a new run.
     """
 
     settings: Settings
     entry: UnfinishedRun
-    epochs: int | None
+    finished_epochs: int | None
 
     @property
     def model_id(self) -> str:
-        """Of the run."""
+        """Id of the model that the run trains."""
         return self.entry.model_id
 
-    def close(self) -> None:
-        """Say that nothing is left to go on with."""
+    def delete_entry(self) -> None:
+        """Delete the run's entry, so that no later command resumes it."""
         folder = _folder(self.settings, self.entry.run)
-        folder.remove(_file(self.model_id))
-        if not self.settings.lake.root.startswith("s3a://"):  # there the lease removes itself
-            folder.remove(f"{self.model_id}.lock")
+        folder.delete_files(_entry_name(self.model_id))
+        if not self.settings.lake.root.startswith("s3a://"):  # on S3 the lease deletes its own object
+            folder.delete_files(f"{self.model_id}.lock")
 
 
-def run_fingerprint(plan: TrainingPlan, snapshot: Snapshot, start: InitialWeights | None) -> str:
-    """A name for all that decides a run's weights: plan, pictures, start, versions (16 hex digits)."""
+def run_fingerprint(plan: TrainingPlan, snapshot: DatasetSnapshot, start: InitialWeights | None) -> str:
+    """Hash all that decides a run's weights: plan, pictures, initial weights, versions (16 hex digits)."""
     digest = hashlib.blake2b(digest_size=8)
-    versions = {name: importlib.metadata.version(name) for name in _MADE_BY}
-    told = asdict(plan) | {"snapshot": snapshot.sha256(), "versions": versions}
-    digest.update(json.dumps(told, sort_keys=True).encode())
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONED_PACKAGES}
+    inputs = asdict(plan) | {"snapshot": snapshot.sha256(), "versions": versions}
+    digest.update(json.dumps(inputs, sort_keys=True).encode())
     for value in start.values if start else ():
         digest.update(value.tobytes())
     return digest.hexdigest()
@@ -84,87 +85,87 @@ def run_fingerprint(plan: TrainingPlan, snapshot: Snapshot, start: InitialWeight
 
 @contextmanager
 def run_locked(
-    settings: Settings, plan: TrainingPlan, snapshot: Snapshot, start: InitialWeights | None
+    settings: Settings, plan: TrainingPlan, snapshot: DatasetSnapshot, start: InitialWeights | None
 ) -> Iterator[RunLock]:
-    """Hold the run to go on with while the block runs.
+    """Lock an unfinished run of this plan, or a new one, while the block runs.
 
     Raises:
-        ForeignCheckpoint: what is to be gone on from is of another run.
+        CheckpointMismatch: the checkpoints to resume from belong to another run.
         StorageError: the lake cannot be written.
     """
     run = run_fingerprint(plan, snapshot, start)
-    with ExitStack() as held:
-        claim = _taken_up(held, settings, plan, run) or _begun(held, settings, plan, run)
-        yield claim
+    with ExitStack() as locks:
+        yield _lock_unfinished(locks, settings, plan, run) or _lock_new(locks, settings, plan, run)
 
 
-def _taken_up(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock | None:
+def _lock_unfinished(locks: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock | None:
     folder = _folder(settings, run)
-    for name in folder.names():
+    for name in folder.list_files():
         if not name.endswith(".json"):
             continue
         model_id = name.removesuffix(".json")
         try:
-            held.enter_context(_hold(settings, run, model_id))
+            locks.enter_context(_locked(settings, run, model_id))
         except InUse:
             continue
-        if folder.exists(name):  # it may have ended in the meantime
-            entry = replace(_read(folder, name), dead=False)
-            claim = RunLock(settings, entry, _epochs(settings, plan, run, model_id))
-            _write(settings, entry)
-            return claim
+        if folder.exists(name):  # the run may have finished before we had the lock
+            entry = replace(_read_entry(folder, name), dead=False)
+            lock = RunLock(settings, entry, _finished_epochs(settings, plan, run, model_id))
+            _write_entry(settings, entry)
+            return lock
     return None
 
 
-def _epochs(settings: Settings, plan: TrainingPlan, run: str, model_id: str) -> int:
-    of = CheckpointOwner(plan.architecture, plan.dataset_id, run)
-    found = Checkpoints(model_cards.artifacts(settings, model_id).below("checkpoints"), of).newest()
-    return found.epochs if found else 0
+def _finished_epochs(settings: Settings, plan: TrainingPlan, run: str, model_id: str) -> int:
+    owner = CheckpointOwner(plan.architecture, plan.dataset_id, run)
+    folder = model_cards.artifact_storage(settings, model_id).subfolder("checkpoints")
+    newest = Checkpoints(folder, owner).newest()
+    return newest.epochs if newest else 0
 
 
-def _begun(held: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock:
-    entry = UnfinishedRun(model_rows.new_id(plan.architecture), run, plan.dataset_id, plan.architecture)
-    held.enter_context(_hold(settings, run, entry.model_id))
-    _write(settings, entry)
+def _lock_new(locks: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock:
+    entry = UnfinishedRun(model_rows.new_model_id(plan.architecture), run, plan.dataset_id, plan.architecture)
+    locks.enter_context(_locked(settings, run, entry.model_id))
+    _write_entry(settings, entry)
     return RunLock(settings, entry, None)
 
 
-def abandoned_runs(settings: Settings) -> list[UnfinishedRun]:
-    """Runs whose driver has gone since this was asked last; each is answered once."""
-    found = []
+def newly_abandoned_runs(settings: Settings) -> list[UnfinishedRun]:
+    """Find unfinished runs without a driver and mark their entries as dead, so that each is returned once."""
+    abandoned = []
     storage = Storage(settings.lake.at(FOLDER), settings.s3)
-    for name in storage.names():
+    for name in storage.list_files():
         if not name.endswith(".json"):
             continue
         try:
-            entry = _read(storage, name)
+            entry = _read_entry(storage, name)
             if entry.dead:
                 continue
-            with _hold(settings, entry.run, entry.model_id):
+            with _locked(settings, entry.run, entry.model_id):
                 if storage.exists(name):
-                    _write(settings, replace(entry, dead=True))
-                    found.append(entry)
+                    _write_entry(settings, replace(entry, dead=True))
+                    abandoned.append(entry)
         except (InUse, StorageError, ValueError, TypeError):
             continue
-    return found
+    return abandoned
 
 
-def _hold(settings: Settings, run: str, model_id: str) -> AbstractContextManager[None]:
+def _locked(settings: Settings, run: str, model_id: str) -> AbstractContextManager[None]:
     uri = settings.lake.at(FOLDER, run, f"{model_id}.lock")
-    return lease.held(uri, settings.s3, settings.train.lease_seconds, LockHolder.this("train"))
+    return lease.held(uri, settings.s3, settings.train.lease_seconds, LockHolder.this_process("train"))
 
 
 def _folder(settings: Settings, run: str) -> Storage:
     return Storage(settings.lake.at(FOLDER, run), settings.s3)
 
 
-def _file(model_id: str) -> str:
+def _entry_name(model_id: str) -> str:
     return f"{model_id}.json"
 
 
-def _read(storage: Storage, name: str) -> UnfinishedRun:
-    return UnfinishedRun(**storage.read_json(name))  # type: ignore[arg-type]  # what `_write` has written
+def _read_entry(storage: Storage, name: str) -> UnfinishedRun:
+    return UnfinishedRun(**storage.read_json(name))  # type: ignore[arg-type]  # written by `_write_entry`
 
 
-def _write(settings: Settings, entry: UnfinishedRun) -> None:
-    _folder(settings, entry.run).write_json(_file(entry.model_id), asdict(entry))
+def _write_entry(settings: Settings, entry: UnfinishedRun) -> None:
+    _folder(settings, entry.run).write_json(_entry_name(entry.model_id), asdict(entry))

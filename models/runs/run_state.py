@@ -1,4 +1,4 @@
-"""What the driver knows of a training run."""
+"""State of a training run on the driver, built from the workers' messages."""
 
 from dataclasses import dataclass, field
 
@@ -15,29 +15,32 @@ from models.messages import (
     Started,
     Stepped,
     Tested,
-    unpacked,
+    unpack_embeddings,
 )
 from models.nets.verification import Embeddings
-from models.workers.worker_failures import Kind
+from models.workers.worker_failures import FailureKind
 
 
 @dataclass
 class RunState:
-    """What the workers told in the course of a run.
+    """State of a training run over all its attempts.
 
     Args:
-        workers: how many there are.
-        began: when the run was launched (monotonic seconds), `first_step` when a first step was done,
-            `last_step` when the newest was.
-        epochs: figures by epoch number.
-        tested: test rows by worker.
-        embedded: vectors by split and worker, of a model of embeddings.
-        processes: of the workers of this attempt.
-        restarts: how often the run was started again.
+        workers: number of workers.
+        began: when the run was launched (monotonic seconds).
+        first_step: when the first step of any worker was done (monotonic seconds).
+        last_step: when the newest step was done (monotonic seconds).
+        restarts: how often all workers were restarted.
         resumed_from: finished epochs that the last attempt started from.
-        used: processor time of the workers' processes that finished, by worker (seconds).
-        used_before: of the driver's process when the run was launched.
-        failure: the first cause of this attempt's end, None if nobody failed.
+        steps, batch: steps per epoch; pictures per worker and step.
+        epochs: metrics by epoch number.
+        tested: test predictions by worker.
+        embedded: embeddings by split and worker.
+        done: workers that have finished.
+        processes: the workers' processes in this attempt.
+        worker_cpu_seconds: CPU time of the finished workers' processes, by worker.
+        driver_cpu_before: CPU time of the driver's process when the run was launched (seconds).
+        failure: the first cause of this attempt's failure; None if no worker failed.
     """
 
     workers: int
@@ -53,12 +56,12 @@ class RunState:
     embedded: dict[tuple[str, int], Embedded] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     processes: dict[int, Registered] = field(default_factory=dict)
-    used: dict[int, float] = field(default_factory=dict)
-    used_before: float = field(default_factory=cpu_seconds)
+    worker_cpu_seconds: dict[int, float] = field(default_factory=dict)
+    driver_cpu_before: float = field(default_factory=cpu_seconds)
     failure: Failed | None = None
 
     def add(self, message: Message | Disconnected, at: float) -> None:
-        """Take in a message."""
+        """Update the state from a message received at `at` (monotonic seconds)."""
         match message:
             case Started(worker=0):
                 self.resumed_from, self.steps, self.batch = message.resumed_from, message.steps, message.batch
@@ -72,59 +75,61 @@ class RunState:
             case Embedded():
                 self.embedded[message.split, message.worker] = message
             case _:
-                self._add_process(message)
+                self._add_process_event(message)
 
-    def _add_process(self, message: Message | Disconnected) -> None:
+    def _add_process_event(self, message: Message | Disconnected) -> None:
         match message:
             case Registered():
                 self.processes[message.worker] = message
             case Done():
                 self.done.add(message.worker)
-                self.used[message.worker] = message.cpu_seconds
+                self.worker_cpu_seconds[message.worker] = message.cpu_seconds
             case Failed():
                 self._add_failure(message)
             case Disconnected():
-                cause = f"{self.process(message.worker)} ended without a word: killed, or out of memory"
-                self._add_failure(Failed(message.worker, cause, Kind.LOST))
+                process = self.describe_process(message.worker)
+                cause = f"{process} ended without an error message: killed, or out of memory"
+                self._add_failure(Failed(message.worker, cause, FailureKind.LOST))
             case _:
                 pass
 
     def _add_failure(self, failure: Failed) -> None:
-        # What a lost peer makes the others say is not the cause. Spark may be the first to know that a
-        # worker is lost, but not which one.
-        known = self.failure
-        vague = known and (known.kind == Kind.PEER or (known.kind == Kind.LOST and known.worker < 0))
-        if known is None or (vague and failure.kind != Kind.PEER):
+        # A later failure replaces two kinds: a peer's error is only a consequence, and Spark's report of a
+        # lost worker does not say which worker it was.
+        first = self.failure
+        spark_report = first and first.kind == FailureKind.LOST and first.worker < 0
+        vague = first and (first.kind == FailureKind.PEER or spark_report)
+        if first is None or (vague and failure.kind != FailureKind.PEER):
             self.failure = failure
 
-    def process(self, worker: int) -> str:
-        """A worker's process, for people."""
-        found = self.processes.get(worker)
-        return f"its process (pid {found.pid} on {found.host})" if found else "its process"
+    def describe_process(self, worker: int) -> str:
+        """Describe a worker's process for error messages."""
+        process = self.processes.get(worker)
+        return f"its process (pid {process.pid} on {process.host})" if process else "its process"
 
-    def start_again(self) -> None:
-        """Forget what belongs to one attempt; finished epochs stay."""
+    def restart(self) -> None:
+        """Count a restart and clear the state of the attempt; finished epochs stay."""
         self.restarts += 1
         self.failure = None
-        for kept in (self.tested, self.embedded, self.done, self.processes):
-            kept.clear()
+        for attempt_state in (self.tested, self.embedded, self.done, self.processes):
+            attempt_state.clear()
 
     def embeddings(self, split: str) -> Embeddings:
-        """The vectors of a split, in the order of the workers."""
-        return unpacked([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
+        """The embeddings of a split, in the order of the workers."""
+        return unpack_embeddings([self.embedded[key] for key in sorted(self.embedded) if key[0] == split])
 
     @property
-    def tested_all(self) -> bool:
-        """Whether every worker has told what it answers to the test split, the last thing that it tells."""
+    def all_tested(self) -> bool:
+        """Whether every worker has sent its test results, which it sends after all other results."""
         embedded = {worker for split, worker in self.embedded if split == Split.TEST}
         return len(self.tested or embedded) == self.workers
 
     @property
     def cpu_seconds(self) -> float:
-        """Of the workers' processes and, since the launch, of the driver's; not of JVMs."""
-        return sum(self.used.values()) + cpu_seconds() - self.used_before
+        """CPU time of the workers' processes and, since the launch, of the driver's; without JVMs."""
+        return sum(self.worker_cpu_seconds.values()) + cpu_seconds() - self.driver_cpu_before
 
     @property
     def finished(self) -> bool:
-        """Whether every worker has said that it is done."""
+        """Whether every worker has sent `Done`."""
         return len(self.done) == self.workers

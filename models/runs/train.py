@@ -1,4 +1,4 @@
-"""A training run from plan to model: checks, cluster, artifacts, registry."""
+"""Train a model from plan to registry: checks, cluster, artifacts, metrics."""
 
 import time
 from dataclasses import asdict, dataclass, replace
@@ -8,8 +8,8 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake.errors import UnknownDataset
-from lake.snapshot import MANIFEST, Snapshot
-from lake.storage import Storage, is_name
+from lake.snapshot import MANIFEST, DatasetSnapshot
+from lake.storage import Storage, is_plain_name
 from models.errors import TrainingFailed
 from models.evaluation import artifacts
 from models.evaluation.metrics import Evaluation
@@ -19,7 +19,7 @@ from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
 from models.runs import cluster, leakage, resumption
 from models.runs.preflight import check_trainable
-from models.runs.run_report import Judgement
+from models.runs.run_report import ModelQuality
 from models.runs.run_state import RunState
 from models.runs.training_run import TrainingRun
 from models.workers import initial_weights
@@ -27,25 +27,25 @@ from models.workers import initial_weights
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What came of a training run.
+    """Result of a training run.
 
     Args:
-        model_id: of the model.
+        model_id: id of the model.
         path: folder or URI of the artifacts.
-        plan: what was asked.
-        history: figures of every epoch.
-        evaluation: of the test split.
-        steps: of the whole run, on every worker.
+        plan: its settings.
+        history: metrics of every epoch.
+        evaluation: on the test split; of nearest neighbours for embeddings.
+        steps: steps of all epochs, on each worker.
         batch: pictures per worker and step.
-        images_per_second: of all workers, epochs after the first.
-        input_wait_share: share of the steps' time that waited for pictures, the same epochs.
+        images_per_second: sum over all workers, mean over the epochs after the first.
+        input_wait_share: share of the epochs' time that waited for input, over the same epochs.
         seconds: from the call to the result.
-        seconds_to_first_step: from the call to the end of the first step; None if all had been made before.
-        resumed_from: finished epochs that the last attempt started from; None if nothing went wrong.
-        restarts: how often this command had to start the workers again.
+        seconds_to_first_step: from the call to the end of the first step; None if no step was left to do.
+        resumed_from: finished epochs that the last attempt started from; None for an undisturbed new run.
+        cpu_seconds: CPU time of the workers' processes and, meanwhile, of this one; without JVMs.
+        restarts: how often this command restarted the workers.
         seconds_after_last_step: from the last step to the result.
-        cpu_seconds: processor time of the workers' processes and of this one in the meantime, without JVMs.
-        verification: of pairs of test pictures, for embeddings; `evaluation` then is of nearest neighbours.
+        verification: of pairs of test pictures, for embeddings only.
     """
 
     model_id: str
@@ -67,13 +67,13 @@ class TrainedModel:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures that the registry keeps."""
+        """The metrics that the registry keeps."""
         last = self.history[-1]
-        same = self.verification
+        verification = self.verification
         values = {
-            **artifacts.figures(self.evaluation, self.plan.objective),
-            "verification_accuracy": same.accuracy if same else None,
-            "verification_threshold": same.threshold if same else None,
+            **artifacts.summary_metrics(self.evaluation, self.plan.objective),
+            "verification_accuracy": verification.accuracy if verification else None,
+            "verification_threshold": verification.threshold if verification else None,
             "validation_accuracy": last.validation_accuracy,
             "train_accuracy": last.accuracy,
             "train_loss": last.loss,
@@ -86,47 +86,47 @@ class TrainedModel:
         return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def load_snapshot(settings: Settings, dataset_id: str) -> Snapshot:
-    """The snapshot of a dataset.
+def load_snapshot(settings: Settings, dataset_id: str) -> DatasetSnapshot:
+    """Load a dataset snapshot.
 
     Raises:
-        UnknownDataset: there is none of this id; names those there are.
+        UnknownDataset: no dataset has this id; the message names some that exist.
         DamagedSnapshot: it cannot be read.
     """
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
-    if is_name(dataset_id) and storage.exists(MANIFEST):
-        return Snapshot.load(storage)
-    names = Storage(settings.lake.at("snapshots"), settings.s3).names()
+    if is_plain_name(dataset_id) and storage.exists(MANIFEST):
+        return DatasetSnapshot.load(storage)
+    names = Storage(settings.lake.at("snapshots"), settings.s3).list_files()
     known = sorted(name.removesuffix(f"/{MANIFEST}") for name in names if name.endswith(f"/{MANIFEST}"))
-    there = f"there are {', '.join(known[-5:])}" if known else "there is none yet, `hub organize` makes one"
-    raise UnknownDataset(f"no dataset {dataset_id!r}: {there}")
+    hint = f"there are {', '.join(known[-5:])}" if known else "there is none yet, `hub organize` makes one"
+    raise UnknownDataset(f"no dataset {dataset_id!r}: {hint}")
 
 
-def planned(settings: Settings, dataset_id: str, workers: int, **given: Any) -> TrainingPlan:
-    """A plan with the settings' defaults; what starts from a model (`source`) has its architecture.
+def make_plan(settings: Settings, dataset_id: str, workers: int, **overrides: Any) -> TrainingPlan:
+    """Build a plan from the settings and `overrides`; with a `source` its architecture is the default.
 
     Raises:
-        UnknownModel, UnfitStart: `source` names nothing that can be started from.
+        UnknownModel, UnusableInitialWeights: `source` names no model that can be used.
     """
-    if given.get("source") and not given.get("architecture"):
-        given["architecture"] = initial_weights.architecture_of(settings, given["source"])
-    return TrainingPlan.of(settings, dataset_id, workers, **given)
+    if overrides.get("source") and not overrides.get("architecture"):
+        overrides["architecture"] = initial_weights.architecture_of(settings, overrides["source"])
+    return TrainingPlan.of(settings, dataset_id, workers, **overrides)
 
 
 def train(
     settings: Settings, plan: TrainingPlan, spark: SparkSession | None = None, bar: bool = True
 ) -> TrainedModel:
-    """Train a model and put it into the registry; a run of the same plan that was cut off is gone on with.
+    """Train a model and register it; resume an interrupted run of the same plan.
 
     Args:
         settings: of the hub.
         plan: what to train.
-        spark: a session on a cluster with an executor for every worker; made and stopped here if None.
+        spark: a session on a cluster with an executor for every worker; created and stopped here if None.
         bar: show a progress bar on standard error, or lines where that is a log.
 
     Raises:
-        UnknownDataset, UsageError, NotTrainable, UnfitStart, ForeignCheckpoint, StorageError: before any
-            cluster time is spent.
+        UnknownDataset, UsageError, NotTrainable, UnusableInitialWeights, CheckpointMismatch, StorageError:
+            before any cluster time is spent.
         ClusterTooSmall: there are fewer executors, or cores of this machine, than workers.
         TrainingFailed: with the first cause.
     """
@@ -134,57 +134,57 @@ def train(
     snapshot = load_snapshot(settings, plan.dataset_id)
     check_trainable(plan, snapshot)
     if spark is None:
-        cluster.refuse_too_many(settings, plan.workers)
-    seen = leakage.count_leaked(settings, plan, snapshot)
-    plan, start = initial_weights.resolved(settings, plan, snapshot.labels)
-    with resumption.run_locked(settings, plan, snapshot, start) as claim:
-        course = TrainingRun(settings, plan, snapshot, claim, bar)
-        course.prepare(start)
-        with course.session(spark) as session:
-            record, judgement = course.followed(session)
-        with course.failure_recorded():
-            storage = course.storage
-            trained = _trained(record, judgement, plan, claim.model_id, storage.root, began)
-            _write(settings, storage, snapshot, trained, seen)
-            model_rows.end(settings, claim.model_id, trained.metrics)
-            claim.close()
+        cluster.check_cores(settings, plan.workers)
+    leaked = leakage.count_leaked(settings, plan, snapshot)
+    plan, start = initial_weights.resolve(settings, plan, snapshot.labels)
+    with resumption.run_locked(settings, plan, snapshot, start) as lock:
+        run = TrainingRun(settings, plan, snapshot, lock, bar)
+        run.prepare(start)
+        with run.session(spark) as session:
+            state, quality = run.run_workers(session)
+        with run.record_failure():
+            storage = run.storage
+            trained = _trained_model(state, quality, plan, lock.model_id, storage.root, began)
+            _write_metrics(settings, storage, snapshot, trained, leaked)
+            model_rows.record_result(settings, lock.model_id, trained.metrics)
+            lock.delete_entry()
     now = time.monotonic()
-    after = now - record.last_step if record.last_step else None
+    after = now - state.last_step if state.last_step else None
     return replace(trained, seconds=now - began, seconds_after_last_step=after)
 
 
-def _trained(
-    record: RunState, judgement: Judgement, plan: TrainingPlan, model_id: str, path: str, began: float
+def _trained_model(
+    state: RunState, quality: ModelQuality, plan: TrainingPlan, model_id: str, path: str, began: float
 ) -> TrainedModel:
-    history = tuple(record.epochs[epoch] for epoch in sorted(record.epochs))
+    history = tuple(state.epochs[epoch] for epoch in sorted(state.epochs))
     if not history:
-        raise TrainingFailed(f"the workers of {model_id} ended without an epoch")
-    warm = history[1:] or history
+        raise TrainingFailed(f"the workers of {model_id} ended without finishing an epoch")
+    warm = history[1:] or history  # the first epoch includes tracing
     warm_seconds = sum(row.seconds for row in warm)
     return TrainedModel(
         model_id=model_id,
         path=path,
         plan=plan,
         history=history,
-        evaluation=judgement.evaluation,
-        steps=record.steps * plan.epochs,
-        batch=record.batch,
+        evaluation=quality.evaluation,
+        steps=state.steps * plan.epochs,
+        batch=state.batch,
         images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
         input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
-        seconds_to_first_step=record.first_step - began if record.first_step else None,
-        resumed_from=record.resumed_from if record.restarts or record.resumed_from else None,
-        restarts=record.restarts,
-        cpu_seconds=record.cpu_seconds,
-        verification=judgement.verification,
+        seconds_to_first_step=state.first_step - began if state.first_step else None,
+        resumed_from=state.resumed_from if state.restarts or state.resumed_from else None,
+        restarts=state.restarts,
+        cpu_seconds=state.cpu_seconds,
+        verification=quality.verification,
     )
 
 
-def _write(
-    settings: Settings, storage: Storage, snapshot: Snapshot, trained: TrainedModel, seen: int
+def _write_metrics(
+    settings: Settings, storage: Storage, snapshot: DatasetSnapshot, trained: TrainedModel, leaked: int
 ) -> None:
     plan = trained.plan
     manifest = {"manifest_sha256": snapshot.sha256(), "plan": asdict(plan), "steps": trained.steps}
-    told = {"overlap": seen} if seen else {}  # pictures it is measured on that its start was trained on
-    storage.write_json(artifacts.METRICS, trained.metrics | manifest | told)
-    model_cards.finish(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)
+    leakage_count = {"overlap": leaked} if leaked else {}  # evaluation pictures that `source` was trained on
+    storage.write_json(artifacts.METRICS, trained.metrics | manifest | leakage_count)
+    model_cards.mark_ready(settings, trained.model_id, trained.seconds, trained.evaluation.accuracy)

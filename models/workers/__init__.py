@@ -1,1 +1,1 @@
-"""What runs on each training worker."""
+"""Training worker: training loop, checkpoints, initial weights, messages to the driver."""

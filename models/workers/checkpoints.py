@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: all variables in one file, written whole or not at all."""
+"""Checkpoints of a training run: one `.npz` file with all variables, written atomically."""
 
 import io
 import json
@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from lake.errors import StorageError
 from lake.storage import Storage
-from models.errors import ForeignCheckpoint
+from models.errors import CheckpointMismatch
 from models.messages import EpochEnded
 
-KEPT = 2  # a worker may have to go back to the one before the newest
+DEFAULT_KEEP = 2  # if the newest checkpoint is damaged, the one before it is used
 
 _NAME = re.compile(r"epoch-(\d{5})/variables\.npz")
-_ABOUT = "about"
-_DAMAGE = (StorageError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+_METADATA = "about"
+_DAMAGE_ERRORS = (StorageError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class CheckpointOwner:
-    """Whose a checkpoint is.
+    """The run that a checkpoint belongs to; JSON in the checkpoint.
 
     Args:
         architecture: of the model.
-        dataset_id: of the snapshot.
-        run: what all is the same in a run that goes on from it (see `identity.of`); empty for any.
+        dataset_id: of the dataset snapshot.
+        run: fingerprint of the run (see `resumption.run_fingerprint`); empty if it has none.
     """
 
     architecture: str
@@ -42,13 +42,13 @@ class CheckpointOwner:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after a number of finished epochs.
+    """The training state after a number of finished epochs.
 
     Args:
-        epochs: how many.
-        values: of the variables, in the order of the model's and optimizer's.
+        epochs: number of finished epochs.
+        values: of the variables, the model's first, then the optimizer's.
         names: of the variables.
-        history: figures of the finished epochs.
+        history: metrics of the finished epochs.
     """
 
     epochs: int
@@ -59,77 +59,77 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints below a run's artifacts.
+    """The checkpoints of a run.
 
     Args:
-        storage: rooted where they are.
-        of: whose they must be; None takes any.
-        keep: how many of the newest.
+        storage: their folder.
+        owner: run that they must belong to; None accepts any.
+        keep: how many of the newest to keep.
     """
 
     storage: Storage
-    of: CheckpointOwner | None = None
-    keep: int = KEPT
+    owner: CheckpointOwner | None = None
+    keep: int = DEFAULT_KEEP
 
     def epochs(self) -> list[int]:
-        """Finished epochs of what is there, oldest first."""
-        return sorted(int(match[1]) for name in self.storage.names() if (match := _NAME.fullmatch(name)))
+        """Numbers of finished epochs of all checkpoints, ascending."""
+        return sorted(int(match[1]) for name in self.storage.list_files() if (match := _NAME.fullmatch(name)))
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Add one and drop all but the newest.
+        """Write a checkpoint, then delete all but the newest.
 
         Raises:
-            StorageError: it cannot be written; what was there is still there.
+            StorageError: it cannot be written; no other checkpoint has been deleted.
         """
-        about = {
-            "of": asdict(self.of) if self.of else None,
+        metadata = {
+            "of": asdict(self.owner) if self.owner else None,
             "names": checkpoint.names,
             "history": [asdict(row) for row in checkpoint.history],
         }
         file = io.BytesIO()
-        told = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        np.savez(file, *checkpoint.values, allow_pickle=False, **{_ABOUT: told})
+        encoded = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+        np.savez(file, *checkpoint.values, allow_pickle=False, **{_METADATA: encoded})
         self.storage.write(_path(checkpoint.epochs), file.getvalue())
         for epochs in self.epochs()[: -self.keep]:
-            self.storage.below(f"epoch-{epochs:05}").delete()
+            self.storage.subfolder(f"epoch-{epochs:05}").delete_all()
 
     def newest(self) -> Checkpoint | None:
-        """The newest one that can be read whole; a damaged one is passed over.
+        """Read the newest undamaged checkpoint; None if there is none.
 
         Raises:
-            ForeignCheckpoint: it is of another run.
+            CheckpointMismatch: it belongs to another run.
         """
         for epochs in reversed(self.epochs()):
             try:
                 return self.read(epochs)
-            except _DAMAGE:
+            except _DAMAGE_ERRORS:
                 continue
         return None
 
     def read(self, epochs: int) -> Checkpoint:
-        """The one after this many epochs.
+        """Read the checkpoint after this many epochs.
 
         Raises:
-            StorageError, ValueError, KeyError, TypeError, zipfile.BadZipFile: it is not there, or damaged
-                (zip checks a CRC).
-            ForeignCheckpoint: it is of another run.
+            StorageError, ValueError, KeyError, TypeError, zipfile.BadZipFile: it does not exist or is damaged
+                (zip files have a CRC).
+            CheckpointMismatch: it belongs to another run.
         """
         data = io.BytesIO(self.storage.read(_path(epochs)))
         with np.load(data, allow_pickle=False) as arrays:
-            about = json.loads(arrays[_ABOUT].tobytes())
-            self._refuse_foreign(epochs, about["of"])
+            metadata = json.loads(arrays[_METADATA].tobytes())
+            self._check_owner(epochs, metadata["of"])
             values = tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files) - 1))
-        history = tuple(EpochEnded(**row) for row in about["history"])
-        return Checkpoint(epochs, values, tuple(about["names"]), history)
+        history = tuple(EpochEnded(**row) for row in metadata["history"])
+        return Checkpoint(epochs, values, tuple(metadata["names"]), history)
 
-    def _refuse_foreign(self, epochs: int, found: dict[str, str] | None) -> None:
-        if self.of is None or found is None or CheckpointOwner(**found) == self.of:
+    def _check_owner(self, epochs: int, written: dict[str, str] | None) -> None:
+        if self.owner is None or written is None or CheckpointOwner(**written) == self.owner:
             return
-        theirs = CheckpointOwner(**found)
-        what = theirs if str(theirs) != str(self.of) else f"{theirs} with other settings or pictures"
-        raise ForeignCheckpoint(
-            f"checkpoint {self.storage.root}/{_path(epochs)} is of {what}, not of {self.of} as asked for: "
-            f"move {self.storage.root} away to start anew"
+        owner = CheckpointOwner(**written)
+        what = owner if str(owner) != str(self.owner) else f"{owner} with other settings or pictures"
+        raise CheckpointMismatch(
+            f"checkpoint {self.storage.root}/{_path(epochs)} belongs to {what}, not to {self.owner} as asked "
+            f"for: move {self.storage.root} away to start from the first epoch"
         )
 
 

@@ -1,6 +1,6 @@
-"""What a run's variables start from: a weights file, a trained model, or nothing.
+"""Initial weights of a run (warm start): from a weights file, a trained model, or none.
 
-Resolved on the driver, before any cluster time is spent, and handed to the workers as one file of arrays.
+The driver resolves them before any cluster time is spent and writes one file of arrays for the workers.
 """
 
 import io
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.choices import Pixels
 from conf.settings import Settings
 from lake.storage import Storage
-from models.errors import UnfitStart, UnknownModel
+from models.architectures import ARCHITECTURES
+from models.errors import UnknownModel, UnusableInitialWeights
 from models.native_output import stderr_to
 from models.nets import weights
-from models.plan import SIDES, Pixels, TrainingPlan
+from models.plan import TrainingPlan
 from models.registry import model_cards
 
 FILE = "start.npz"  # beside the run's artifacts
@@ -29,72 +31,81 @@ FILE = "start.npz"  # beside the run's artifacts
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The variables of a model, head included, in the order of the plain model's."""
+    """Initial values of a model's variables, head included, in the order of `build_model`'s variables."""
 
     values: tuple[NDArray[Any], ...]
 
     def write(self, artifacts: Storage) -> None:
-        """Leave it where the workers look for it."""
+        """Write the values beside the run's artifacts, where the workers read them."""
         file = io.BytesIO()
         np.savez(file, *self.values)
         artifacts.write(FILE, file.getvalue())
 
 
 def read(artifacts: Storage) -> InitialWeights:
-    """The start that the driver has left."""
+    """Read the initial weights that the driver has written."""
     with np.load(io.BytesIO(artifacts.read(FILE)), allow_pickle=False) as arrays:
         return InitialWeights(tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files))))
 
 
 def architecture_of(settings: Settings, source: str) -> str:
-    """The architecture of what `--from` names, without loading it.
+    """Read the architecture of a model id or .keras file without loading the model.
 
     Raises:
-        UnknownModel: it is neither a .keras file nor a ready model.
-        UnfitStart: the file is none, or of an architecture that the hub does not have.
+        UnknownModel: it is neither a .keras file nor a model's id.
+        UnusableModel: the model is not ready.
+        UnusableInitialWeights: the file is no .keras file, or the hub does not have its architecture.
     """
     if not _is_file(source):
-        return _card(settings, source).architecture
-    name = _configuration(Path(source)).get("config", {}).get("name", "")
-    if name not in SIDES:
-        raise UnfitStart(f"--from {source}: its architecture {name!r} is none of {', '.join(SIDES)}")
+        return _ready_card(settings, source).architecture
+    name = _read_configuration(Path(source)).get("config", {}).get("name", "")
+    if name not in ARCHITECTURES:
+        raise UnusableInitialWeights(
+            f"--from {source}: its architecture {name!r} is none of {', '.join(ARCHITECTURES)}"
+        )
     return str(name)
 
 
 def ancestors(settings: Settings, source: str) -> Iterator[model_cards.ModelCard]:
-    """The model that `--from` names, the one that it started from, and so on; a .keras file tells none.
+    """Yield the model that `--from` names, the model that it started from, and so on; none for a .keras file.
 
     Raises:
-        UnknownModel, UnusableModel: the first is none that is ready; of others that are gone a line says so.
+        UnknownModel, UnusableModel: the first model does not exist or is not ready. A missing ancestor is
+            printed instead, and ends the chain.
     """
     if _is_file(source):
         return
-    card = _card(settings, source)
+    card = _ready_card(settings, source)
     seen: set[str] = set()
     while card.model_id not in seen:
         yield card
         seen.add(card.model_id)
-        before = str(card.plan.get("source") or "")
-        if not before or _is_file(before):
+        parent = str(card.plan.get("source") or "")
+        if not parent or _is_file(parent):
             return
         try:
-            card = model_cards.any_card(settings, before)
+            card = model_cards.any_card(settings, parent)
         except UnknownModel as error:
-            print(f"{card.model_id} started from a model that is gone: {error}", file=sys.stderr)
+            print(
+                f"{card.model_id} started from a model that does not exist any more: {error}", file=sys.stderr
+            )
             return
 
 
-def resolved(
+def resolve(
     settings: Settings, plan: TrainingPlan, labels: Sequence[str]
 ) -> tuple[TrainingPlan, InitialWeights | None]:
-    """The plan with what its start implies, and the start's values.
+    """Load the initial weights and complete the plan: a plan without `pixels` takes the scaling they need.
 
-    A head is taken over from a weights file if its shape fits, from a trained model if its labels are the
-    dataset's; otherwise it is new. `Pixels` that the plan leaves open follow the start.
+    The head is copied from a weights file if its shape fits, and from a trained model if its objective and
+    labels are the same. Otherwise the head is new.
+
+    Returns:
+        the completed plan, and the weights; None if the plan names none.
 
     Raises:
-        UnknownModel: `--from` names nothing.
-        UnfitStart: shapes or architecture differ, or the file cannot be read.
+        UnknownModel, UnusableModel: `--from` names no ready model.
+        UnusableInitialWeights: shapes or architecture differ, or the file cannot be read.
     """
     if not plan.source and not plan.weights:
         return replace(plan, pixels=plan.pixels or Pixels.UNIT), None
@@ -103,9 +114,8 @@ def resolved(
 
 
 def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, InitialWeights]:
-    published = Pixels.CAFFE if plan.architecture == "resnet50" else Pixels.UNIT
-    plan = replace(plan, pixels=plan.pixels or published)
-    model = built(plan, len(labels))
+    plan = replace(plan, pixels=plan.pixels or ARCHITECTURES[plan.architecture].published)
+    model = build_model(plan, len(labels))
     weights.load(model, plan.architecture, Path(plan.weights))
     return plan, InitialWeights(tuple(variable.numpy() for variable in model.variables))
 
@@ -113,24 +123,27 @@ def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPl
 def _from_source(
     settings: Settings, plan: TrainingPlan, labels: Sequence[str]
 ) -> tuple[TrainingPlan, InitialWeights]:
-    found = architecture_of(settings, plan.source)
-    if found != plan.architecture:
-        raise UnfitStart(f"--from {plan.source} is a {found}, not a {plan.architecture}: leave --arch out")
-    card = None if _is_file(plan.source) else _card(settings, plan.source)
-    theirs = _loaded(settings, plan.source)
-    caffe = any(layer.name == "caffe" for layer in theirs.layers)
-    plan = replace(plan, pixels=plan.pixels or (Pixels.CAFFE if caffe else Pixels.UNIT))
-    model = built(plan, len(labels))
-    kept = card is not None and card.objective == plan.objective and tuple(labels) == card.labels
-    weights.copy(theirs, model, f"--from {plan.source}", head=kept)
+    from models.nets.pixels import scaling_of
+
+    architecture = architecture_of(settings, plan.source)
+    if architecture != plan.architecture:
+        raise UnusableInitialWeights(
+            f"--from {plan.source} is a {architecture}, not a {plan.architecture}: leave --arch out"
+        )
+    card = None if _is_file(plan.source) else _ready_card(settings, plan.source)
+    source = _load_model(settings, plan.source)
+    plan = replace(plan, pixels=plan.pixels or scaling_of(source))
+    model = build_model(plan, len(labels))
+    same_head = card is not None and card.objective == plan.objective and tuple(labels) == card.labels
+    weights.copy(source, model, f"--from {plan.source}", head=same_head)
     return plan, InitialWeights(tuple(variable.numpy() for variable in model.variables))
 
 
-def built(plan: TrainingPlan, classes: int) -> Any:
-    """A new model of the plan, its head by the objective."""
+def build_model(plan: TrainingPlan, classes: int) -> Any:
+    """Build a new model of the plan, with the head of its objective."""
     import keras
 
-    from models.nets.resnet import ARCHITECTURES, embedding, logits
+    from models.nets.resnet import embedding, logits
 
     keras.utils.set_random_seed(plan.seed)
     head = embedding(plan.embedding) if plan.objective == "triplet" else logits(classes)
@@ -141,27 +154,27 @@ def _is_file(source: str) -> bool:
     return source.endswith(".keras") or Path(source).is_file()
 
 
-def _configuration(path: Path) -> dict[str, Any]:
+def _read_configuration(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as file:
             configuration: dict[str, Any] = json.loads(file.read("config.json"))
     except FileNotFoundError:
-        raise UnfitStart(f"--from {path} is not there") from None
+        raise UnusableInitialWeights(f"--from {path} does not exist") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        raise UnfitStart(
-            f"--from {path} is no .keras file (an .h5 file of weights goes to --weights)"
+        raise UnusableInitialWeights(
+            f"--from {path} is no .keras file (for an .h5 file of weights use --weights)"
         ) from None
     return configuration
 
 
-def _card(settings: Settings, model_id: str) -> model_cards.ModelCard:
+def _ready_card(settings: Settings, model_id: str) -> model_cards.ModelCard:
     try:
-        return model_cards.card(settings, model_id)
+        return model_cards.ready_card(settings, model_id)
     except UnknownModel as error:
         raise UnknownModel(f"--from: {error}, or name a .keras file") from None
 
 
-def _loaded(settings: Settings, source: str) -> Any:
+def _load_model(settings: Settings, source: str) -> Any:
     import keras
 
     from models.formats.export import KERAS
@@ -170,10 +183,10 @@ def _loaded(settings: Settings, source: str) -> Any:
         path = Path(source)
         if not _is_file(source):
             path = Path(folder) / KERAS
-            path.write_bytes(model_cards.artifacts(settings, source).read(KERAS))
+            path.write_bytes(model_cards.artifact_storage(settings, source).read(KERAS))
         try:
             return keras.models.load_model(path, compile=False)
         except (ValueError, TypeError, OSError) as error:
-            raise UnfitStart(
+            raise UnusableInitialWeights(
                 f"--from {source} cannot be loaded: {' '.join(str(error).split())[:200]}"
             ) from None

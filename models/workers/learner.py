@@ -1,4 +1,4 @@
-"""A model under TensorFlow's multi-worker strategy: its steps and its variables."""
+"""Training steps and variables of a model under TensorFlow's MultiWorkerMirroredStrategy."""
 
 from functools import partial
 from typing import Any
@@ -8,22 +8,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.errors import UnfitStart
+from models.errors import UnusableInitialWeights
 from models.nets import schedule, triplet
-from models.nets.losses import cross_entropy, mixed
-from models.nets.normalization import Sharing, own_moments
-from models.nets.precision import ScaledSGD, gains_from_half
+from models.nets.losses import cross_entropy, mixup
+from models.nets.normalization import LayerCloner, local_moments
+from models.nets.precision import ScaledSGD, has_tensor_cores
 from models.nets.resnet import HEADS
 from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
-from models.workers.initial_weights import InitialWeights, built
+from models.workers.initial_weights import InitialWeights, build_model
 
-# Nothing here is for AutoGraph to rewrite, which takes time and leaves files behind where a worker ends.
-_traced = partial(tf.function, autograph=False)
+# AutoGraph has nothing to convert here; it takes time and leaves files behind when a worker is killed.
+_tf_function = partial(tf.function, autograph=False)
 
 
-class _Table(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate for every step, looked up."""
+class _RateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """Looks up the learning rate of each step in a table."""
 
     def __init__(self, rates: list[float]) -> None:
         self._rates = tf.constant(rates, keras.config.floatx())
@@ -36,99 +36,103 @@ class _Table(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Learner:
-    """One worker's part of the model that all workers train together.
+    """Trains one worker's replica of the model.
 
-    Gradients are sums over the worker's images divided by the global batch, and the optimizer adds them
-    up over the workers, so N workers do what one would do with the combined batch.
+    Each worker divides the sum of its gradients by the global batch size, and the optimizer sums them over
+    the workers. So N workers do the same as one worker with the combined batch.
 
     Args:
         plan: the run's settings.
-        pace: steps of an epoch and batch size.
+        batches: steps per epoch and batch size.
         classes: number of labels.
-        start: what the variables start from; None draws them.
+        start: initial weights; None initialises them at random.
 
     Attributes:
-        model: under the strategy, answering logits or embeddings.
-        plain: outside it, with Keras' own layers, answering probabilities or embeddings: what is measured
-            and written. Its values are those of the last `update_plain`.
+        model: replica under the strategy; outputs logits or embeddings.
+        export_model: copy outside the strategy, made of Keras' own layers; outputs probabilities or
+            embeddings. Evaluation and export use it. `update_export_model` copies the current weights to it.
     """
 
     def __init__(
-        self, plan: TrainingPlan, pace: BatchSchedule, classes: int, start: InitialWeights | None = None
+        self, plan: TrainingPlan, batches: BatchSchedule, classes: int, start: InitialWeights | None = None
     ) -> None:
-        self._global_batch = pace.batch * plan.workers
+        self._global_batch = batches.batch * plan.workers
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._margin = plan.triplet_margin if plan.objective == "triplet" else None
         self._decay = plan.weight_decay / plan.workers
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.rates = schedule.rates(
-            plan.epochs * pace.steps,
-            round(plan.warmup_epochs * pace.steps),
+            plan.epochs * batches.steps,
+            round(plan.warmup_epochs * batches.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
-            plan.freeze_epochs * pace.steps,
+            plan.freeze_epochs * batches.steps,
         )
-        plain = built(plan, classes)
-        self.precision = self._agreed(plan.precision)
-        scaled = self.precision == "mixed_float16"
+        built = build_model(plan, classes)
+        self.precision = self._agreed_precision(plan.precision)
         with self.strategy.scope():
             self.model = keras.models.clone_model(
-                plain, clone_function=Sharing(plan.normalization == "synchronized", self.precision)
+                built, clone_function=LayerCloner(plan.normalization == "synchronized", self.precision)
             )
-            kind = ScaledSGD if scaled else keras.optimizers.SGD
-            self._optimizer = kind(_Table(self.rates), momentum=plan.momentum)
+            optimizer = ScaledSGD if self.precision == "mixed_float16" else keras.optimizers.SGD
+            self._optimizer = optimizer(_RateTable(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
-        self.plain = plain if plan.objective == "triplet" else _answering(plain)
+        self.export_model = built if plan.objective == "triplet" else _with_softmax(built)
         self._frozen = False
-        self._step = _traced(self._everywhere)
+        self._step = _tf_function(self._distributed_step)
         if start:
             for variable, value in zip(self.model.variables, start.values, strict=True):
                 variable.value.assign(value)
 
-    def _agreed(self, precision: str) -> str:
-        """The precision of all workers: half only if every one of them gains from it."""
+    def _agreed_precision(self, precision: str) -> str:
+        """Choose the precision of all workers: auto is float16 only if every worker has tensor cores."""
         if precision != "auto":
             return precision
-        gaining = self.summed(np.array([float(gains_from_half())]))[0]
+        capable = self.sum_over_workers(np.array([float(has_tensor_cores())]))[0]
         workers = self.strategy.num_replicas_in_sync
-        return "mixed_float16" if round(gaining) == workers else "float32"
+        return "mixed_float16" if round(capable) == workers else "float32"
 
     @property
-    def _scale(self) -> Any:
-        """What the loss is multiplied by; 1 where nothing can underflow."""
+    def _loss_scale(self) -> Any:
+        """Factor of the loss against float16 underflow; 1 in other precisions."""
         return self._optimizer.scale.value if isinstance(self._optimizer, ScaledSGD) else 1
 
     def freeze(self, frozen: bool) -> None:
-        """Let only the head learn, or everything; every worker must do so before the same step.
+        """Train only the head, or all layers; every worker must switch before the same step.
 
-        Frozen normalizations answer as in inference: their statistics are the start's and stay so.
+        Frozen batch normalizations run in inference mode: their statistics do not change.
         """
         if frozen == self._frozen:
             return
         self._frozen = frozen
         for layer in self.model.layers:
             layer.trainable = not frozen or layer.name in HEADS
-        # Which variables learn is part of the traced graph. The optimizer knows all of them from the start.
-        self._step = _traced(self._everywhere)
+        # The trainable variables are part of the traced graph. The optimizer was built with all variables.
+        self._step = _tf_function(self._distributed_step)
 
     def step(self, images: Any, labels: Any, share: Any = 1.0) -> Any:
-        """Learn from one batch; `share` is the weight of a picture against its partner's in mixup.
+        """Train on one batch.
+
+        Args:
+            images: uint8 (batch, side, side, 3).
+            labels: int32 (batch,).
+            share: mixup weight of a picture; its partner has the rest.
 
         Returns:
-            float (2,): the worker's sum of losses and number of correct answers.
+            float (2,): this worker's sum of losses and number of correct answers.
         """
         return self._step(images, labels, tf.convert_to_tensor(share, tf.float32))
 
-    def _everywhere(self, images: Any, labels: Any, share: Any) -> Any:
-        return self._local(self.strategy.run(self._learn, (images, labels, share)))
+    def _distributed_step(self, images: Any, labels: Any, share: Any) -> Any:
+        return self._local(self.strategy.run(self._train_step, (images, labels, share)))
 
-    def _learn(self, images: Any, labels: Any, share: Any) -> Any:
+    def _train_step(self, images: Any, labels: Any, share: Any) -> Any:
         if self._mixup:
-            images = mixed(images, share)
+            images = mixup(images, share)
         weights = self.model.trainable_variables
-        scale = self._scale
+        scale = self._loss_scale
         with tf.GradientTape() as tape:
-            answers = self.model(images, training=True)
-            losses = self._losses(answers, labels, share)
+            outputs = self.model(images, training=True)
+            losses = self._losses(outputs, labels, share)
             loss = tf.reduce_sum(losses) / self._global_batch * scale
         gradients = tape.gradient(loss, [weight.value for weight in weights])
         decayed = [
@@ -136,21 +140,23 @@ class Learner:
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
         self._optimizer.apply_gradients(zip(decayed, weights, strict=True))
-        right = _correct(answers, labels) if self._margin is None else triplet.right(answers, labels)
-        return tf.stack([tf.reduce_sum(losses), right])
+        correct = (
+            _correct(outputs, labels) if self._margin is None else triplet.count_correct(outputs, labels)
+        )
+        return tf.stack([tf.reduce_sum(losses), correct])
 
-    def _losses(self, answers: Any, labels: Any, share: Any) -> Any:
-        """Of every picture, (batch,)."""
+    def _losses(self, outputs: Any, labels: Any, share: Any) -> Any:
+        """The loss of each picture, float (batch,)."""
         if self._margin is not None:
-            return triplet.losses(answers, labels, self._margin)
-        return cross_entropy(answers, labels, self._smoothing, share if self._mixup else None)
+            return triplet.losses(outputs, labels, self._margin)
+        return cross_entropy(outputs, labels, self._smoothing, share if self._mixup else None)
 
-    def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sum over all workers; every worker must call it."""
+    def sum_over_workers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum `values` over all workers (all-reduce); every worker must call it."""
         result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy()
         return result
 
-    @_traced
+    @_tf_function
     def _sum(self, values: Any) -> Any:
         return self.strategy.reduce(
             tf.distribute.ReduceOp.SUM, self.strategy.run(tf.identity, (values,)), None
@@ -160,29 +166,29 @@ class Learner:
         return self.strategy.experimental_local_results(result)[0]
 
     def sync_moments(self) -> None:
-        """Give all workers the mean of their running moments where each keeps its own; all must call it."""
-        own = own_moments(self.model)
+        """Average the moving statistics of local batch normalizations; every worker must call it."""
+        moments = local_moments(self.model)
         workers = self.strategy.num_replicas_in_sync
-        if not own or workers == 1 or self._frozen:
+        if not moments or workers == 1 or self._frozen:
             return
-        values = [self._local(moment.value).numpy() for moment in own]
-        means = self.summed(np.concatenate(values).astype(np.float64)) / workers
+        values = [self._local(moment.value).numpy() for moment in moments]
+        means = self.sum_over_workers(np.concatenate(values).astype(np.float64)) / workers
         ends = np.cumsum([len(value) for value in values])
-        for moment, mean in zip(own, np.split(means, ends[:-1]), strict=True):
+        for moment, mean in zip(moments, np.split(means, ends[:-1]), strict=True):
             moment.value.assign(mean.astype(moment.dtype))
 
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self._optimizer.variables]
 
     def values(self) -> tuple[NDArray[Any], ...]:
-        """This worker's copies of all variables, the model's first; they are the same on every worker.
+        """Read all variables, the model's first; they are the same on every worker.
 
-        Read locally: no other worker needs to take part.
+        The read is local: other workers need not call it.
         """
         return tuple(self._local(variable.value).numpy() for variable in self._variables())
 
     def names(self) -> tuple[str, ...]:
-        """What the variables are called, in the order of `values`."""
+        """Paths of the variables, in the order of `values`."""
         return tuple(variable.path for variable in self._variables())
 
     def assign(self, values: tuple[NDArray[Any], ...], names: tuple[str, ...] = ()) -> None:
@@ -190,33 +196,33 @@ class Learner:
 
         Args:
             values: in the order of `values`.
-            names: what they were called when they were read; empty if that is not known.
+            names: the variables' paths when they were read; empty if unknown.
 
         Raises:
-            UnfitStart: they are of another architecture or of other settings.
+            UnusableInitialWeights: they belong to another architecture or other labels.
         """
         shapes = [tuple(variable.shape) for variable in self._variables()]
         if shapes != [value.shape for value in values] or (names and names != self.names()):
-            raise UnfitStart(
+            raise UnusableInitialWeights(
                 f"the checkpoint's {len(values)} variables do not fit the {len(shapes)} of this "
-                f"{self.model.name}: it is of another architecture or of other labels"
+                f"{self.model.name}: it belongs to another architecture or to other labels"
             )
         for variable, value in zip(self._variables(), values, strict=True):
             variable.value.assign(value)
 
-    def update_plain(self) -> None:
-        """Give `plain` the values that the variables have now."""
-        values = self.values()[: len(self.plain.variables)]
-        for variable, value in zip(self.plain.variables, values, strict=True):
+    def update_export_model(self) -> None:
+        """Copy the current weights to `export_model`."""
+        values = self.values()[: len(self.export_model.variables)]
+        for variable, value in zip(self.export_model.variables, values, strict=True):
             variable.assign(value)
 
 
-def _answering(model: Any) -> Any:
-    """The same layers and variables, answering probabilities in place of logits."""
+def _with_softmax(model: Any) -> Any:
+    """Wrap a model that outputs logits so that it outputs probabilities; it shares layers and variables."""
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
     return keras.Model(model.input, probabilities, name=model.name)
 
 
 def _correct(logits: Any, labels: Any) -> Any:
-    right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-    return tf.reduce_sum(tf.cast(right, logits.dtype))
+    correct = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    return tf.reduce_sum(tf.cast(correct, logits.dtype))

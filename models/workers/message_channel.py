@@ -1,4 +1,4 @@
-"""How word of a training run gets from the workers to the driver."""
+"""Message channel from training workers to the driver: authenticated sockets with heartbeats."""
 
 import os
 import secrets
@@ -17,19 +17,20 @@ from typing import Self
 from models import messages
 from models.messages import STEPPING, Alive, Disconnected, Done, Failed, Message, Registered, Working
 
-STEP_SECONDS = 0.5  # between two messages about steps
-BEAT_SECONDS = 1.0  # between two signs of life
-KNOCK_SECONDS = 20  # for a caller to prove that it knows the key
+STEP_MESSAGE_SECONDS = 0.5  # between two messages about steps
+HEARTBEAT_SECONDS = 1.0  # between two heartbeats
+AUTHENTICATION_SECONDS = 20  # for a client to prove that it knows the key
 
 
 class Reporter:
-    """A worker's line to the driver, with a thread that says that the process lives.
+    """A worker's connection to the driver, with a thread that sends heartbeats.
 
     Args:
-        address: host and port of the driver's desk.
-        authkey: what the desk asks for.
-        worker: its number.
-        abandoned: called when the driver has gone or has given this attempt up.
+        address: host and port of the driver's message server.
+        authkey: key that the message server asks for.
+        worker: number of the worker.
+        on_abandoned: called by the thread when the driver closes the connection, because it has ended or has
+            given up this attempt.
     """
 
     def __init__(
@@ -37,16 +38,16 @@ class Reporter:
         address: tuple[str, int],
         authkey: bytes,
         worker: int = 0,
-        abandoned: Callable[[], None] = lambda: None,
+        on_abandoned: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = Client(address, authkey=authkey)
-        self._worker, self._abandoned = worker, abandoned
+        self._worker, self._on_abandoned = worker, on_abandoned
         self._lock, self._closed = threading.Lock(), threading.Event()
-        self._driver_gone = threading.Event()
+        self._abandoned = threading.Event()
         self._moves, self._doing = 0, "starting"
-        self._next_step = 0.0
+        self._next_step_message = 0.0
         self.send(Registered(worker, os.getpid(), socket.gethostname()))
-        threading.Thread(target=self._beat, name="hub-beat", daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, name="hub-heartbeats", daemon=True).start()
 
     def __enter__(self) -> Self:
         return self
@@ -59,94 +60,94 @@ class Reporter:
             self._connection.close()
 
     def send(self, message: Message) -> None:
-        """Tell the driver; that it has gone is noticed by the thread."""
+        """Send a message; a closed connection is ignored here and noticed by the heartbeat thread."""
         with suppress(OSError), self._lock:
             self._connection.send_bytes(messages.encode(message))
 
-    def work(self, what: str) -> None:
-        """Say what begins now."""
-        self._doing = what
-        self.send(Working(self._worker, what))
+    def start_phase(self, name: str) -> None:
+        """Report the start of a phase without steps."""
+        self._doing = name
+        self.send(Working(self._worker, name))
 
-    def stepped(self) -> None:
-        """Count a step."""
+    def count_step(self) -> None:
+        """Count a training step for the heartbeats."""
         self._moves, self._doing = self._moves + 1, STEPPING
 
-    def wait_for_the_end(self, seconds: float) -> None:
-        """Wait until the driver has given the attempt up."""
-        self._driver_gone.wait(seconds)
+    def wait_until_abandoned(self, seconds: float) -> None:
+        """Wait until the driver has closed the connection."""
+        self._abandoned.wait(seconds)
 
-    def due(self) -> bool:
-        """Whether it is time for another message about steps."""
+    def step_message_due(self) -> bool:
+        """Whether to send another message about steps now; True at most every `STEP_MESSAGE_SECONDS`."""
         now = time.monotonic()
-        if now < self._next_step:
+        if now < self._next_step_message:
             return False
-        self._next_step = now + STEP_SECONDS
+        self._next_step_message = now + STEP_MESSAGE_SECONDS
         return True
 
-    def _beat(self) -> None:
-        while not self._closed.wait(BEAT_SECONDS):
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
             self.send(Alive(self._worker, self._moves, self._doing))
             try:
                 with self._lock:
-                    gone = self._connection.poll()  # the driver says nothing: there is only its end to read
+                    closed = self._connection.poll()  # the driver sends nothing: only EOF makes it readable
             except OSError:
-                gone = True
-            if gone and not self._closed.is_set():
-                self._driver_gone.set()
-                self._abandoned()
+                closed = True
+            if closed and not self._closed.is_set():
+                self._abandoned.set()
+                self._on_abandoned()
                 return
 
 
 @dataclass(frozen=True)
 class ReceivedMessage:
-    """A message and when it came (monotonic seconds)."""
+    """A message and when the driver received it (monotonic seconds)."""
 
     message: Message | Disconnected
     at: float
 
 
 class MessageServer:
-    """The driver's end: collects the messages of all workers in order of arrival."""
+    """The driver's end of the channel: queues the messages of all workers in order of arrival."""
 
     def __init__(self, host: str) -> None:
         self.authkey = secrets.token_bytes(32)
-        # Callers prove themselves in threads of their own: one that says nothing must not keep others out.
+        # Without an authkey: each client is authenticated in its own thread, so a silent one blocks no other.
         self._listener = Listener((host, 0), backlog=64)
         address = self._listener.address
         assert isinstance(address, tuple)
         self._address = str(address[0]), int(address[1])
-        self._heard: SimpleQueue[ReceivedMessage] = SimpleQueue()
+        self._received: SimpleQueue[ReceivedMessage] = SimpleQueue()
         self._lock, self._closed = threading.Lock(), False
         self._connections: set[Connection] = set()
-        threading.Thread(target=self._accept, name="hub-desk", daemon=True).start()
+        threading.Thread(target=self._accept, name="hub-messages", daemon=True).start()
 
     @property
     def port(self) -> int:
-        """Where workers call."""
+        """Port that workers connect to."""
         return self._address[1]
 
-    def next(self, seconds: float) -> ReceivedMessage | None:
-        """The next message, or None if there is none within `seconds`."""
+    def receive(self, seconds: float) -> ReceivedMessage | None:
+        """Return the next message, or None if there is none within `seconds`."""
         try:
-            return self._heard.get(timeout=seconds)
+            return self._received.get(timeout=seconds)
         except Empty:
             return None
 
     def close(self) -> None:
-        """Take no more calls and hang up, which makes workers that still run end."""
+        """Stop listening and close all connections, which makes running workers exit."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             connections = list(self._connections)
-        # A listener that waits for a call keeps its socket open until one comes.
+        # A pending `accept` keeps the socket open; this connection ends it.
         with suppress(OSError), socket.create_connection(self._address, timeout=1):
             pass
         with suppress(OSError):
             self._listener.close()
         for connection in connections:
-            _hang_up(connection)
+            _shut_down(connection)
 
     def _accept(self) -> None:
         while True:
@@ -161,39 +162,41 @@ class MessageServer:
                     connection.close()
                     return
                 self._connections.add(connection)
-            threading.Thread(target=self._listen, args=(connection,), name="hub-desk", daemon=True).start()
+            threading.Thread(
+                target=self._receive_all, args=(connection,), name="hub-messages", daemon=True
+            ).start()
 
-    def _listen(self, connection: Connection) -> None:
+    def _receive_all(self, connection: Connection) -> None:
         worker, ended = None, False
         try:
-            self._check(connection)
+            self._authenticate(connection)
             while True:
                 message = messages.decode(connection.recv_bytes())
                 worker = message.worker
                 ended = ended or isinstance(message, Done | Failed)
-                self._heard.put(ReceivedMessage(message, time.monotonic()))
+                self._received.put(ReceivedMessage(message, time.monotonic()))
         except (AuthenticationError, EOFError, OSError, ValueError, TypeError, KeyError):
             if worker is not None and not ended and not self._closed:
-                self._heard.put(ReceivedMessage(Disconnected(worker), time.monotonic()))
+                self._received.put(ReceivedMessage(Disconnected(worker), time.monotonic()))
         finally:
             with self._lock:
                 self._connections.discard(connection)
             with suppress(OSError):
                 connection.close()
 
-    def _check(self, connection: Connection) -> None:
-        """Let in who knows the key, and prove that this end does."""
-        hang_up = threading.Timer(KNOCK_SECONDS, _hang_up, (connection,))
-        hang_up.daemon = True
-        hang_up.start()
+    def _authenticate(self, connection: Connection) -> None:
+        """Authenticate both ends with the key; close the connection after `AUTHENTICATION_SECONDS`."""
+        timeout = threading.Timer(AUTHENTICATION_SECONDS, _shut_down, (connection,))
+        timeout.daemon = True
+        timeout.start()
         try:
             deliver_challenge(connection, self.authkey)
             answer_challenge(connection, self.authkey)
         finally:
-            hang_up.cancel()
+            timeout.cancel()
 
 
-def _hang_up(connection: Connection) -> None:
-    """End a connection that another thread may be reading from."""
-    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+def _shut_down(connection: Connection) -> None:
+    """Shut down the socket of a connection; a thread that reads from it gets EOF."""
+    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)

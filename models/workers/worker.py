@@ -1,4 +1,4 @@
-"""One worker's run: its epochs, measurements and checkpoints, and what it leaves of the model."""
+"""A training worker: epochs, validation, checkpoints, resumption, test evaluation and export."""
 
 import time
 from collections.abc import Iterator
@@ -9,27 +9,26 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lake.snapshot import Split
 from models import preload
 from models.errors import Diverged
-from models.evaluation.metrics import answers, embeddings, tally, tally_retrieval
+from models.evaluation.metrics import embed_all, predict_all, sum_metrics, sum_retrieval_metrics
 from models.formats import export
-from models.formats.export import Exported, Logs
-from models.messages import EpochEnded, Started, Stepped, packed
-from models.pictures.disk_cache import DiskCache, share
-from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, Sampler, Waiting, plan_epoch
+from models.formats.export import ExportableModel, TensorBoardLogs
+from models.messages import EpochEnded, Started, Stepped, pack_embeddings
+from models.pictures.disk_cache import DiskCache, load_rows
+from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, Sampler, WaitTimer, plan_epoch
 from models.pictures.inputs import (
     BatchSchedule,
     ImageSource,
     Pictures,
-    Rows,
-    equal_share,
-    kept_side,
-    whole_share,
+    RowRange,
+    evaluation_rows,
+    resized_side,
+    training_rows,
 )
-from models.pictures.sampling import grouped
+from models.pictures.sampling import sample_label_groups
 from models.plan import WorkerTask
 from models.workers import initial_weights
 from models.workers.checkpoints import Checkpoint, CheckpointOwner, Checkpoints
@@ -39,12 +38,12 @@ _ADVICE = "try a lower --learning-rate"
 
 
 class Worker:
-    """One worker's run.
+    """One worker's part of a training run.
 
     Args:
-        task: what to do.
-        number: of this worker, from 0; worker 0 also writes checkpoints, logs and the model.
-        reporter: to the driver.
+        task: from the driver.
+        number: number of this worker, from 0; worker 0 also writes checkpoints, logs and the model.
+        reporter: connection to the driver.
     """
 
     def __init__(self, task: WorkerTask, number: int, reporter: Reporter) -> None:
@@ -52,61 +51,61 @@ class Worker:
 
         self._task, self._number, self._reporter = task, number, reporter
         plan, snapshot = task.plan, task.snapshot
-        rows = snapshot.rows(Split.TRAIN)
-        self._pace = BatchSchedule.of(rows, plan.workers, plan.batch_size, plan.group)
-        self._memory = plan.cache_mb * 2**20
-        training = self._share(Split.TRAIN, equal_share(rows, number, plan.workers))
-        self._validation = self._measured_share(Split.VALIDATION)
-        of = CheckpointOwner(plan.architecture, plan.dataset_id, task.run)
-        self._checkpoints = Checkpoints(task.artifacts.below("checkpoints"), of, task.keep)
+        rows = snapshot.row_count(Split.TRAIN)
+        self._schedule = BatchSchedule.of(rows, plan.workers, plan.batch_size, plan.batch_multiple)
+        self._free_cache = plan.cache_mb * 2**20  # bytes
+        training = self._load_rows(Split.TRAIN, training_rows(rows, number, plan.workers))
+        self._validation = self._load_evaluation_rows(Split.VALIDATION)
+        owner = CheckpointOwner(plan.architecture, plan.dataset_id, task.run_fingerprint)
+        self._checkpoints = Checkpoints(task.artifacts.subfolder("checkpoints"), owner, task.keep_checkpoints)
         self._history: list[EpochEnded] = []
         self._test: Future[ImageSource] | None = None
-        reporter.work("making the model")
+        reporter.start_phase("building the model")
         start = initial_weights.read(task.artifacts) if plan.weights or plan.source else None
-        self._learner = Learner(plan, self._pace, len(snapshot.labels), start)
+        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start)
         labels = snapshot.labels if plan.objective == "labels" else ()
-        self._exported = Exported(self._learner.plain, task.model_id, labels)
-        # Only now: the strategy must be made before TensorFlow is used for anything.
-        self._feed = InputPipeline(training, plan.side, plan.randaugment_magnitude)
+        self._export = ExportableModel(self._learner.export_model, task.model_id, labels)
+        # After the learner: TensorFlow wants the strategy to be created before any other operation.
+        self._pipeline = InputPipeline(training, plan.side, plan.randaugment_magnitude)
 
-    def _share(self, split: Split, rows: Rows) -> Pictures | DiskCache:
-        """Rows of a split, in memory as long as there is room."""
-        found = share(self._task.snapshot, split, rows, self._task.plan.side, self._memory)
-        self._memory -= found.images.nbytes if isinstance(found, Pictures) else 0
-        return found
+    def _load_rows(self, split: Split, rows: RowRange) -> Pictures | DiskCache:
+        """Load rows of a split, into memory while the cache has room, otherwise onto disk."""
+        pictures = load_rows(self._task.snapshot, split, rows, self._task.plan.side, self._free_cache)
+        self._free_cache -= pictures.images.nbytes if isinstance(pictures, Pictures) else 0
+        return pictures
 
-    def _measured_share(self, split: Split) -> Pictures | DiskCache:
-        rows = self._task.snapshot.rows(split)
-        return self._share(split, whole_share(rows, self._number, self._task.plan.workers))
+    def _load_evaluation_rows(self, split: Split) -> Pictures | DiskCache:
+        rows = self._task.snapshot.row_count(split)
+        return self._load_rows(split, evaluation_rows(rows, self._number, self._task.plan.workers))
 
     def run(self) -> None:
-        """Everything, one after the other."""
+        """Train, evaluate and export."""
         self.train()
         self.finish()
 
     def train(self) -> None:
-        """Run the epochs that are still to be run."""
-        plan = self._task.plan
+        """Resume from the newest checkpoint, if there is one, and run the remaining epochs."""
+        plan, schedule = self._task.plan, self._schedule
         finished = self._resume()
-        self._reporter.send(Started(self._number, plan.epochs, self._pace.steps, self._pace.batch, finished))
-        with self._logs() as logs:
-            for ended in self._history if self._number == 0 else ():
-                _log(logs, ended)
-                self._reporter.send(ended)
+        self._reporter.send(Started(self._number, plan.epochs, schedule.steps, schedule.batch, finished))
+        with self._tensorboard() as logs:
+            for metrics in self._history if self._number == 0 else ():
+                _log(logs, metrics)
+                self._reporter.send(metrics)
             epochs = range(finished + 1, plan.epochs + 1)
-            batches = self._feed.batches(map(self._deal, epochs)) if epochs else iter(())
+            batches = self._pipeline.batches(map(self._plan_epoch, epochs)) if epochs else iter(())
             for epoch in epochs:
-                ended = self._epoch(epoch, batches)
+                metrics = self._run_epoch(epoch, batches)
                 if self._number == 0:
-                    self._save(ended)
-                    _log(logs, ended)
-                    self._reporter.send(ended)
+                    self._save(metrics)
+                    _log(logs, metrics)
+                    self._reporter.send(metrics)
 
     def _save(self, ended: EpochEnded) -> None:
-        """Write a checkpoint, unless nothing could go on from it.
+        """Write a checkpoint, unless the weights have diverged.
 
         Raises:
-            Diverged: a variable is no finite number.
+            Diverged: a variable is NaN or infinite.
             StorageError: it cannot be written.
         """
         values = self._learner.values()
@@ -116,115 +115,120 @@ class Worker:
         self._checkpoints.write(Checkpoint(ended.epoch, values, self._learner.names(), tuple(self._history)))
 
     def _resume(self) -> int:
-        """Set the variables from the newest checkpoint; the first worker decides which one that is."""
-        found = self._checkpoints.newest()
-        mine = found.epochs if found and self._number == 0 else 0
-        finished = int(self._learner.summed(np.array([float(mine)]))[0])
+        """Restore the newest checkpoint of worker 0 on every worker; return the number of finished epochs."""
+        newest = self._checkpoints.newest()
+        chosen_here = newest.epochs if newest and self._number == 0 else 0
+        finished = int(self._learner.sum_over_workers(np.array([float(chosen_here)]))[0])
         if finished:
-            chosen = found if found and found.epochs == finished else self._checkpoints.read(finished)
-            self._learner.assign(chosen.values, chosen.names)
-            self._learner.update_plain()  # what is written where no epoch is left to run
-            self._history = list(chosen.history)
+            checkpoint = newest if newest and newest.epochs == finished else self._checkpoints.read(finished)
+            self._learner.assign(checkpoint.values, checkpoint.names)
+            self._learner.update_export_model()  # it is exported as it is if no epoch is left to run
+            self._history = list(checkpoint.history)
         return finished
 
-    def _deal(self, epoch: int) -> EpochPlan:
+    def _plan_epoch(self, epoch: int) -> EpochPlan:
         plan = self._task.plan
         return plan_epoch(
-            len(self._feed.labels),
-            self._pace,
-            kept_side(plan.side) - plan.side,
+            len(self._pipeline.labels),
+            self._schedule,
+            resized_side(plan.side) - plan.side,
             Augmentation.of(plan, self._task.snapshot.flip),
             (plan.seed, epoch, self._number),
-            self._order(),
+            self._sampler(),
         )
 
-    def _epoch(self, epoch: int, batches: Iterator[Any]) -> EpochEnded:
-        plan, pace = self._task.plan, self._pace
-        self._reporter.work(f"starting epoch {epoch}")
+    def _run_epoch(self, epoch: int, batches: Iterator[Any]) -> EpochEnded:
+        plan, schedule = self._task.plan, self._schedule
+        self._reporter.start_phase(f"starting epoch {epoch}")
         if epoch == plan.epochs:
             preload.prefetch_libraries()
-            self._test = ThreadPoolExecutor(1).submit(self._measured_share, Split.TEST)
+            self._test = ThreadPoolExecutor(1).submit(self._load_evaluation_rows, Split.TEST)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
-        total = np.zeros(3)
-        waiting = Waiting(islice(batches, pace.steps))
-        for step, batch in enumerate(waiting, start=1):
+        total = np.zeros(3)  # sum of losses, correct answers, pictures
+        timed_batches = WaitTimer(islice(batches, schedule.steps))
+        for step, batch in enumerate(timed_batches, start=1):
             total[:2] += self._learner.step(*batch).numpy()
-            total[2] += pace.batch
-            self._reporter.stepped()
+            total[2] += schedule.batch
+            self._reporter.count_step()
             if not np.isfinite(total[0]):
                 raise Diverged(f"the loss is {total[0]} in epoch {epoch}; {_ADVICE}")
-            if step in (1, pace.steps) or self._reporter.due():
+            if step in (1, schedule.steps) or self._reporter.step_message_due():
                 rate = total[2] / (time.monotonic() - began)
                 loss, correct = total[:2] / total[2]
                 self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
         seconds = time.monotonic() - began
-        loss, correct, seen, waited = self._learner.summed(np.append(total, waiting.seconds / seconds))
-        self._reporter.work(f"measuring epoch {epoch}")
+        wait_share = timed_batches.seconds / seconds
+        loss, correct, pictures, waited = self._learner.sum_over_workers(np.append(total, wait_share))
+        self._reporter.start_phase(f"validating epoch {epoch}")
         self._learner.sync_moments()
-        validation = self._validated()
+        validation_loss, validation_accuracy = self._validate()
         return EpochEnded(
             worker=self._number,
             epoch=epoch,
-            loss=loss / seen,
-            accuracy=correct / seen,
-            validation_loss=validation[0] / validation[2]
-            if np.isfinite(validation[0]) and validation[2]
-            else None,
-            validation_accuracy=validation[1] / validation[2] if validation[2] else None,
-            learning_rate=self._learner.rates[epoch * pace.steps - 1],
+            loss=loss / pictures,
+            accuracy=correct / pictures,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            learning_rate=self._learner.rates[epoch * schedule.steps - 1],
             seconds=seconds,
-            images_per_second=seen / seconds,
+            images_per_second=pictures / seconds,
             input_wait_share=waited / plan.workers,
         )
 
-    def _validated(self) -> NDArray[np.float64]:
-        """Sums over the validation pictures of all workers, as `tally`.
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy over the validation pictures of all workers; None where undefined.
 
-        Measured is what will be written, by the function that will be: it is traced once, in the first epoch,
-        and not after the last.
+        It uses the function that is exported at the end. So tracing happens in the first epoch, not after the
+        last one.
         """
-        self._learner.update_plain()
-        count = tally_retrieval if self._task.plan.objective == "triplet" else tally
-        return self._learner.summed(count(self._exported.answer, self._validation, self._task.plan.side))
+        self._learner.update_export_model()
+        sums = sum_retrieval_metrics if self._task.plan.objective == "triplet" else sum_metrics
+        local = sums(self._export.predict, self._validation, self._task.plan.side)
+        loss, correct, pictures = self._learner.sum_over_workers(local)
+        return (
+            loss / pictures if np.isfinite(loss) and pictures else None,
+            correct / pictures if pictures else None,
+        )
 
-    def _order(self) -> Sampler | None:
-        """How triplets' rows are drawn; None leaves it to chance."""
-        plan, pace = self._task.plan, self._pace
+    def _sampler(self) -> Sampler | None:
+        """Sampler of triplet batches; None shuffles the rows."""
+        plan, schedule = self._task.plan, self._schedule
         if plan.objective != "triplet":
             return None
-        return partial(grouped, self._feed.labels, pace.steps, pace.batch, plan.images_per_label)
+        labels = self._pipeline.labels
+        return partial(sample_label_groups, labels, schedule.steps, schedule.batch, plan.images_per_label)
 
-    def _logs(self) -> AbstractContextManager[Any]:
-        """TensorBoard's writer on the first worker."""
+    def _tensorboard(self) -> AbstractContextManager[Any]:
+        """TensorBoard log writer on worker 0; None on the others."""
         if self._number:
             return nullcontext()
-        return Logs(self._task.artifacts.below("tensorboard"))
+        return TensorBoardLogs(self._task.artifacts.subfolder("tensorboard"))
 
     def finish(self) -> None:
-        """Measure on the test split; the first worker also writes the model, the last one for phones."""
+        """Evaluate on the test split; the first worker writes Keras and SavedModel, the last one TFLite."""
         plan = self._task.plan
-        self._reporter.work("testing")
-        test = self._test.result() if self._test else self._measured_share(Split.TEST)
+        self._reporter.start_phase("testing")
+        test = self._test.result() if self._test else self._load_evaluation_rows(Split.TEST)
         if plan.objective == "triplet":
-            self._embed(test)
+            self._send_embeddings(test)
         else:
-            self._answer(test)
+            self._send_predictions(test)
         if self._number == 0:
-            self._reporter.work("writing the model")
-            export.write(self._exported, self._task.artifacts)
-        if self._number == plan.workers - 1:  # at the same time, where there are several
-            self._reporter.work("writing the model for phones")
+            self._reporter.start_phase("writing the model")
+            export.write(self._export, self._task.artifacts)
+        if self._number == plan.workers - 1:  # with several workers, in parallel to worker 0
+            self._reporter.start_phase("writing the TFLite models")
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
-            export.write_tflite(self._exported, self._task.artifacts, pictures)
+            export.write_tflite(self._export, self._task.artifacts, pictures)
 
-    def _embed(self, test: ImageSource) -> None:
+    def _send_embeddings(self, test: ImageSource) -> None:
         for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
-            found = embeddings(self._exported.answer, pictures, self._task.plan.side)
-            self._reporter.send(packed(self._number, split, found))
+            embeddings = embed_all(self._export.predict, pictures, self._task.plan.side)
+            self._reporter.send(pack_embeddings(self._number, split, embeddings))
 
-    def _answer(self, test: ImageSource) -> None:
-        self._reporter.send(answers(self._exported.answer, test, self._task.plan.side, self._number))
+    def _send_predictions(self, test: ImageSource) -> None:
+        self._reporter.send(predict_all(self._export.predict, test, self._task.plan.side, self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -1,4 +1,4 @@
-"""What ends a worker's run, whether another attempt is worth it, and how it is told in one line."""
+"""Failures of training workers: their kind, the retry policy, and error messages in one line."""
 
 import errno
 import re
@@ -9,40 +9,44 @@ from conf.errors import HubError
 from models.errors import Diverged
 from models.messages import Failed
 
-_TIMES = "times in a row without finishing another epoch (train.retries"
+_WITHOUT_PROGRESS = "times in a row without finishing another epoch (train.retries"
 
 
-class Kind(StrEnum):
-    """How a worker ended."""
+class FailureKind(StrEnum):
+    """Why a worker failed; decides whether the run is retried."""
 
-    PEER = "peer"  # what the loss of another worker made of this one; not a cause in itself
-    LOST = "lost"  # process, executor or machine went or hangs; worth another attempt
-    MEMORY = "memory"  # it took too much memory; tried once more
-    FINAL = "final"  # would happen again
-    DIVERGED = "diverged"  # the weights are no numbers any more; would happen again, in the same command too
-
-
-def failed(worker: int, error: BaseException) -> Failed:
-    """What a worker that stopped with an exception tells the driver."""
-    return Failed(worker, line(error), _kind(error))
+    PEER = "peer"  # secondary failure: another worker was lost
+    LOST = "lost"  # process, executor or machine ended or hangs; retried
+    MEMORY = "memory"  # out of memory; retried once
+    FINAL = "final"  # any other error; not retried
+    DIVERGED = "diverged"  # NaN or infinite loss or weights; not retried, and the run cannot be resumed
 
 
-def _kind(error: BaseException) -> Kind:
+def from_exception(worker: int, error: BaseException) -> Failed:
+    """The message that a worker sends to the driver after an exception."""
+    return Failed(worker, one_line(error), _kind(error))
+
+
+def _kind(error: BaseException) -> FailureKind:
     if isinstance(error, Diverged):
-        return Kind.DIVERGED
+        return FailureKind.DIVERGED
     if isinstance(error, HubError):
-        return Kind.FINAL
+        return FailureKind.FINAL
     if isinstance(error, OSError):
-        return Kind.MEMORY if error.errno == errno.ENOMEM else Kind.FINAL
+        return FailureKind.MEMORY if error.errno == errno.ENOMEM else FailureKind.FINAL
     if _is_lost_peer(error):
-        return Kind.PEER
+        return FailureKind.PEER
     import tensorflow as tf
 
-    return Kind.MEMORY if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) else Kind.FINAL
+    return (
+        FailureKind.MEMORY
+        if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError)
+        else FailureKind.FINAL
+    )
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    """Whether TensorFlow says that another worker does not answer."""
+    """Whether a TensorFlow error means that another worker does not respond."""
     import tensorflow as tf
 
     kinds = (
@@ -56,10 +60,10 @@ def _is_lost_peer(error: BaseException) -> bool:
     )
 
 
-def line(error: BaseException) -> str:
-    """Type and message in one line, without the Python stack that TensorFlow puts into its messages.
+def one_line(error: BaseException) -> str:
+    """Type and message of an error in one line, without the Python stack in TensorFlow's messages.
 
-    The hub's own errors are sentences: they go without their type.
+    The type is left out for the hub's own errors, whose messages are sentences.
     """
     noise = ("File ", "Graph execution error", "Detected at node", "[[{{node", "Traceback")
     lines = (line.strip() for line in str(error).splitlines())
@@ -69,56 +73,58 @@ def line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def of_job(error: str) -> Failed:
-    """What Spark's report on a failed job comes to; it names no worker."""
+def from_spark_report(error: str) -> Failed:
+    """Convert Spark's report of a failed job; it does not say which worker failed."""
     if lost := re.search(r"ExecutorLostFailure \([^)]*\)|Python worker (exited|failed)[^\n]*", error):
-        return Failed(-1, f"Spark lost a worker: {lost[0].strip()}", Kind.LOST)
+        return Failed(-1, f"Spark lost a worker: {lost[0].strip()}", FailureKind.LOST)
     cause = _first_error(error)
     if re.match(r"[\w.]*(Unavailable|Aborted|Cancelled|DeadlineExceeded)Error\b", cause):
-        return Failed(-1, cause, Kind.PEER)
-    return Failed(-1, cause, Kind.MEMORY if re.match(r"(\w+\.)*MemoryError\b", cause) else Kind.FINAL)
+        return Failed(-1, cause, FailureKind.PEER)
+    memory = re.match(r"(\w+\.)*MemoryError\b", cause)
+    return Failed(-1, cause, FailureKind.MEMORY if memory else FailureKind.FINAL)
 
 
 def _first_error(error: str) -> str:
-    """The line that names the exception, of Spark's report on a failed job."""
+    """Find the line that names the exception in Spark's report, a Python exception first."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    told = [line for line in lines if "org.apache" not in line]
-    python = (line for line in told if re.match(r"[\w.]*(Error|Exception): ", line))
-    named = (line.lstrip(": ") for line in lines if re.match(r"[:\s]*[\w.]*(Error|Exception)\b", line))
-    return next(python, None) or next(named, lines[0] if lines else "no cause given")
+    without_spark = [line for line in lines if "org.apache" not in line]
+    python = (line for line in without_spark if re.match(r"[\w.]*(Error|Exception): ", line))
+    java = (line.lstrip(": ") for line in lines if re.match(r"[:\s]*[\w.]*(Error|Exception)\b", line))
+    return next(python, None) or next(java, lines[0] if lines else "no cause given")
 
 
-def told(failure: Failed) -> str:
-    """A failure and whose it is, in one line."""
+def describe(failure: Failed) -> str:
+    """Describe a failure with its worker in one line."""
     return failure.cause if failure.worker < 0 else f"worker {failure.worker}: {failure.cause}"
 
 
 @dataclass
-class Attempts:
-    """Decides whether a run is started again.
+class RetryPolicy:
+    """Counts the failures of a run and decides whether to restart it.
 
     Args:
-        retries: how often, without another finished epoch in between.
+        retries: consecutive restarts without another finished epoch in between.
     """
 
     retries: int
-    _epochs: int = 0
-    _row: int = 0
-    _memory: int = 0
+    _finished_epochs: int = 0
+    _consecutive: int = 0
+    _out_of_memory: int = 0
 
-    def another(self, failure: Failed, epochs: int) -> bool:
-        """Whether to start again after a failure, with so many epochs finished."""
-        self._row = 1 if epochs > self._epochs else self._row + 1
-        self._epochs = max(epochs, self._epochs)
-        self._memory += failure.kind == Kind.MEMORY
-        if failure.kind in (Kind.FINAL, Kind.DIVERGED) or self._memory > 1:
+    def should_retry(self, failure: Failed, epochs: int) -> bool:
+        """Count a failure after `epochs` finished epochs, and decide whether to restart the run."""
+        self._consecutive = 1 if epochs > self._finished_epochs else self._consecutive + 1
+        self._finished_epochs = max(epochs, self._finished_epochs)
+        self._out_of_memory += failure.kind == FailureKind.MEMORY
+        if failure.kind in (FailureKind.FINAL, FailureKind.DIVERGED) or self._out_of_memory > 1:
             return False
-        return self._row <= self.retries
+        return self._consecutive <= self.retries
 
-    def told(self, failure: Failed) -> str:
-        """The failure that ended the run, and how often there was one."""
-        if self._memory > 1:
-            return f"{told(failure)}, for the second time: ask for a smaller --batch-size or train.cache_mb"
-        if self._row > self.retries > 0 and failure.kind in (Kind.LOST, Kind.PEER):
-            return f"{told(failure)}, {self._row} {_TIMES} = {self.retries})"
-        return told(failure)
+    def describe(self, failure: Failed) -> str:
+        """Describe the failure that ended the run, with the number of attempts."""
+        text = describe(failure)
+        if self._out_of_memory > 1:
+            return f"{text}, for the second time: ask for a smaller --batch-size or train.cache_mb"
+        if self._consecutive > self.retries > 0 and failure.kind in (FailureKind.LOST, FailureKind.PEER):
+            return f"{text}, {self._consecutive} {_WITHOUT_PROGRESS} = {self.retries})"
+        return text

@@ -1,6 +1,6 @@
-"""What every worker runs: `main(task, context)`, called by TensorFlowOnSpark in a Spark task.
+"""Entry point of a training worker: `main(task, context)`, called by TensorFlowOnSpark in a Spark task.
 
-The driver runs the same function again when a worker was lost; it then goes on from the newest checkpoint.
+After the loss of a worker the driver runs `main` again on all workers; it resumes from the newest checkpoint.
 """
 
 import os
@@ -17,56 +17,55 @@ from models.workers import worker_failures
 from models.workers.message_channel import Reporter
 from models.workers.worker import Worker
 
-ABANDONED = 3  # exit status of a worker whose driver has gone
+ABANDONED_EXIT_STATUS = 3  # of a worker whose driver has ended or has given up the attempt
 
 
 class Context(Protocol):
-    """What is used of TensorFlowOnSpark's TFNodeContext."""
+    """The attributes of TensorFlowOnSpark's TFNodeContext that the hub uses."""
 
     executor_id: int
     mgr: Any
 
 
 def main(task: WorkerTask, context: Context) -> None:
-    """Train, measure, and leave the artifacts that need TensorFlow (the first worker does)."""
-    attended(task, context, Worker.run)
+    """Train, evaluate, and write the artifacts that need TensorFlow."""
+    run_worker(task, context, Worker.run)
 
 
-def attended(task: WorkerTask, context: Context, work: Callable[[Worker], None]) -> None:
-    """Do a worker's work while the driver is kept informed, of how it ends as well."""
-    # TensorFlowOnSpark has started a queue server, a child that nothing here uses. It holds this process's
-    # socket to Spark open, so that Spark would not notice if this process were killed.
+def run_worker(task: WorkerTask, context: Context, work: Callable[[Worker], None]) -> None:
+    """Run `work` with a connection to the driver, and report to it that the work is done or why it failed."""
+    # TensorFlowOnSpark has started a queue server that the hub does not use. This child process inherited the
+    # socket to Spark, so Spark would not notice if this process were killed.
     context.mgr.shutdown()
-    with Reporter(task.address, task.authkey, context.executor_id, _leave) as reporter:
+    with Reporter(task.address, task.authkey, context.executor_id, _exit_abandoned) as reporter:
         try:
-            configure(task)
+            configure_tensorflow(task)
             work(Worker(task, context.executor_id, reporter))
             reporter.send(Done(context.executor_id, cpu_seconds()))
         except Exception as error:
-            reporter.send(worker_failures.failed(context.executor_id, error))
-            traceback.print_exc()  # into the executor's log
-            # The driver ends the attempt when it knows the first cause. Spark would at once kill the others,
-            # among them the one that has it.
-            reporter.wait_for_the_end(task.patience)
+            reporter.send(worker_failures.from_exception(context.executor_id, error))
+            traceback.print_exc()  # to the executor's log
+            # The driver ends the attempt when it knows the first cause. If this task failed at once, Spark
+            # would kill the other workers, maybe before one of them has reported the first cause.
+            reporter.wait_until_abandoned(task.failure_wait_seconds)
             raise
 
 
-def _leave() -> None:
-    """End this process, whatever TensorFlow waits for: nobody would take what it makes."""
-    os._exit(ABANDONED)
+def _exit_abandoned() -> None:
+    """Exit this process at once, even if TensorFlow blocks: no driver waits for its results."""
+    os._exit(ABANDONED_EXIT_STATUS)
 
 
-def configure(task: WorkerTask) -> None:
-    """Take the cores that Spark gave the task, not those of the machine, and one device."""
+def configure_tensorflow(task: WorkerTask) -> None:
+    """Limit TensorFlow to the task's cores and to one GPU; set the float type and the random seed."""
     from pyspark import TaskContext
 
     spark_task = TaskContext.get()
     gpus = spark_task.resources().get("gpu") if spark_task else None
-    if gpus:  # executors on one machine would else share its first; TensorFlow looks when it lists devices
+    if gpus:  # otherwise executors on one machine would share the first GPU; read when devices are listed
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
-        print(
-            f"hub: GPU {','.join(gpus.addresses)} of this machine", file=sys.stderr
-        )  # to the executor's log
+        # To the executor's log.
+        print(f"hub: GPU {','.join(gpus.addresses)} of this machine", file=sys.stderr)
 
     tensorflow_import.load()
     import keras

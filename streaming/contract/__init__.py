@@ -1,1 +1,1 @@
-"""What an upload says: the record contract, its headers, and the verdicts on it."""
+"""The record contract: Kafka headers and payload of an upload, their checks, and the verdict on an upload."""

@@ -1,4 +1,4 @@
-"""Kafka headers to the fields of an upload, each checked. Pure: no Spark, no pixels."""
+"""Parse and validate the Kafka headers of an upload. Pure functions: no Spark, no pixels."""
 
 import math
 from collections import Counter
@@ -10,37 +10,37 @@ from typing import TypeVar
 
 import pygeohash
 
-from streaming.contract.record import LABEL, SPEC_VERSION, TYPE, YEARS, Header, normalized_label
+from streaming.contract.record import LABEL, SPEC_VERSION, TYPE, YEARS, Header, normalize_label
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected, quoted
 
 _REQUIRED = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
 _OPTIONAL = ("ce_specversion", "ce_user", "ce_batch", "ce_geo", "ce_sha256", "ce_dataref")
-KNOWN = _REQUIRED + _OPTIONAL
-_NAMES = frozenset(KNOWN)
+KNOWN_HEADERS = _REQUIRED + _OPTIONAL
+_KNOWN_NAMES = frozenset(KNOWN_HEADERS)
 
-# RFC 3339 section 5.6; Python's parser alone would take week dates and times without a zone.
+# RFC 3339 section 5.6. Python's parser alone also accepts week dates and times without a zone.
 _TIME = pattern(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-# Python's numbers alone would be 1_0 and those of any script.
-_PLACE = pattern(r" *([+-]?[0-9]+(?:\.[0-9]+)?) *, *([+-]?[0-9]+(?:\.[0-9]+)?) *")
+# Python's float() alone also accepts 1_0 and digits of other scripts.
+_LOCATION = pattern(r" *([+-]?[0-9]+(?:\.[0-9]+)?) *, *([+-]?[0-9]+(?:\.[0-9]+)?) *")
 _SOURCE = pattern(r"/devices/([^/\s]{1,128})")
 _SHA256 = pattern(r"[0-9a-fA-F]{64}")
 
-# Control characters, line and paragraph separators, and what turns the direction of the text behind it.
-# Everything else may be part of a name: joiners, wide blanks, letters newer than Python's tables.
-_UNREADABLE = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-_YEARS_ALLOWED = f"must lie in the years {YEARS[0]} to {YEARS[-1]}"
+# Control characters, line and paragraph separators, and marks that change the direction of text.
+# Names may contain everything else: joiners, wide spaces, letters newer than Python's Unicode tables.
+_FORBIDDEN = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_YEAR_ERROR = f"must lie in the years {YEARS[0]} to {YEARS[-1]}"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What the headers say of an upload; a field that is absent or malformed is None.
+    """The fields of an upload, parsed from its headers. A field is None if it is absent or malformed.
 
     Args:
-        problem: the first thing wrong, in the order too many, missing, malformed, label; None where all is
-            well.
+        problem: the first error, in the order too many headers, missing, malformed, label; None if the
+            headers are valid.
     """
 
     upload_id: str | None = None
@@ -56,63 +56,63 @@ class Envelope:
 
 
 def parse(key: bytes | None, headers: Sequence[Header], rules: Rules, omitted: int = 0) -> Envelope:
-    """Read and check the headers of one record.
+    """Parse and validate the headers of one record.
 
     Args:
-        key: Kafka key; names the device where the source header does not.
-        headers: in the record's order; names that the contract does not know are ignored.
+        key: Kafka key; it names the device if the header ce_source does not.
+        headers: in the record's order; headers that the contract does not define are ignored.
         rules: header limits and known labels.
-        omitted: headers of the record that were too many to be read.
+        omitted: number of further headers that were dropped because the record has too many.
 
     Returns:
-        the envelope, with `problem` set where the upload must be rejected.
+        the envelope; `problem` is set if the upload must be rejected.
     """
     reader = _Reader(headers, rules.ingest.max_header_bytes)
-    reader.checked("ce_specversion", _spec_version)
-    reader.checked("ce_type", _type)
+    reader.parsed("ce_specversion", _spec_version)
+    reader.parsed("ce_type", _type)
     envelope = {
         "upload_id": reader.text("ce_id"),
-        "device": reader.checked("ce_source", _device) or _key_text(key),
-        "event_time": reader.checked("ce_time", _time),
+        "device": reader.parsed("ce_source", _device) or _key_text(key),
+        "event_time": reader.parsed("ce_time", _time),
         "user": reader.text("ce_user"),
         "batch": reader.text("ce_batch"),
-        "geohash": reader.checked("ce_geo", lambda text: _geohash(text, rules.ingest.geohash_length)),
-        "sha256": reader.checked("ce_sha256", _sha256),
+        "geohash": reader.parsed("ce_geo", lambda text: _geohash(text, rules.ingest.geohash_length)),
+        "sha256": reader.parsed("ce_sha256", _sha256),
         "dataref": reader.text("ce_dataref"),
-        "label": reader.checked("ce_label", lambda text: _label(text, rules.labels)),
+        "label": reader.parsed("ce_label", lambda text: _label(text, rules.labels)),
     }
     problem = _too_many(len(headers) + omitted, rules.ingest.max_headers) or reader.first_problem()
     return Envelope(**envelope, problem=problem)  # type: ignore[arg-type]
 
 
 class _Reader:
-    """Takes values out of the headers and remembers what was wrong with them."""
+    """Decodes the headers and collects their errors."""
 
     def __init__(self, headers: Sequence[Header], limit: int) -> None:
         self._limit = limit
         self._problems: list[Rejected] = []
         self._texts: dict[str, str] = {}
-        known = [(name, value) for name, value in headers if name in _NAMES]
+        known = [(name, value) for name, value in headers if name in _KNOWN_NAMES]
         counts = Counter(name for name, _ in known)
         for name, value in known:
             if counts[name] > 1:
-                self._reject(f"{name} stands {counts[name]} times")
+                self._reject(f"{name} occurs {counts[name]} times")
             elif value is not None:
                 self._decode(name, value)
         present = {name for name, value in known if value is not None}
         self._missing = [name for name in _REQUIRED if name not in present]
 
     def text(self, name: str) -> str | None:
-        """The value of a header, or None."""
+        """The decoded value of a header, or None if it is absent or malformed."""
         return self._texts.get(name)
 
-    def checked(self, name: str, check: Callable[[str], T]) -> T | None:
-        """The value of a header made into what it states, or None where it is absent or malformed."""
+    def parsed(self, name: str, parser: Callable[[str], T]) -> T | None:
+        """The parsed value of a header, or None if it is absent or malformed."""
         text = self._texts.get(name)
         if text is None:
             return None
         try:
-            return check(text)
+            return parser(text)
         except Rejected as problem:
             self._problems.append(problem)
         except ValueError as error:
@@ -120,7 +120,7 @@ class _Reader:
         return None
 
     def first_problem(self) -> Rejected | None:
-        """What the upload is rejected for, if anything: missing before malformed before the label."""
+        """The error that rejects the upload, or None: missing before malformed before the label."""
         if self._missing:
             return Rejected(Reason.MISSING_HEADER, f"no {', '.join(self._missing)}")
         return min(self._problems, key=lambda problem: problem.reason != Reason.BAD_HEADER, default=None)
@@ -134,8 +134,8 @@ class _Reader:
         except UnicodeDecodeError as error:
             self._reject(f"{name} is not UTF-8 at byte {error.start}")
             return
-        if not text or (name != "ce_label" and _UNREADABLE.search(text)):
-            self._reject(f"{name} = {quoted(text)} is empty or holds control characters")
+        if not text or (name != "ce_label" and _FORBIDDEN.search(text)):
+            self._reject(f"{name} = {quoted(text)} is empty or contains control characters")
             return
         self._texts[name] = text
 
@@ -172,22 +172,22 @@ def _time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
         raise ValueError("must be an RFC 3339 time with a zone")
     leap = text[17:19] == "60"
-    if leap:  # taken as the second before it: datetime has none such, and the next one is of another day
+    if leap:  # read as second 59: datetime has no second 60, and the next second is on another day
         text = f"{text[:17]}59{text[19:]}"
     try:
         time = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError:
-        raise ValueError(_YEARS_ALLOWED) from None
+        raise ValueError(_YEAR_ERROR) from None
     if leap and (time.hour, time.minute) != (23, 59):
-        raise ValueError("a leap second is the last of a day in UTC")
+        raise ValueError("a leap second must be the last second of a UTC day")
     if time.year not in YEARS:
-        raise ValueError(_YEARS_ALLOWED)
+        raise ValueError(_YEAR_ERROR)
     return time
 
 
 def _geohash(text: str, length: int) -> str | None:
-    place = _PLACE.fullmatch(text)
-    latitude, longitude = map(float, place.groups()) if place else (math.nan, math.nan)
+    match = _LOCATION.fullmatch(text)
+    latitude, longitude = map(float, match.groups()) if match else (math.nan, math.nan)
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         raise ValueError("must be lat,lon in degrees")
     return pygeohash.encode(latitude, longitude, precision=length) if length else None
@@ -200,7 +200,7 @@ def _sha256(text: str) -> str:
 
 
 def _label(text: str, known: frozenset[str] | None) -> str:
-    label = normalized_label(text)
+    label = normalize_label(text)
     if not LABEL.fullmatch(label):
         raise Rejected(Reason.BAD_LABEL, f"{quoted(text)} does not match {LABEL.pattern} when normalized")
     if known is not None and label not in known:
@@ -213,4 +213,4 @@ def _key_text(key: bytes | None) -> str | None:
         text = (key or b"").decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if text and not _UNREADABLE.search(text) and len(text) <= 128 else None
+    return text if text and not _FORBIDDEN.search(text) and len(text) <= 128 else None

@@ -1,4 +1,4 @@
-"""What goes over the wire to Kafka."""
+"""Records that `hub push` sends to Kafka."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from streaming.contract.record import Header, Upload
 
 @dataclass(frozen=True)
 class ProducerRecord:
-    """One Kafka record; it may break the contract on purpose."""
+    """One Kafka record; hostile uploads break the contract on purpose."""
 
     key: bytes | None
     value: bytes | None
@@ -15,7 +15,7 @@ class ProducerRecord:
 
     @classmethod
     def of(cls, upload: Upload) -> "ProducerRecord":
-        """An upload in the contract's form."""
+        """The record of an upload, as the contract defines it."""
         return cls(upload.key(), upload.content, upload.headers())
 
     @property
@@ -30,7 +30,7 @@ class Unsent:
     """A picture that cannot be sent.
 
     Args:
-        why: names the picture and what is wrong.
+        why: message that names the picture and the error.
     """
 
     why: str

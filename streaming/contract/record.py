@@ -11,8 +11,7 @@ from re import compile as pattern
 TYPE = "hub.image.uploaded.v1"
 SPEC_VERSION = "1.0"
 LABEL = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
-# Of any time. Python cannot read others back from a table: its datetime fails on year 1,
-# pandas on 2262.
+# Years of all times. Python cannot read other years from a table: datetime fails on year 1, pandas on 2262.
 YEARS = range(1970, 2262)
 
 Header = tuple[str, bytes | None]
@@ -20,19 +19,19 @@ Header = tuple[str, bytes | None]
 
 @dataclass(frozen=True)
 class Upload:
-    """One picture on its way to the hub.
+    """One upload: a picture with its metadata, as a phone sends it.
 
     Args:
         id: unique per upload, the idempotency key.
-        device: Kafka key and last part of the source, so that a device's uploads stay in order.
-        time: when the picture was uploaded, with a zone.
-        label: as claimed.
-        content: the encoded picture, untouched.
-        content_type: media type as the phone states it; not trusted.
+        device: Kafka key and last part of ce_source; the key keeps a device's uploads in order.
+        time: upload time, with a zone.
+        label: as the user typed it, not normalized.
+        content: the encoded picture, unchanged.
+        content_type: media type that the phone claims; not trusted.
         user, batch: optional ids.
         location: latitude and longitude in degrees.
-        sha256: of the content (hex), to have it checked.
-        dataref: URI of the content where it is not inline.
+        sha256: of the content (hex); ingestion verifies it.
+        dataref: URI of the content if it is not inline.
     """
 
     id: str
@@ -70,6 +69,6 @@ class Upload:
         return [(name, value.encode()) for name, value in values.items() if value is not None]
 
 
-def normalized_label(claimed: str) -> str:
-    """NFKC, lower case, blanks to `_`; the result may still be malformed (see `LABEL`)."""
+def normalize_label(claimed: str) -> str:
+    """Apply NFKC and lower case, replace spaces by `_`. The result may still be malformed (see `LABEL`)."""
     return "_".join(unicodedata.normalize("NFKC", claimed).strip().lower().split())

@@ -1,4 +1,4 @@
-"""What uploads are held to: limits, thresholds and labels, as one value that travels to executors."""
+"""Rules for verifying uploads: limits, thresholds and labels, as one value that is pickled to executors."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,15 +12,15 @@ from streaming.contract.record import LABEL
 
 @dataclass(frozen=True)
 class Rules:
-    """Settings of the verification and preparation of one upload.
+    """Settings that verify and prepare an upload.
 
     Args:
         ingest: limits and sizes.
-        decoding: which function decodes, and what it may take.
+        decoding: the decoder function and its limits.
         quality: thresholds of the flags.
-        labels: the labels that are taken, or None for any well-formed one.
-        payloads: where pictures that travel as a reference may be fetched from.
-        s3: the store they lie in.
+        labels: the accepted labels, or None to accept any well-formed label.
+        payloads: prefixes and limits for fetching pictures by reference.
+        s3: the store of these pictures.
     """
 
     ingest: Ingest
@@ -32,11 +32,11 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
-        """The rules that the settings state.
+        """Build the rules from the settings.
 
         Raises:
-            SettingError: labels are closed and their file cannot be read, or HEIC is to be taken and the
-                package that decodes it is not there.
+            SettingError: labels are closed and their file cannot be read, or HEIC is enabled and the package
+                pillow-heif is not installed.
         """
         if settings.ingest.heic and find_spec("pillow_heif") is None:
             raise SettingError(
@@ -50,16 +50,16 @@ class Rules:
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:
-    """The labels of the file in closed mode, None in open mode.
+    """Read the accepted labels from their file in closed mode; None in open mode.
 
     Raises:
-        SettingError: the file cannot be read or holds a malformed label.
+        SettingError: the file cannot be read or contains a malformed label.
     """
     if labels.mode == "open":
         return None
-    found = frozenset(Hierarchy.read(labels.file).labels)
-    for label in found:
+    accepted = frozenset(Hierarchy.read(labels.file).labels)
+    for label in accepted:
         if not LABEL.fullmatch(label):
             where = f"labels.file = {str(labels.file)!r}"
             raise SettingError(f"{where}: {label!r} does not match {LABEL.pattern}")
-    return found
+    return accepted

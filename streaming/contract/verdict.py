@@ -1,10 +1,12 @@
-"""What the hub says of an upload: accepted, or rejected with one reason of a closed list."""
+"""Verdicts on uploads: accepted, or rejected with one reason of a closed list."""
 
 from enum import StrEnum
 
+from conf.choices import Flag
+
 
 class Verdict(StrEnum):
-    """Accepted or rejected, or what is left of an upload whose user was erased."""
+    """The verdict on an upload; ERASED replaces it when the user is erased."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -31,43 +33,27 @@ class Reason(StrEnum):
     DECODER_CRASHED = "decoder_crashed"
     TOO_SMALL = "too_small"
     DUPLICATE_UPLOAD = "duplicate_upload"
-    # Flags, where `quality.reject` turns them into rejections.
-    DARK = "dark"
-    BRIGHT = "bright"
-    BLURRY = "blurry"
-    LOW_INFORMATION = "low_information"
-    ODD_ASPECT = "odd_aspect"
-    ODD_SIZE = "odd_size"
-    GRAYSCALE = "grayscale"
 
 
-class Flag(StrEnum):
-    """A quality that is marked; it rejects only where the settings say so."""
-
-    DARK = "dark"
-    BRIGHT = "bright"
-    BLURRY = "blurry"
-    LOW_INFORMATION = "low_information"
-    ODD_ASPECT = "odd_aspect"
-    ODD_SIZE = "odd_size"
-    GRAYSCALE = "grayscale"
+RejectReason = Reason | Flag  # `quality.reject` turns flags into reasons
+REASONS: tuple[RejectReason, ...] = (*Reason, *Flag)
 
 
-class Rejected(Exception):  # a verdict that travels as an exception inside one pass
-    """An upload is refused.
+class Rejected(Exception):  # carries the verdict through the checks of one upload
+    """An upload is rejected.
 
     Args:
-        reason: of the closed list.
-        detail: the value that was wrong, for the person who uploaded it.
+        reason: from the closed list.
+        detail: message for the uploader that quotes the bad value.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
 
 
 def quoted(value: object, limit: int = 80) -> str:
-    """A bad value for a message: quoted, without control characters, cut to `limit` characters."""
+    """Quote a bad value for a message: control characters escaped, cut to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}…"

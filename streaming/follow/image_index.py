@@ -1,18 +1,18 @@
-"""Which images have a sample, and under which label: a local index of what `samples` says."""
+"""A local index of `samples`: the images that have a sample, and their labels."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from streaming.ledger.local_index import LocalIndex
 
-_ASKED = 500  # ids in one question; SQLite takes 32,766
+_IDS_PER_QUERY = 500  # SQLite's limit is 32,766
 
 
 class ImageIndex(LocalIndex):
-    """Image ids and the labels their samples were made with.
+    """Image ids and the labels that their samples were created with.
 
     Args:
-        file: of the index; made where it is missing.
+        file: of the index; created if it is missing.
     """
 
     def __init__(self, file: Path) -> None:
@@ -22,39 +22,39 @@ class ImageIndex(LocalIndex):
         )
 
     def labels(self, image_ids: Iterable[str]) -> dict[str, str | None]:
-        """The label of each image that has a sample; None for one that is disputed already."""
-        found: dict[str, str | None] = {}
+        """The labels of those images that have a sample; None for an image with a label conflict."""
+        labels: dict[str, str | None] = {}
         ids = [bytes.fromhex(image_id) for image_id in image_ids]
-        for start in range(0, len(ids), _ASKED):
-            asked = ids[start : start + _ASKED]
-            places = ",".join("?" * len(asked))
-            rows = self._database.execute(f"SELECT id, label FROM images WHERE id IN ({places})", asked)
-            found |= {image_id.hex(): label for image_id, label in rows}
-        return found
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            chunk = ids[start : start + _IDS_PER_QUERY]
+            marks = ",".join("?" * len(chunk))
+            rows = self._database.execute(f"SELECT id, label FROM images WHERE id IN ({marks})", chunk)
+            labels |= {image_id.hex(): label for image_id, label in rows}
+        return labels
 
-    def add(self, version: int, labels: Mapping[str, str | None], disputed: Iterable[str]) -> None:
-        """Remember new samples, and which are disputed, all or none of them.
+    def add(self, version: int, labels: Mapping[str, str | None], conflicting: Iterable[str]) -> None:
+        """Add new samples and label conflicts, in one transaction.
 
         Args:
-            version: of the table that holds them.
-            labels: of new images; an image that is known keeps its label.
-            disputed: images whose label is no longer the only one claimed.
+            version: table version of `samples` that contains them.
+            labels: of new images; an image that is in the index keeps its label.
+            conflicting: ids of images that were uploaded with a second label.
         """
-        with self._now_at(version):
+        with self._transaction(version):
             self._insert(labels.items())
             self._database.executemany(
                 "UPDATE images SET label = NULL WHERE id = ?",
-                ((bytes.fromhex(image_id),) for image_id in disputed),
+                ((bytes.fromhex(image_id),) for image_id in conflicting),
             )
 
     def replace(self, version: int, labels: Iterable[tuple[str, str | None]]) -> None:
-        """Make the index anew.
+        """Rebuild the index.
 
         Args:
-            version: of the table that was read.
-            labels: image ids and labels of all of it.
+            version: table version of `samples` that was read.
+            labels: image ids and labels of the whole table.
         """
-        with self._now_at(version):
+        with self._transaction(version):
             self._database.execute("DELETE FROM images")
             self._insert(labels)
 

@@ -1,4 +1,4 @@
-"""What a streaming query died of, in one line."""
+"""The root cause of a failed streaming query, as one line."""
 
 import re
 
@@ -10,10 +10,10 @@ _ERROR_LINE = re.compile(r"^(?:Caused by: )?([\w.$]*(?:Error|Exception))(?:: (.*
 _WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python")
 
 
-def cause(error: PySparkException) -> str:
-    """The innermost cause in a streaming query's error, one line: a Java exception's or a Python error's."""
-    found = _ERROR_LINE.findall(str(error))
-    causes = [(name, text) for name, text in found if not name.startswith(_WRAPPERS)]
+def root_cause(error: PySparkException) -> str:
+    """The innermost Java exception or Python error in a streaming query's error, as one line."""
+    errors = _ERROR_LINE.findall(str(error))
+    causes = [(name, text) for name, text in errors if not name.startswith(_WRAPPERS)]
     if not causes:
         return tables.first_line(error)
     name, text = causes[-1]

@@ -1,4 +1,4 @@
-"""`samples`, one row per image, kept up to date with the ledger."""
+"""Keeps `samples`, one row per image, up to date with the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,68 +12,70 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.sections import Lake
 from lake import tables
-from lake.schemas import LABEL_CONFLICT, SAMPLES, Table
+from lake.schemas import LABEL_CONFLICT, SAMPLES
+from lake.table import Table
 from streaming.follow.image_index import ImageIndex
 from streaming.ledger.ledger import query_id
 
-# Columns of `uploads` that it reads; never pixels.
+# Columns of `uploads` that this follower reads; never pixels.
 COLUMNS = [
     "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
     "topic", "partition", "offset",
 ]  # fmt: skip
-_ARRIVAL = "event_time", "topic", "partition", "offset"
-# What leaves the images of the table and their first labels as they are.
-_HARMLESS = {"UPDATE", "MERGE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
+_ARRIVAL_ORDER = "event_time", "topic", "partition", "offset"
+# Delta operations that change no image ids and no claimed labels, if they insert and delete no rows.
+_NEUTRAL_OPERATIONS = {"UPDATE", "MERGE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Adds new images to `samples` and marks those that are claimed under two labels.
+    """Adds new images to `samples`, and flags images that were uploaded with two labels.
 
     Args:
-        lake: whose table it is.
-        index: of the images that have a sample, brought up to date by `index_of`.
+        lake: of the table.
+        index: of the images that have a sample, up to date (see `update_index`).
     """
 
     lake: Lake
     index: ImageIndex
 
-    def take(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
-        """Take in the accepted uploads of one batch; safe to call again with the same one.
+    def add_uploads(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
+        """Add the accepted uploads of one micro-batch; idempotent.
 
-        New images are appended and only disputed ones merged: a MERGE of all would read the whole table for
-        each batch.
+        New images are appended, and only those with a label conflict merged: a MERGE of all images would read
+        the whole table for each batch.
 
         Args:
             accepted: with the columns of `COLUMNS`.
         """
-        firsts, claimed = _by_image(accepted)
-        known = self.index.labels(firsts)
-        fresh = {image_id: row for image_id, row in firsts.items() if image_id not in known}
-        disputed = [
+        first_rows, claimed = _by_image(accepted)
+        known = self.index.labels(first_rows)
+        new_rows = {image_id: row for image_id, row in first_rows.items() if image_id not in known}
+        conflicting = [
             image_id
             for image_id, label in known.items()
             if label is not None and claimed[image_id] != {label}
         ]
-        if not disputed and not fresh:
+        if not conflicting and not new_rows:
             return
-        if disputed:
-            self._dispute(spark, disputed)
-        labels = {image_id: _only(claimed[image_id]) for image_id in fresh}
-        if fresh:
-            rows = _samples(accepted.take(list(fresh.values())), [label is None for label in labels.values()])
+        if conflicting:
+            self._flag_conflicts(spark, conflicting)
+        labels = {image_id: _single_label(claimed[image_id]) for image_id in new_rows}
+        if new_rows:
+            has_conflict = [label is None for label in labels.values()]
+            rows = _sample_rows(accepted.take(list(new_rows.values())), has_conflict)
             new = spark.createDataFrame(rows, SAMPLES).coalesce(1)
             tables.write_once(new, self.lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
-        self.index.add(tables.version(spark, self.lake, Table.SAMPLES), labels, disputed)
+        self.index.add(tables.version(spark, self.lake, Table.SAMPLES), labels, conflicting)
 
-    def _dispute(self, spark: SparkSession, image_ids: list[str]) -> None:
-        """Flag samples whose label is only claimed; what somebody has decided stays decided."""
-        disputed = spark.createDataFrame([(image_id,) for image_id in image_ids], "image_id string")
-        tables.retried(  # organizing writes samples, too
+    def _flag_conflicts(self, spark: SparkSession, image_ids: list[str]) -> None:
+        """Flag samples with a label conflict; reviewed labels (checked or corrected) are skipped."""
+        conflicting = spark.createDataFrame([(image_id,) for image_id in image_ids], "image_id string")
+        tables.retry_on_conflict(  # `hub organize` writes samples, too
             lambda: (
                 DeltaTable.forPath(spark, self.lake.at(Table.SAMPLES))
                 .alias("old")
-                .merge(f.broadcast(disputed).alias("new"), "old.image_id = new.image_id")
+                .merge(f.broadcast(conflicting).alias("new"), "old.image_id = new.image_id")
                 .whenMatchedUpdate(
                     condition="old.label_source = 'claimed' "
                     f"AND NOT array_contains(old.flags, '{LABEL_CONFLICT}')",
@@ -84,58 +86,59 @@ class Samples:
         )
 
 
-def index_of(spark: SparkSession, lake: Lake, index: ImageIndex) -> ImageIndex:
-    """Bring an index up to date with the table: after a crash, an erasure, or on a new machine."""
+def update_index(spark: SparkSession, lake: Lake, index: ImageIndex) -> ImageIndex:
+    """Rebuild the index if it is outdated: after a crash, after an erasure, or on a new machine."""
     version = tables.version(spark, lake, Table.SAMPLES)
-    if index.version() < 0 or not _only_harmless_since(spark, lake, index.version(), version):
+    if index.version() < 0 or not _is_unchanged_since(spark, lake, index.version(), version):
         samples = tables.read(spark, lake, Table.SAMPLES, version)
         label = f.when(~f.array_contains("flags", LABEL_CONFLICT), f.col("label"))
         index.replace(version, samples.select("image_id", label).toLocalIterator())
     return index
 
 
-def _only_harmless_since(spark: SparkSession, lake: Lake, known: int, version: int) -> bool:
-    if known == version:
+def _is_unchanged_since(spark: SparkSession, lake: Lake, indexed: int, version: int) -> bool:
+    """Whether no commit after the indexed version changed image ids or claimed labels."""
+    if indexed == version:
         return True
-    history = DeltaTable.forPath(spark, lake.at(Table.SAMPLES)).history(max(1, version - known)).collect()
-    return version - known == len(history) and all(_is_harmless(row) for row in history)
+    history = DeltaTable.forPath(spark, lake.at(Table.SAMPLES)).history(max(1, version - indexed)).collect()
+    return version - indexed == len(history) and all(_is_neutral(row) for row in history)
 
 
-def _is_harmless(commit: Row) -> bool:
-    moved = [commit.operationMetrics.get(f"numTargetRows{what}", "0") for what in ("Inserted", "Deleted")]
-    return commit.operation in _HARMLESS and moved == ["0", "0"]
+def _is_neutral(commit: Row) -> bool:
+    counts = [commit.operationMetrics.get(f"numTargetRows{what}", "0") for what in ("Inserted", "Deleted")]
+    return commit.operation in _NEUTRAL_OPERATIONS and counts == ["0", "0"]
 
 
 def _by_image(uploads: pa.Table) -> tuple[dict[str, int], dict[str, set[str]]]:
-    """Images to the row of their first upload, the first to arrive first, and to the labels claimed."""
-    order = pc.sort_indices(uploads, [(name, "ascending") for name in _ARRIVAL])
-    arrived = uploads.select(["image_id", "label"]).take(order).to_pydict()
-    firsts: dict[str, int] = {}
+    """Image ids to the row number of their first upload, in order of arrival, and to all their labels."""
+    order = pc.sort_indices(uploads, [(name, "ascending") for name in _ARRIVAL_ORDER])
+    ordered = uploads.select(["image_id", "label"]).take(order).to_pydict()
+    first_rows: dict[str, int] = {}
     claimed: dict[str, set[str]] = {}
-    for image_id, label, row in zip(*arrived.values(), order.to_pylist(), strict=True):
-        firsts.setdefault(image_id, row)
+    for image_id, label, row in zip(*ordered.values(), order.to_pylist(), strict=True):
+        first_rows.setdefault(image_id, row)
         claimed.setdefault(image_id, set()).add(label)
-    return firsts, claimed
+    return first_rows, claimed
 
 
-def _only(labels: set[str]) -> str | None:
+def _single_label(labels: set[str]) -> str | None:
     return next(iter(labels)) if len(labels) == 1 else None
 
 
-def _samples(uploads: pa.Table, disputed: Sequence[bool]) -> pa.Table:
-    """Rows of new images, with the fields of their first uploads. Columns stay Arrow's: objects take long."""
+def _sample_rows(uploads: pa.Table, has_conflict: Sequence[bool]) -> pa.Table:
+    """Rows of new images, from their first uploads. Stays in Arrow: Python objects would take long."""
     schema = to_arrow_schema(SAMPLES, timezone="UTC")
     flags = uploads["flags"]
-    if any(disputed):
-        marked = zip(flags.to_pylist(), disputed, strict=True)
-        flags = pa.array([(kept or []) + [LABEL_CONFLICT] * is_disputed for kept, is_disputed in marked])
+    if any(has_conflict):
+        pairs = zip(flags.to_pylist(), has_conflict, strict=True)
+        flags = pa.array([(own or []) + [LABEL_CONFLICT] * conflict for own, conflict in pairs])
     columns = {
         **{name: uploads[name] for name in schema.names if name in uploads.column_names},
         "label_source": pa.array(["claimed"] * len(uploads)),
         "flags": flags,
     }
-    given = [
+    arrays = [
         columns[field.name].cast(field.type) if field.name in columns else pa.nulls(len(uploads), field.type)
         for field in schema
     ]
-    return pa.Table.from_arrays(given, schema=schema)
+    return pa.Table.from_arrays(arrays, schema=schema)

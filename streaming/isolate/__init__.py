@@ -1,1 +1,1 @@
-"""The `mapInArrow` pass over Kafka records, and the decoder process that may crash."""
+"""The `mapInArrow` function that verifies Kafka records, and the decoder process that it uses."""

@@ -1,4 +1,4 @@
-"""Kafka records in, ledger rows out, as Arrow batches: the body of the one `mapInArrow` pass."""
+"""Kafka records to ledger rows, in Arrow batches: the function that `mapInArrow` runs on executors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,42 +23,42 @@ from streaming.isolate.shared_memory import Buffer
 from streaming.verify import file_checks
 from streaming.verify.prepared import Prepared
 
-# What the driver adds to the rows of a micro-batch.
-_ADDED = {"ingest_time", "ingest_batch"}
+# Columns that the driver adds to the rows of a micro-batch.
+_DRIVER_COLUMNS = {"ingest_time", "ingest_batch"}
 
-ROWS = t.StructType([field for field in UPLOADS if field.name not in _ADDED])
+ROW_SCHEMA = t.StructType([field for field in UPLOADS if field.name not in _DRIVER_COLUMNS])
 
 Row = dict[str, Any]
-_END = int(datetime(YEARS[-1] + 1, 1, 1, tzinfo=UTC).timestamp()) * 10**6  # microseconds since 1970
+_END_OF_YEARS = int(datetime(YEARS[-1] + 1, 1, 1, tzinfo=UTC).timestamp()) * 10**6  # microseconds since 1970
 
 
-def inspected(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `DataFrame.mapInArrow(…, ROWS)`.
+def make_batch_verifier(rules: Rules) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the function for `DataFrame.mapInArrow(…, ROW_SCHEMA)`.
 
-    Its input has the columns topic, partition, offset, timestamp, key, value and headers as Spark's Kafka
-    source names them.
+    Its input has the columns of Spark's Kafka source, with headers.
     """
-    schema = to_arrow_schema(ROWS, timezone="UTC")
+    schema = to_arrow_schema(ROW_SCHEMA, timezone="UTC")
 
-    def inspect(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def verify_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         refuse_recompute()
         for batch in batches:
-            yield judged(batch)
+            yield verify_batch(batch)
 
-    def judged(batch: pa.RecordBatch) -> pa.RecordBatch:
+    def verify_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         with python_workers.gc_after_batch():
-            return pa.RecordBatch.from_pylist(rows_of(records(batch, rules.ingest), rules), schema=schema)
+            rows = ledger_rows(read_records(batch, rules.ingest), rules)
+            return pa.RecordBatch.from_pylist(rows, schema=schema)
 
-    return inspect
+    return verify_batches
 
 
 class ConsumerRecord(NamedTuple):
-    """A record as Kafka gave it; the value is a view into the Arrow batch.
+    """A Kafka record; its value is a view into the Arrow batch.
 
     Args:
-        time: microseconds since 1970, as Arrow has it: a `datetime` would be made only to be taken apart.
-        headers: `ingest.max_headers` at most.
-        omitted: headers beyond those.
+        time: microseconds since 1970; Arrow reads and writes integers faster than `datetime` objects.
+        headers: at most `ingest.max_headers`.
+        omitted: number of further headers, which were not read.
     """
 
     topic: str
@@ -71,103 +71,106 @@ class ConsumerRecord(NamedTuple):
     omitted: int = 0
 
 
-def records(batch: pa.RecordBatch, limits: Ingest) -> list[ConsumerRecord]:
-    """The records of a batch of Spark's Kafka source."""
+def read_records(batch: pa.RecordBatch, limits: Ingest) -> list[ConsumerRecord]:
+    """Read the records from an Arrow batch of Spark's Kafka source."""
     topic, partition, offset, key = (
         batch.column(name).to_pylist() for name in ("topic", "partition", "offset", "key")
     )
     stamps = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    # A topic may take its producers' word for the time; what no `datetime` could give back is none.
-    known = pc.and_(pc.greater_equal(stamps, 0), pc.less(stamps, _END))
-    time = pc.if_else(known, stamps, None).to_pylist()
-    values = _values(batch.column("value"))
-    kept, omitted = headers.of_records(batch.column("headers"), limits.max_headers)
+    # A producer may set any time (CreateTime topics); one that `datetime` cannot represent becomes null.
+    valid = pc.and_(pc.greater_equal(stamps, 0), pc.less(stamps, _END_OF_YEARS))
+    time = pc.if_else(valid, stamps, None).to_pylist()
+    values = _read_values(batch.column("value"))
+    kept, omitted = headers.from_arrow(batch.column("headers"), limits.max_headers)
     return list(map(ConsumerRecord, topic, partition, offset, time, key, values, kept, omitted))
 
 
-def _values(column: pa.Array) -> list[Buffer | None]:
-    # Arrow hands out signed bytes; everything else here counts from 0 to 255.
+def _read_values(column: pa.Array) -> list[Buffer | None]:
+    # Arrow buffers have signed bytes; the other code expects 0 to 255.
     return [memoryview(value.as_buffer()).cast("B") if value.is_valid else None for value in column]
 
 
-def rows_of(records: Sequence[ConsumerRecord], rules: Rules) -> list[Row]:
-    """The ledger rows of Kafka records, in their order; never raises for what a record contains.
+def ledger_rows(records: Sequence[ConsumerRecord], rules: Rules) -> list[Row]:
+    """Make the ledger row of each Kafka record, in the same order; an invalid record becomes a rejected row.
 
-    Pictures that travel as a reference are fetched a few ahead, and no more of them are held than
-    `ingest.arrow_bytes`.
+    Referenced pictures are prefetched; pictures are decoded whenever more than `ingest.arrow_bytes` are held.
     """
-    found = [envelope.parse(record.key, record.headers, rules, record.omitted) for record in records]
-    values = [(record.value, about) for record, about in zip(records, found, strict=True)]
-    contents = payloads.of(rules).contents(values)
+    parsed = [envelope.parse(record.key, record.headers, rules, record.omitted) for record in records]
+    values = [(record.value, fields) for record, fields in zip(records, parsed, strict=True)]
+    contents = payloads.fetcher_for(rules).contents(values)
     rows: list[Row] = []
-    whole: list[_Whole] = []
+    pending: list[_CheckedPicture] = []
     size = 0
-    for record, about, content in zip(records, found, contents, strict=True):
-        rows.append(_row(record, about))
+    for record, fields, content in zip(records, parsed, contents, strict=True):
+        rows.append(_envelope_columns(record, fields))
         try:
-            whole.append(_whole(rows[-1], record, about, content, rules))
+            pending.append(_check_content(rows[-1], record, fields, content, rules))
         except Rejected as problem:
-            rows[-1] |= _rejected(problem, record)
+            rows[-1] |= _rejected_columns(problem, record)
             continue
-        size += len(whole[-1].content)
+        size += len(pending[-1].content)
         if size > rules.ingest.arrow_bytes:
-            _judge(whole, rules)
-            whole, size = [], 0
-    _judge(whole, rules)
+            _prepare_pictures(pending, rules)
+            pending, size = [], 0
+    _prepare_pictures(pending, rules)
     return rows
 
 
-class _Whole(NamedTuple):
-    """A picture that has arrived whole, and the row that its outcome goes into."""
+class _CheckedPicture(NamedTuple):
+    """A picture with checked size and hash, and the row that receives its outcome."""
 
     row: Row
     record: ConsumerRecord
     content: Buffer
 
 
-def _whole(
-    row: Row, record: ConsumerRecord, about: Envelope, content: payloads.Content, rules: Rules
-) -> _Whole:
+def _check_content(
+    row: Row, record: ConsumerRecord, fields: Envelope, content: payloads.Content, rules: Rules
+) -> _CheckedPicture:
+    """Check the size and hash of a picture, and add them to its row; raises `Rejected`."""
     if isinstance(content, Rejected):
         raise content
     row["bytes"] = len(content)
-    row["image_id"] = file_checks.image_id(content, about.sha256, rules.ingest)
-    return _Whole(row, record, content)
+    row["image_id"] = file_checks.image_id(content, fields.sha256, rules.ingest)
+    return _CheckedPicture(row, record, content)
 
 
-def _judge(whole: Sequence[_Whole], rules: Rules) -> None:
-    """Add to rows what their pictures come to."""
-    outcomes = decoder.prepare([each.content for each in whole], rules)
-    for (row, record, _), outcome in zip(whole, outcomes, strict=True):
-        row |= _rejected(outcome, record) if isinstance(outcome, Rejected) else _accepted(outcome)
+def _prepare_pictures(pictures: Sequence[_CheckedPicture], rules: Rules) -> None:
+    """Decode pictures, and add the outcomes to their rows."""
+    outcomes = decoder.prepare([picture.content for picture in pictures], rules)
+    for (row, record, _), outcome in zip(pictures, outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            row |= _rejected_columns(outcome, record)
+        else:
+            row |= _accepted_columns(outcome)
 
 
-def _row(record: ConsumerRecord, found: Envelope) -> Row:
+def _envelope_columns(record: ConsumerRecord, fields: Envelope) -> Row:
     return {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "kafka_time": record.time,
-        "upload_id": found.upload_id,
-        "device": found.device,
-        "user": found.user,
-        "batch": found.batch,
-        "label": found.label,
-        "geohash": found.geohash,
-        "event_time": found.event_time,
+        "upload_id": fields.upload_id,
+        "device": fields.device,
+        "user": fields.user,
+        "batch": fields.batch,
+        "label": fields.label,
+        "geohash": fields.geohash,
+        "event_time": fields.event_time,
         "bytes": len(record.value or b""),
     }
 
 
-def _accepted(prepared: Prepared) -> Row:
+def _accepted_columns(prepared: Prepared) -> Row:
     return prepared._asdict() | {"verdict": Verdict.ACCEPTED, "metrics": prepared.metrics._asdict()}
 
 
-def _rejected(problem: Rejected, record: ConsumerRecord) -> Row:
+def _rejected_columns(problem: Rejected, record: ConsumerRecord) -> Row:
     return {
         "verdict": Verdict.REJECTED,
         "reason": problem.reason,
         "detail": problem.detail,
         "payload": None if record.value is None else bytes(record.value),
-        "headers": [{"key": key, "value": content} for key, content in record.headers],
+        "headers": [{"key": key, "value": value} for key, value in record.headers],
     }

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, so that what a picture does to a decoder costs that picture a verdict."""
+"""Client of the decoder process: a picture that crashes or hangs it is rejected, and no other picture."""
 
 import os
 import pickle
@@ -15,58 +15,58 @@ from functools import lru_cache
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected
 from streaming.errors import DecoderLost
-from streaming.isolate.sandbox import ORDER, STATUS, TASK, function, judged
+from streaming.isolate.sandbox import EXIT_STATUS, TASK_ID, TASK_REQUEST, load_function, prepare_or_reject
 from streaming.isolate.shared_memory import Buffer, SharedBuffers
 from streaming.verify.prepared import Outcome
 
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME")
-_TUNING = {
+_PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME")
+_MALLOC_AND_THREADS = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # Else glibc gives the pixels of each picture back to the kernel, and takes new pages for the next:
-    # 170 page faults and a fifth of the time of a picture of 500 pixels.
+    # By default glibc returns the pixels' memory to the kernel after each picture and requests new pages for
+    # the next: 170 page faults and a fifth of the time of a picture of 500 pixels.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
-_LOOKS = 4  # at its progress, within the time that one picture may take
-_STARTS = 3  # ends in a row with no picture to blame
+_POLLS_PER_TIMEOUT = 4  # checks of the progress within `decoding.timeout_seconds`
+_MAX_IDLE_STARTS = 3  # consecutive exits of the decoder before it began a picture
 
 
 class Decoder:
-    """A decoder process and what it is told.
+    """A sandbox process whose forked child decodes pictures.
 
-    Pictures are handed over in memory that both share, many at a time. A decoder that crashes or hangs is
-    replaced and goes on with the next picture.
+    Many pictures at a time are passed in shared memory. A child that crashes or hangs is replaced; the new
+    child continues with the next picture.
 
     Args:
-        rules: that pictures are held to; `rules.decoding` bounds time and memory.
+        rules: checks and limits for pictures; `rules.decoding` limits time and memory.
     """
 
     def __init__(self, rules: Rules) -> None:
         self._limits = rules.decoding
-        self._exchange = SharedBuffers(rules.ingest)
-        # Whole messages: of one that is cut short or too long nothing is left for the next.
-        self._tasks, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._buffers = SharedBuffers(rules.ingest)
+        # SEQPACKET keeps messages apart: a message of a wrong length does not affect the next one.
+        self._tasks, sandbox_tasks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._tasks.setblocking(False)
-        self._guard, orders = socket.socketpair()
-        self._news = select.poll()  # not select(), which takes no descriptor above 1,023
-        for channel in (self._tasks, self._guard):
-            self._news.register(channel, select.POLLIN)
+        self._control, sandbox_control = socket.socketpair()
+        self._poller = select.poll()  # not select(), which fails for descriptors above 1,023
+        for channel in (self._tasks, self._control):
+            self._poller.register(channel, select.POLLIN)
         self._task, self._generation = 0, 0
-        passed = control.fileno(), orders.fileno(), *self._exchange.descriptors
-        # It is given no credentials; what strangers' bytes may take over should hold none.
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        descriptors = sandbox_tasks.fileno(), sandbox_control.fileno(), *self._buffers.descriptors
+        # No credentials are passed: an untrusted picture may take over the process.
+        environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "streaming.isolate.sandbox", *map(str, passed)],
-            pass_fds=passed,
-            env=environment | _TUNING | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            [sys.executable, "-P", "-m", "streaming.isolate.sandbox", *map(str, descriptors)],
+            pass_fds=descriptors,
+            env=environment | _MALLOC_AND_THREADS | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.DEVNULL,
         )
-        control.close()
-        orders.close()
+        sandbox_tasks.close()
+        sandbox_control.close()
         pickled = pickle.dumps(rules)
-        with suppress(ConnectionError):  # a process that could not start is told of when it is asked
-            self._guard.sendall(TASK.pack(len(pickled)) + pickled)
+        with suppress(ConnectionError):  # `prepare` reports a process that did not start
+            self._control.sendall(TASK_ID.pack(len(pickled)) + pickled)
 
     def __enter__(self) -> "Decoder":
         return self
@@ -75,131 +75,134 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """End the process; it ends by itself, too, when this one does."""
+        """Stop the process; it also exits by itself when this process exits."""
         self._tasks.close()
-        self._guard.close()
+        self._control.close()
         self._process.wait()
-        self._exchange.close()
+        self._buffers.close()
 
     @property
     def pid(self) -> int:
-        """Of the process that forks the decoders."""
+        """Process id of the sandbox process, which forks the decoder child."""
         return self._process.pid
 
     def prepare(self, contents: Sequence[Buffer]) -> list[Outcome]:
         """Check, decode and encode pictures.
 
         Returns:
-            what each of them came to, in their order.
+            the outcome of each picture, in the same order.
 
         Raises:
             DecoderLost: the decoder cannot be started.
         """
         outcomes: list[Outcome] = []
-        idle = 0
+        idle_starts = 0
         while len(outcomes) < len(contents):
-            answered = self._answers(contents[len(outcomes) :])
-            idle = 0 if answered else idle + 1
-            if idle == _STARTS:
+            results = self._run_task(contents[len(outcomes) :])
+            idle_starts = 0 if results else idle_starts + 1
+            if idle_starts == _MAX_IDLE_STARTS:
                 raise DecoderLost(
-                    f"the decoder {self._limits.function} ended {idle} times before it took a picture; "
-                    "see the executors' log"
+                    f"the decoder {self._limits.function} exited {idle_starts} times before it began "
+                    "a picture; see the executors' log"
                 )
-            outcomes += answered
+            outcomes += results
         return outcomes
 
-    def _answers(self, contents: Sequence[Buffer]) -> list[Outcome]:
-        """The outcomes of the first few of the pictures; none where the decoder ended before it took one.
+    def _run_task(self, contents: Sequence[Buffer]) -> list[Outcome]:
+        """Run one task: the outcomes of the first pictures; none if the child exited before it began one.
 
-        Nonsense is the work of one of the pictures, but nobody can say of which: they are halved until one is
-        left.
+        Invalid results mean that one of the pictures has taken over the child, but not which one: half of the
+        pictures are tried again, until one is left.
         """
         self._task += 1
-        offered = self._exchange.offer(self._task, contents)
-        with suppress(ConnectionError, BlockingIOError):  # its end is told on the other socket
-            self._tasks.send(ORDER.pack(self._task, self._generation))
-        fault = self._fault(offered)
+        count = self._buffers.write_pictures(self._task, contents)
+        with suppress(ConnectionError, BlockingIOError):  # the control socket reports its exit
+            self._tasks.send(TASK_REQUEST.pack(self._task, self._generation))
+        fault = self._wait_for_task(count)
         try:
-            outcomes, begun = self._exchange.results(offered)
+            outcomes, begun = self._buffers.read_results(count)
             if fault is None and not outcomes:
-                raise ValueError("done, and no result")
+                raise ValueError("done without a result")
         except ValueError as error:
-            self._kill()
-            self._ended()
-            if offered > 1:
-                return self._answers(contents[: offered // 2])
-            return [Rejected(Reason.DECODER_CRASHED, f"the decoder answered nonsense: {error}")]
+            self._kill_child()
+            self._wait_for_exit()
+            if count > 1:
+                return self._run_task(contents[: count // 2])
+            return [Rejected(Reason.DECODER_CRASHED, f"the decoder wrote an invalid result: {error}")]
         if fault is not None and begun is not None and begun >= len(outcomes):
             outcomes.append(fault)
         return outcomes
 
-    def _fault(self, offered: int) -> Rejected | None:
-        """Wait until the task is done, or the decoder has come to an end: then why.
+    def _wait_for_task(self, count: int) -> Rejected | None:
+        """Wait until the task is done, or the child has exited or was killed: then return the rejection.
 
-        Nothing that it sends gives it more time, only to begin another of the pictures does.
+        The timeout restarts only when the child begins the next picture, not when it sends something.
         """
         limit = self._limits.timeout_seconds
-        at, since = self._exchange.progress(offered), time.monotonic()
+        begun, since = self._buffers.begun_count(count), time.monotonic()
         while time.monotonic() - since <= limit:
-            ready = dict(self._news.poll(limit / _LOOKS * 1000))
-            if self._guard.fileno() in ready:
-                return self._verdict_on(self._ended())
-            if self._tasks.fileno() in ready and self._is_done():
+            ready = dict(self._poller.poll(limit / _POLLS_PER_TIMEOUT * 1000))
+            if self._control.fileno() in ready:
+                return self._exit_verdict(self._wait_for_exit())
+            if self._tasks.fileno() in ready and self._task_is_done():
                 return None
-            if at < self._exchange.progress(offered):
-                at, since = self._exchange.progress(offered), time.monotonic()
-        self._kill()
-        self._ended()
+            if begun < self._buffers.begun_count(count):
+                begun, since = self._buffers.begun_count(count), time.monotonic()
+        self._kill_child()
+        self._wait_for_exit()
         return Rejected(Reason.DECODE_TIMEOUT, f"not decoded within {limit:g} seconds")
 
-    def _is_done(self) -> bool:
-        """Whether the next message says so; what was meant of another task, or means nothing, does not."""
+    def _task_is_done(self) -> bool:
+        """Whether the next message says so; other messages are ignored."""
         with suppress(ConnectionError, BlockingIOError):
-            return self._tasks.recv(TASK.size) == TASK.pack(self._task)
+            return self._tasks.recv(TASK_ID.size) == TASK_ID.pack(self._task)
         return False
 
-    def _kill(self) -> None:
+    def _kill_child(self) -> None:
         with suppress(ConnectionError):
-            self._guard.sendall(TASK.pack(self._generation))
+            self._control.sendall(TASK_ID.pack(self._generation))
 
-    def _ended(self) -> int:
-        """Wait for word of the decoder's end, and give its status; the next one is on its way."""
+    def _wait_for_exit(self) -> int:
+        """Wait until the child has exited, and return its wait status; the next child is already forked."""
         message = b""
         with suppress(ConnectionError):
-            message = self._guard.recv(STATUS.size, socket.MSG_WAITALL)
-        if len(message) < STATUS.size:
+            message = self._control.recv(EXIT_STATUS.size, socket.MSG_WAITALL)
+        if len(message) < EXIT_STATUS.size:
             raise DecoderLost(
-                f"the process of the decoder {self._limits.function} has ended "
+                f"the process of the decoder {self._limits.function} has exited "
                 f"(status {self._process.wait()}); see the executors' log"
             )
-        generation, status = STATUS.unpack(message)
+        generation, status = EXIT_STATUS.unpack(message)
         self._generation = generation + 1
         return int(status)
 
-    def _verdict_on(self, status: int) -> Rejected:
+    def _exit_verdict(self, status: int) -> Rejected:
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number == signal.SIGXCPU:
                 return Rejected(
                     Reason.DECODE_TIMEOUT, f"took more than {self._limits.timeout_seconds:g} s of CPU time"
                 )
-            return Rejected(Reason.DECODER_CRASHED, f"the decoder died of {signal.Signals(number).name}")
-        return Rejected(Reason.DECODER_CRASHED, f"the decoder left with {os.waitstatus_to_exitcode(status)}")
+            return Rejected(
+                Reason.DECODER_CRASHED, f"the decoder was killed by {signal.Signals(number).name}"
+            )
+        exit_code = os.waitstatus_to_exitcode(status)
+        return Rejected(Reason.DECODER_CRASHED, f"the decoder exited with code {exit_code}")
 
 
 def prepare(contents: Sequence[Buffer], rules: Rules) -> list[Outcome]:
-    """Check, decode and encode pictures, by the Python worker's decoder or, where settings say so, in it.
+    """Check, decode and encode pictures in the decoder process, or here if `decoding.isolated` is false.
 
     Raises:
         DecoderLost: the decoder cannot be started.
     """
     if rules.decoding.isolated:
-        return _of_worker(rules).prepare(contents)
-    by = function(rules.decoding.function)
-    return [judged(bytes(content), by, rules) for content in contents]
+        return _decoder_of_process(rules).prepare(contents)
+    function = load_function(rules.decoding.function)
+    return [prepare_or_reject(bytes(content), function, rules) for content in contents]
 
 
 @lru_cache(maxsize=1)
-def _of_worker(rules: Rules) -> Decoder:
-    """One for each Python worker; it lives as long as the worker does."""
+def _decoder_of_process(rules: Rules) -> Decoder:
+    """The decoder of this Python worker; it lives as long as the worker."""
     return Decoder(rules)

@@ -1,7 +1,8 @@
-"""Judging a picture once: what was judged and then lost is told, not judged anew.
+"""Guard against recomputed verdicts: Spark may not silently recompute a lost partition of verified pictures.
 
-Spark makes lost partitions of a cache again, silently. A picture that the decoder had no time for, or whose
-store was away, may come out otherwise then, after the driver has decided what repeats what.
+Spark recomputes a cached partition that was lost with its executor. A picture that had timed out, or whose
+object store was unavailable, may then get another verdict, after the driver has already found the duplicates.
+The task fails instead, and the ledger verifies the micro-batch again as a whole.
 """
 
 from collections.abc import Iterator
@@ -19,20 +20,20 @@ class RecomputedPartition(Exception):
 
 @contextmanager
 def recompute_refused(spark: SparkSession) -> Iterator[None]:
-    """Let no task of a job in this block, on this thread, judge pictures."""
+    """Make every task fail that verifies pictures for a job of this block and thread."""
     context = spark.sparkContext
     context.setLocalProperty(_PROPERTY, "yes")
     try:
         yield
     finally:
-        context.setLocalProperty(_PROPERTY, None)  # type: ignore[arg-type]  # this is how one is removed
+        context.setLocalProperty(_PROPERTY, None)  # type: ignore[arg-type]  # None removes the property
 
 
 def refuse_recompute() -> None:
-    """In a task, before it judges.
+    """Called in a task before it verifies pictures.
 
     Raises:
-        JudgedAgain: it is one of a job within `judging_refused`.
+        RecomputedPartition: the task belongs to a job inside `recompute_refused`.
     """
     task = TaskContext.get()
     if task is not None and task.getLocalProperty(_PROPERTY):
@@ -40,5 +41,5 @@ def refuse_recompute() -> None:
 
 
 def was_recomputed(error: BaseException) -> bool:
-    """Whether a job failed because a task would have judged again."""
+    """Whether a job failed with `RecomputedPartition`."""
     return f"{RecomputedPartition.__module__}.{RecomputedPartition.__name__}" in str(error)

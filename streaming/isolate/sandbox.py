@@ -1,8 +1,7 @@
-"""The process that decodes strangers' pictures, and may die of it.
+"""The sandbox process: it forks a child that decodes untrusted pictures, and replaces a child that dies.
 
-`streaming.isolate.decoder` runs it as `python -m streaming.isolate.sandbox`. This process loads the
-decoders once, holds no picture and no secret, and forks a worker that decodes. Replacing a dead worker takes
-milliseconds.
+`streaming.isolate.decoder` runs it as `python -m streaming.isolate.sandbox`. This process imports the
+decoders once and has no picture and no credentials. Forking a new child takes milliseconds.
 """
 
 import importlib
@@ -25,77 +24,77 @@ from streaming.contract.verdict import Reason, Rejected
 from streaming.isolate.shared_memory import SharedBuffers
 from streaming.verify.prepared import Outcome, Prepared
 
-TASK = struct.Struct("<Q")
-ORDER = struct.Struct("<QQ")  # a task, which of the forked processes is to do it
-STATUS = struct.Struct("<Qi")  # which of the forked processes, its wait status
+TASK_ID = struct.Struct("<Q")
+TASK_REQUEST = struct.Struct("<QQ")  # task id, generation of the child that shall run it
+EXIT_STATUS = struct.Struct("<Qi")  # generation of the child, its wait status
 
-Prepare = Callable[[bytes, Rules], Prepared]
+PrepareFunction = Callable[[bytes, Rules], Prepared]
 
 
-def main(control: int, guard: int, memory: tuple[int, int]) -> None:
-    """Fork workers, one after the other, until the Python worker on the other side is gone.
+def main(task_fd: int, control_fd: int, memory: tuple[int, int]) -> None:
+    """Fork children, one after the other, until the Python worker at the other end has exited.
 
     Args:
-        control: socket that tasks come in on and are answered on.
-        guard: socket that the rules come in on, then orders to kill; the ends of workers are told on it.
-        memory: descriptors of the shared memory.
+        task_fd: socket that receives tasks and sends their completion.
+        control_fd: socket that receives the rules, then kill requests, and sends exit statuses of children.
+        memory: file descriptors of the shared memory.
     """
-    tasks, orders = socket.socket(fileno=control), socket.socket(fileno=guard)
-    length = TASK.unpack(orders.recv(TASK.size, socket.MSG_WAITALL))[0]
-    rules: Rules = pickle.loads(orders.recv(length, socket.MSG_WAITALL))  # from our own parent
-    prepare = function(rules.decoding.function)
-    exchange = SharedBuffers(rules.ingest, memory)
+    tasks, control = socket.socket(fileno=task_fd), socket.socket(fileno=control_fd)
+    length = TASK_ID.unpack(control.recv(TASK_ID.size, socket.MSG_WAITALL))[0]
+    rules: Rules = pickle.loads(control.recv(length, socket.MSG_WAITALL))  # from our own parent
+    prepare = load_function(rules.decoding.function)
+    buffers = SharedBuffers(rules.ingest, memory)
     generation = 0
     while True:
         pid = os.fork()
         if pid == 0:
-            orders.close()
-            _worker(tasks, exchange, prepare, rules, generation)
-        status = _watched(pid, generation, orders)
+            control.close()
+            _run_child(tasks, buffers, prepare, rules, generation)
+        status = _wait_for_exit(pid, generation, control)
         if status is None:
             return
         try:
-            orders.sendall(STATUS.pack(generation, status))
+            control.sendall(EXIT_STATUS.pack(generation, status))
         except ConnectionError:
             return
         generation += 1
 
 
-def function(name: str) -> Prepare:
-    """The function that `module:function` names."""
+def load_function(name: str) -> PrepareFunction:
+    """Import the function that `module:function` names."""
     module, _, attribute = name.partition(":")
-    return cast(Prepare, getattr(importlib.import_module(module), attribute))
+    return cast(PrepareFunction, getattr(importlib.import_module(module), attribute))
 
 
-def _watched(pid: int, generation: int, orders: socket.socket) -> int | None:
-    """Wait for a worker's end; None where the Python worker is gone, and the worker with it."""
-    ended = os.pidfd_open(pid)
-    news = select.poll()
-    news.register(ended, select.POLLIN)
-    news.register(orders, select.POLLIN)
+def _wait_for_exit(pid: int, generation: int, control: socket.socket) -> int | None:
+    """Wait for the child's exit status; if the Python worker has exited, kill the child and return None."""
+    pidfd = os.pidfd_open(pid)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.register(control, select.POLLIN)
     try:
         while True:
-            if ended in dict(news.poll()):
+            if pidfd in dict(poller.poll()):
                 break
-            order = orders.recv(TASK.size, socket.MSG_WAITALL)
-            if not order or TASK.unpack(order)[0] == generation:
-                signal.pidfd_send_signal(ended, signal.SIGKILL)
-            if not order:
+            request = control.recv(TASK_ID.size, socket.MSG_WAITALL)  # empty once the socket is closed
+            if not request or TASK_ID.unpack(request)[0] == generation:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            if not request:
                 os.waitpid(pid, 0)
                 return None
         return os.waitpid(pid, 0)[1]
     finally:
-        os.close(ended)
+        os.close(pidfd)
 
 
-def _worker(
-    tasks: socket.socket, exchange: SharedBuffers, prepare: Prepare, rules: Rules, generation: int
+def _run_child(
+    tasks: socket.socket, buffers: SharedBuffers, prepare: PrepareFunction, rules: Rules, generation: int
 ) -> NoReturn:
-    """Body of a forked process, which must not return into its parent's."""
+    """Run the child process; it exits here, because it must not return into the parent's code."""
     status = 1
     try:
-        _limit(rules.decoding)
-        _work(tasks, exchange, prepare, rules, generation)
+        _limit_resources(rules.decoding)
+        _run_tasks(tasks, buffers, prepare, rules, generation)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -103,55 +102,56 @@ def _worker(
         os._exit(status)
 
 
-def _limit(limits: Decoding) -> None:
-    """Bound what a worker can take from the machine; the CPU limit is set anew as it goes on."""
-    with open("/proc/self/statm") as statm:  # noqa: PTH123  # a path object opens it no better
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    most = now + limits.memory_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+def _limit_resources(limits: Decoding) -> None:
+    """Limit the child's memory and disable core dumps; `_CpuLimit` limits its CPU time."""
+    with open("/proc/self/statm") as statm:  # noqa: PTH123  # Path.open would do the same
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    limit = used + limits.memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-class _Clock:
-    """Lets a worker use a bounded CPU time for each picture; the kernel kills it beyond."""
+class _CpuLimit:
+    """CPU time limit of the child, renewed for each picture; the kernel kills a child that exceeds it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._renew_at = 0.0
         self._hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
 
-    def start(self) -> None:
-        """A picture begins; it gets at least the time allowed and at most twice that."""
+    def renew(self) -> None:
+        """Renew the limit for the next picture: it gets at least the allowed time, and at most twice that."""
         used = time.process_time()
         if used >= self._renew_at:
             self._renew_at = used + self._seconds
             soft = int(used + 2 * self._seconds) + 1
-            # A user whose own limit is lower may neither pass nor raise it.
-            bounded = soft if self._hard == resource.RLIM_INFINITY else min(soft, self._hard)
-            resource.setrlimit(resource.RLIMIT_CPU, (bounded, self._hard))
+            # The process may not exceed or raise the hard limit of its user.
+            limit = soft if self._hard == resource.RLIM_INFINITY else min(soft, self._hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, self._hard))
 
 
-def _work(
-    tasks: socket.socket, exchange: SharedBuffers, prepare: Prepare, rules: Rules, generation: int
+def _run_tasks(
+    tasks: socket.socket, buffers: SharedBuffers, prepare: PrepareFunction, rules: Rules, generation: int
 ) -> None:
-    clock = _Clock(rules.decoding.timeout_seconds)
-    while order := tasks.recv(ORDER.size):
-        task, meant_for = ORDER.unpack(order)
-        # What a predecessor left unread was meant for it: the pictures are being written anew.
-        if meant_for != generation:
+    """Prepare the pictures of each task, until the socket is closed."""
+    cpu_limit = _CpuLimit(rules.decoding.timeout_seconds)
+    while request := tasks.recv(TASK_REQUEST.size):
+        task, addressee = TASK_REQUEST.unpack(request)
+        # A request that a dead child left unread: the Python worker is already writing other pictures.
+        if addressee != generation:
             continue
         end = 0
-        for position, content in enumerate(exchange.contents()):
-            exchange.begin(position)
-            clock.start()
-            end = exchange.answer(position, end, judged(content, prepare, rules))
-            if not exchange.has_room(end):
+        for position, content in enumerate(buffers.read_pictures()):
+            buffers.mark_begun(position)
+            cpu_limit.renew()
+            end = buffers.write_result(position, end, prepare_or_reject(content, prepare, rules))
+            if not buffers.has_room(end):
                 break
-        tasks.sendall(TASK.pack(task))
+        tasks.sendall(TASK_ID.pack(task))
 
 
-def judged(content: bytes, prepare: Prepare, rules: Rules) -> Outcome:
-    """What one picture comes to; never raises for what it contains."""
+def prepare_or_reject(content: bytes, prepare: PrepareFunction, rules: Rules) -> Outcome:
+    """Prepare one picture; return the rejection instead of raising it."""
     try:
         return prepare(content, rules)
     except Rejected as problem:

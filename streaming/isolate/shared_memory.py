@@ -1,6 +1,6 @@
-"""Memory that a Python worker and its decoder share: pictures go in, verdicts come out.
+"""Shared memory between a Python worker and its decoder child: pictures in, verdicts out.
 
-A decoder works on strangers' bytes, so nothing that it writes is trusted: numbers are bounded before they are
+The child decodes untrusted bytes, so nothing that it writes is trusted: numbers are checked before they are
 used, and results are fixed structures, never pickles.
 """
 
@@ -11,8 +11,9 @@ import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from conf.choices import Flag
 from conf.sections import Ingest
-from streaming.contract.verdict import Flag, Reason, Rejected
+from streaming.contract.verdict import REASONS, Rejected
 from streaming.verify.file_checks import Format
 from streaming.verify.prepared import Outcome, Prepared
 from streaming.verify.quality import Metrics
@@ -21,68 +22,71 @@ Buffer = bytes | memoryview
 
 _INPUT_BYTES = 16 << 20
 _OUTPUT_BYTES = 8 << 20
-# Of its size: reading what a decoder had cut off would kill the worker, what it added would fill the machine.
+# Seals of the size: shrunk memory would crash the worker (SIGBUS), and grown memory could fill the machine.
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_HEAD = struct.Struct("<QQQ")  # task, results written, pictures begun
+_HEADER = struct.Struct("<QQQ")  # task, results written, pictures begun
 _COUNT = struct.Struct("<Q")
-_WRITTEN, _BEGUN = _COUNT.size, 2 * _COUNT.size  # where in the head
+_RESULTS_OFFSET, _BEGUN_OFFSET = _COUNT.size, 2 * _COUNT.size  # in the header
 _LENGTH = struct.Struct("<I")
 _REJECTED = struct.Struct("<BB")  # 0, reason
 # 1, format, width, height, phash, flags, metrics, taken_at, lengths of JPEG and thumbnail
 _ACCEPTED = struct.Struct("<BBIIqI5fdII")
-_FORMATS, _REASONS, _FLAGS = tuple(Format), tuple(Reason), tuple(Flag)
-_FORMAT_NUMBERS = {kind: number for number, kind in enumerate(_FORMATS)}
+_FORMATS, _REASONS, _FLAGS = tuple(Format), REASONS, tuple(Flag)
+_FORMAT_CODES = {kind: number for number, kind in enumerate(_FORMATS)}
 _FLAG_BITS: dict[str, int] = {flag: 1 << number for number, flag in enumerate(_FLAGS)}
 _DETAIL_BYTES = 1024
 
 
 class SharedBuffers:
-    """Two pieces of anonymous memory, one for each direction.
+    """Two anonymous shared memories (memfd), one for each direction.
 
     Args:
-        descriptors: of the memory, as `descriptors` of the process that made it; None makes it.
-        limits: of uploads; the memory holds the largest picture and the largest result.
+        limits: limits of uploads; the memories can hold the largest picture and the largest result.
+        descriptors: the `descriptors` of the process that created the memories; None creates them.
     """
 
     def __init__(self, limits: Ingest, descriptors: tuple[int, int] | None = None) -> None:
-        # A picture encodes to less than its pixels take; two of them and the fields fit at any quality.
+        # An encoded picture is smaller than its pixels: picture, thumbnail and fields fit at any quality.
         sizes = max(_INPUT_BYTES, 2 * limits.max_bytes), max(_OUTPUT_BYTES, 12 * limits.longest_side**2)
-        self.descriptors = descriptors or (_sealed("hub-in", sizes[0]), _sealed("hub-out", sizes[1]))
+        self.descriptors = descriptors or (
+            _create_memfd("hub-in", sizes[0]),
+            _create_memfd("hub-out", sizes[1]),
+        )
         self._input = mmap.mmap(self.descriptors[0], sizes[0])
         self._output = mmap.mmap(self.descriptors[1], sizes[1])
-        self._room = sizes[1] - _LENGTH.size - _DETAIL_BYTES - 12 * limits.longest_side**2 // 2
+        self._last_start = sizes[1] - _LENGTH.size - _DETAIL_BYTES - 12 * limits.longest_side**2 // 2
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._input.close()
         self._output.close()
         for descriptor in self.descriptors:
             os.close(descriptor)
 
-    def offer(self, task: int, contents: Sequence[Buffer]) -> int:
-        """Lay pictures in for the decoder, as many as there is room for.
+    def write_pictures(self, task: int, contents: Sequence[Buffer]) -> int:
+        """Write the first pictures for the decoder, as many as fit.
 
         Args:
-            task: a number that no other offer has.
+            task: a number that no other task has.
 
         Returns:
-            how many were laid in, from the first; at least one.
+            the number of written pictures; at least one.
         """
         end = _LENGTH.size
-        taken = 0
+        count = 0
         for content in contents:
-            if taken and end + _LENGTH.size + len(content) > len(self._input):
+            if count and end + _LENGTH.size + len(content) > len(self._input):
                 break
             _LENGTH.pack_into(self._input, end, len(content))
             self._input[end + _LENGTH.size : end + _LENGTH.size + len(content)] = content
             end += _LENGTH.size + len(content)
-            taken += 1
-        _LENGTH.pack_into(self._input, 0, taken)
-        _HEAD.pack_into(self._output, 0, task, 0, 0)
-        return taken
+            count += 1
+        _LENGTH.pack_into(self._input, 0, count)
+        _HEADER.pack_into(self._output, 0, task, 0, 0)
+        return count
 
-    def contents(self) -> Iterator[bytes]:
-        """The pictures on offer."""
+    def read_pictures(self) -> Iterator[bytes]:
+        """Yield the pictures of the task."""
         (count,) = _LENGTH.unpack_from(self._input)
         position = _LENGTH.size
         for _ in range(count):
@@ -91,76 +95,76 @@ class SharedBuffers:
             yield self._input[position : position + length]
             position += length
 
-    def begin(self, position: int) -> None:
-        """Note that the decoder is at a picture, so that its end can be blamed on it."""
-        _COUNT.pack_into(self._output, _BEGUN, position + 1)
+    def mark_begun(self, position: int) -> None:
+        """Record that the decoder begins a picture; if it crashes, this picture is rejected."""
+        _COUNT.pack_into(self._output, _BEGUN_OFFSET, position + 1)
 
-    def answer(self, results: int, end: int, outcome: Outcome) -> int:
-        """Add a result.
+    def write_result(self, position: int, end: int, outcome: Outcome) -> int:
+        """Append a result.
 
         Args:
-            results: that have been written before it.
-            end: of the last of them, 0 for none.
+            position: of its picture; the number of earlier results.
+            end: offset of the end of the last result, 0 for none.
 
         Returns:
-            its end.
+            offset of the end of this result.
         """
-        end = end or _HEAD.size
-        packed = _packed(outcome)
+        end = end or _HEADER.size
+        packed = _pack(outcome)
         start = end + _LENGTH.size
         stop = start + len(packed)
         self._output[start:stop] = packed
         _LENGTH.pack_into(self._output, end, len(packed))
-        _COUNT.pack_into(self._output, _WRITTEN, results + 1)  # last: what is counted is whole
+        _COUNT.pack_into(self._output, _RESULTS_OFFSET, position + 1)  # last: a counted result is complete
         return stop
 
     def has_room(self, end: int) -> bool:
-        """Whether the largest result there can be fits behind this end."""
-        return end < self._room
+        """Whether the largest possible result fits after this end."""
+        return end < self._last_start
 
-    def progress(self, most: int) -> int:
-        """Pictures that the decoder has begun, of so many that were laid in."""
-        (begun,) = _COUNT.unpack_from(self._output, _BEGUN)
-        return min(begun, most)
+    def begun_count(self, count: int) -> int:
+        """Number of pictures that the decoder has begun, at most `count`, the number of written pictures."""
+        (begun,) = _COUNT.unpack_from(self._output, _BEGUN_OFFSET)
+        return min(begun, count)
 
-    def results(self, most: int) -> tuple[list[Outcome], int | None]:
-        """What the decoder has answered, and the position of the picture it is at or was at last.
+    def read_results(self, count: int) -> tuple[list[Outcome], int | None]:
+        """Read the results, and the position of the last picture that the decoder has begun.
 
         Args:
-            most: pictures that were laid in.
+            count: number of written pictures.
 
         Raises:
-            ValueError: it has written nonsense.
+            ValueError: the decoder has written invalid data.
         """
-        _, count, begun = _HEAD.unpack_from(self._output)
-        if count > most or begun > most:
-            raise ValueError(f"{count} results and {begun} pictures begun of {most}")
-        found: list[Outcome] = []
-        position = _HEAD.size
-        for _ in range(count):
+        _, written, begun = _HEADER.unpack_from(self._output)
+        if written > count or begun > count:
+            raise ValueError(f"{written} results and {begun} pictures begun of {count}")
+        outcomes: list[Outcome] = []
+        position = _HEADER.size
+        for _ in range(written):
             try:
                 (length,) = _LENGTH.unpack_from(self._output, position)
                 start, position = position + _LENGTH.size, position + _LENGTH.size + length
-                found.append(_unpacked(self._output, start, position))
+                outcomes.append(_unpack(self._output, start, position))
             except (struct.error, IndexError, ValueError, OverflowError, OSError) as error:
-                raise ValueError(f"result {len(found)} is none: {error}") from None
-        return found, begun - 1 if begun else None
+                raise ValueError(f"result {len(outcomes)} is invalid: {error}") from None
+        return outcomes, begun - 1 if begun else None
 
 
-def _sealed(name: str, size: int) -> int:
-    """Descriptor of new memory whose size nobody can change."""
+def _create_memfd(name: str, size: int) -> int:
+    """Create a memfd whose size cannot be changed; return its descriptor."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
 
 
-def _packed(outcome: Outcome) -> bytes:
+def _pack(outcome: Outcome) -> bytes:
     if isinstance(outcome, Rejected):
         detail = outcome.detail.encode("utf-8", "replace")[:_DETAIL_BYTES]
         return _REJECTED.pack(0, _REASONS.index(outcome.reason)) + detail
     fields = _ACCEPTED.pack(
-        1, _FORMAT_NUMBERS[outcome.format], outcome.width, outcome.height, outcome.phash,
+        1, _FORMAT_CODES[outcome.format], outcome.width, outcome.height, outcome.phash,
         sum(map(_FLAG_BITS.__getitem__, outcome.flags)), *outcome.metrics,
         outcome.taken_at.timestamp() if outcome.taken_at else float("nan"),
         len(outcome.jpeg), len(outcome.thumbnail),
@@ -168,11 +172,12 @@ def _packed(outcome: Outcome) -> bytes:
     return b"".join((fields, outcome.jpeg, outcome.thumbnail))
 
 
-def _unpacked(memory: mmap.mmap, start: int, stop: int) -> Outcome:
-    """The result that lies between two places.
+def _unpack(memory: mmap.mmap, start: int, stop: int) -> Outcome:
+    """Unpack the result between two offsets.
 
     Raises:
-        ValueError: its parts do not end where it does; other errors likewise mean that it is none.
+        ValueError: the lengths in the result do not match `stop`; struct, index and other errors also mean
+            an invalid result.
     """
     if memory[start] == 0:
         if not start + _REJECTED.size <= stop <= len(memory):

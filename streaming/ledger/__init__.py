@@ -1,1 +1,1 @@
-"""The ledger `uploads`: one commit for each micro-batch, each upload once."""
+"""The ledger (table `uploads`): one commit per micro-batch, each upload exactly once; resume offsets."""

@@ -1,4 +1,4 @@
-"""What keeps commits and the end of an ingestion apart."""
+"""`CommitGate`: a lock that lets a running commit finish before an ingestion stops."""
 
 import threading
 from collections.abc import Iterator
@@ -8,30 +8,32 @@ from streaming.errors import IngestFailed
 
 
 class CommitGate:
-    """Lets commits through, one at a time, until it is closed.
+    """Allows one commit at a time, and none once it is closed.
 
-    Spark ends a query by interrupting it wherever it is. A commit that is in the log by then, but not
-    counted, would be missing from what the user is told.
+    Spark stops a query by interrupting it at any point. A commit that is already in the Delta log but not yet
+    counted would be missing from the report.
     """
 
     def __init__(self) -> None:
-        self._passing, self._closed = threading.Lock(), False
+        self._lock, self._closed = threading.Lock(), False
 
     @contextmanager
-    def passage(self) -> Iterator[None]:
-        """Keep the gate open while the block runs.
+    def commit_section(self) -> Iterator[None]:
+        """Run the block as a commit: `close` waits for its end.
 
         Raises:
-            IngestFailed: it is closed.
+            IngestFailed: the gate is closed.
         """
-        with self._passing:
+        with self._lock:
             if self._closed:
-                raise IngestFailed("stopped before this micro-batch was committed; the next ingest takes it")
+                raise IngestFailed(
+                    "stopped before this micro-batch was committed; the next ingest processes it"
+                )
             yield
 
-    def close(self, seconds: float) -> None:
-        """Let nothing more through; wait so long for what is on its way."""
-        entered = self._passing.acquire(timeout=seconds)
+    def close(self, timeout: float) -> None:
+        """Close the gate; first wait up to `timeout` seconds for a running commit."""
+        acquired = self._lock.acquire(timeout=timeout)
         self._closed = True
-        if entered:
-            self._passing.release()
+        if acquired:
+            self._lock.release()

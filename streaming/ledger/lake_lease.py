@@ -1,6 +1,6 @@
-"""One ingest or erasure for one lake at a time.
+"""Lock on a lake: only one ingestion or erasure runs on it at a time.
 
-Docs: docs/decisions/007-one-ingest.md says what is guaranteed.
+Docs: docs/decisions/007-one-ingestion-per-lake.md lists the guarantees.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,35 +19,40 @@ NAME = "ingest.lock"
 def held(
     settings: Settings, command: str, on_loss: Callable[[str], None] = lambda why: None
 ) -> Iterator[None]:
-    """Hold the lake while the block runs.
+    """Hold the lake's lock (a lease on S3) while the block runs.
 
     Args:
-        command: told to whoever comes second.
-        on_loss: called with why, from another thread, when a lease on S3 could not be kept.
+        command: name of this command, shown to a second process.
+        on_loss: called with the reason, from another thread, when the lease could not be renewed.
 
     Raises:
-        LakeInUse: another process holds it; names it.
+        LakeInUse: another process holds the lock; the message names it.
         StorageError: the lake's root cannot be written.
     """
-    place, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
     with ExitStack() as stack:
         try:
-            stack.enter_context(lease.held(place, settings.s3, seconds, LockHolder.this(command), on_loss))
+            stack.enter_context(
+                lease.held(uri, settings.s3, seconds, LockHolder.this_process(command), on_loss)
+            )
         except InUse as error:
             raise LakeInUse(str(error)) from None
         yield
 
 
 def refuse_if_held(settings: Settings) -> None:
-    """Look before a slow start; only `held` keeps others out.
+    """Check the lock before a slow start; only `held` acquires it.
 
     Raises:
-        LakeInUse: another process holds the lake; names it.
+        LakeInUse: another process holds the lock; the message names it.
         StorageError: the lake's root cannot be written.
     """
     try:
         lease.refuse_if_held(
-            settings.lake.at(NAME), settings.s3, settings.ingest.lease_seconds, LockHolder.this("ingest")
+            settings.lake.at(NAME),
+            settings.s3,
+            settings.ingest.lease_seconds,
+            LockHolder.this_process("ingest"),
         )
     except InUse as error:
         raise LakeInUse(str(error)) from None

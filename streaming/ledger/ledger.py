@@ -1,4 +1,4 @@
-"""The ledger: one micro-batch of Kafka records becomes one commit to `uploads`."""
+"""The ledger (table `uploads`): each micro-batch of Kafka records becomes one commit."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,24 +20,25 @@ from pyspark.storagelevel import StorageLevel
 from conf.sections import Lake
 from lake import tables
 from lake.erasure.erased_ids import digest
-from lake.schemas import UPLOADS, Table
-from lake.spark.session_properties import CODEGEN, properties
+from lake.schemas import UPLOADS
+from lake.spark.session_properties import CODEGEN, temporary_properties
+from lake.table import Table
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Verdict
-from streaming.isolate.arrow_batches import ROWS, inspected
+from streaming.isolate.arrow_batches import ROW_SCHEMA, make_batch_verifier
 from streaming.isolate.recompute_guard import recompute_refused, was_recomputed
 from streaming.ledger.commit_gate import CommitGate
 from streaming.ledger.upload_index import AcceptedUploads, Position, UploadIndex
 
-_PLACE = ["topic", "partition", "offset"]
-_PICTURE = ["jpeg", "thumbnail"]
-_TRIES = 4
-MANY = 40_000  # rows; with so many, generated code takes less time to append them than it takes to make
+_POSITION = ["topic", "partition", "offset"]
+_PICTURES = ["jpeg", "thumbnail"]
+_ATTEMPTS = 4
+CODEGEN_ROWS = 40_000  # from so many rows on, generated code saves more time than its compilation takes
 
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """What one micro-batch held: records, accepted, and rejected by reason."""
+    """Counts of one micro-batch: records, accepted, and rejected by reason."""
 
     records: int
     accepted: int
@@ -49,11 +50,11 @@ class Ledger:
     """Writes micro-batches to `uploads`, each exactly once.
 
     Args:
-        lake: whose ledger it is.
-        rules: that uploads are held to.
-        index: of the upload ids accepted so far.
+        lake: the lake that has the ledger.
+        rules: checks and limits for uploads.
+        index: upload ids that were accepted so far.
         on_batch: called with the counts of each batch after its commit.
-        gate: that commits pass; nothing is committed once it is closed.
+        gate: nothing is committed once it is closed.
     """
 
     lake: Lake
@@ -61,66 +62,73 @@ class Ledger:
     index: UploadIndex
     on_batch: Callable[[BatchCounts], None]
     gate: CommitGate = field(default_factory=CommitGate)
-    _begun: Event = field(default_factory=Event, init=False)
+    _first_checked: Event = field(default_factory=Event, init=False)
 
     def write(self, records: DataFrame, batch: int) -> None:
-        """Verify, prepare and commit one micro-batch; safe to call again with the same one.
+        """Verify and commit one micro-batch; calling it again with the same batch changes nothing.
 
-        Pixels are worked on once and never shuffled; what the pass gives is kept until the commit, because
-        which uploads repeat an id is known only when all ids are. Where it is lost with an executor, all is
-        worked on once more.
+        Pictures are decoded once and never shuffled. The rows are cached until the commit, because duplicate
+        ids are found only when all rows exist. If a cached partition is lost with its executor, the whole
+        micro-batch is verified again.
         """
         spark = records.sparkSession
-        tries = 0 if self._is_committed(spark, batch) else _TRIES
-        for left in reversed(range(tries)):
-            rows = records.mapInArrow(inspected(self.rules), ROWS).persist(StorageLevel.MEMORY_AND_DISK)
+        attempts = 0 if self._is_committed(spark, batch) else _ATTEMPTS
+        for attempts_left in reversed(range(attempts)):
+            rows = records.mapInArrow(make_batch_verifier(self.rules), ROW_SCHEMA).persist(
+                StorageLevel.MEMORY_AND_DISK
+            )
             try:
                 self._write(rows, records, batch)
                 break
             except (PySparkException, Py4JJavaError) as error:
-                if not left or not was_recomputed(error):
+                if not attempts_left or not was_recomputed(error):
                     raise
             finally:
                 rows.unpersist()
 
     def _is_committed(self, spark: SparkSession, batch: int) -> bool:
-        """Whether the ledger has a micro-batch that is here again, as the first after a restart may be.
+        """Whether the ledger already has this micro-batch; checked for the first batch after a restart.
 
-        Judged once more, by other settings or with a store that is back, it could come out otherwise than the
-        ledger says.
+        Verified again, with other settings or an object store that is available again, its uploads could get
+        verdicts that differ from the ledger.
         """
-        if self._begun.is_set():
+        if self._first_checked.is_set():
             return False
-        self._begun.set()
-        return tables.last_batch(spark, self.lake, Table.UPLOADS, _query(spark)) >= batch
+        self._first_checked.set()
+        return tables.last_batch(spark, self.lake, Table.UPLOADS, _transaction_app(spark)) >= batch
 
     def _write(self, rows: DataFrame, records: DataFrame, batch: int) -> None:
-        # The pass has the same plan each time: what is generated for it is compiled once.
+        # The plan is the same for each micro-batch, so its generated code is compiled once.
         spark = rows.sparkSession
-        with tables.ready(spark, self.lake, Table.UPLOADS), properties(spark, CODEGEN):
-            judged = _judged(rows)
-        claims = _claims(judged)
-        repeats = self.index.duplicates(claims)
-        complete = with_duplicates(rows, records, repeats) if repeats else rows
-        with self.gate.passage():
+        with (
+            tables.prefetch_transactions(spark, self.lake, Table.UPLOADS),
+            temporary_properties(spark, CODEGEN),
+        ):
+            verdicts = _collect_verdicts(rows)
+        accepted = _accepted_uploads(verdicts)
+        duplicates = self.index.find_duplicates(accepted)
+        final = reject_duplicates(rows, records, duplicates) if duplicates else rows
+        with self.gate.commit_section():
             with recompute_refused(spark):
-                self._append(complete, batch, len(judged))
-            self._committed(spark, judged, claims, repeats)
+                self._append(final, batch, len(verdicts))
+            self._record_commit(spark, verdicts, accepted, duplicates)
 
-    def _committed(
+    def _record_commit(
         self,
         spark: SparkSession,
-        judged: pa.Table,
-        claims: AcceptedUploads,
-        repeats: dict[Position, Position],
+        verdicts: pa.Table,
+        accepted: AcceptedUploads,
+        duplicates: dict[Position, Position],
     ) -> None:
-        """Tell of a micro-batch that is in the ledger, and let the index know its uploads."""
+        """Add the uploads of a committed micro-batch to the index, and report its counts."""
         version = tables.version(spark, self.lake, Table.UPLOADS)
-        self.index.add_beside(version, _taken(judged), claims.without(repeats) if repeats else claims)
-        reasons = Counter(judged["reason"].drop_null().to_pylist())
-        if repeats:
-            reasons[Reason.DUPLICATE_UPLOAD.value] = len(repeats)
-        self.on_batch(BatchCounts(len(judged), len(claims) - len(repeats), dict(reasons)))
+        self.index.add_in_background(
+            version, _next_offsets(verdicts), accepted.without(duplicates) if duplicates else accepted
+        )
+        reasons = Counter(verdicts["reason"].drop_null().to_pylist())
+        if duplicates:
+            reasons[Reason.DUPLICATE_UPLOAD.value] = len(duplicates)
+        self.on_batch(BatchCounts(len(verdicts), len(accepted) - len(duplicates), dict(reasons)))
 
     def _append(self, rows: DataFrame, batch: int, records: int) -> None:
         stamped = (
@@ -129,93 +137,100 @@ class Ledger:
             .select(*UPLOADS.names)
         )
         spark = rows.sparkSession
-        with properties(spark, CODEGEN) if records > MANY else nullcontext():
-            tables.write_once(stamped, self.lake, Table.UPLOADS, _query(spark), batch)
+        with temporary_properties(spark, CODEGEN) if records > CODEGEN_ROWS else nullcontext():
+            tables.write_once(stamped, self.lake, Table.UPLOADS, _transaction_app(spark), batch)
 
 
-def _judged(rows: DataFrame) -> pa.Table:
-    """What the driver needs of the rows, in columns: while it works on them the executors wait."""
-    return rows.select(*_PLACE, "upload_id", "verdict", "reason").toArrow()
+def _collect_verdicts(rows: DataFrame) -> pa.Table:
+    """Collect the columns that the driver needs, as Arrow: the executors wait while the driver reads them."""
+    return rows.select(*_POSITION, "upload_id", "verdict", "reason").toArrow()
 
 
-def _claims(judged: pa.Table) -> AcceptedUploads:
-    accepted = judged.filter(pc.equal(judged["verdict"], Verdict.ACCEPTED.value))
+def _accepted_uploads(verdicts: pa.Table) -> AcceptedUploads:
+    accepted = verdicts.filter(pc.equal(verdicts["verdict"], Verdict.ACCEPTED.value))
     keys = list(map(digest, accepted["upload_id"].to_pylist()))
-    return AcceptedUploads(keys, *(accepted[name].to_pylist() for name in _PLACE))
+    return AcceptedUploads(keys, *(accepted[name].to_pylist() for name in _POSITION))
 
 
-def _taken(judged: pa.Table) -> dict[tuple[str, int], int]:
+def _next_offsets(verdicts: pa.Table) -> dict[tuple[str, int], int]:
     """Topic and partition to the offset after the last of the rows."""
-    last = judged.group_by(["topic", "partition"]).aggregate([("offset", "max")]).to_pylist()
+    last = verdicts.group_by(["topic", "partition"]).aggregate([("offset", "max")]).to_pylist()
     return {(row["topic"], row["partition"]): row["offset_max"] + 1 for row in last}
 
 
-def _query(spark: SparkSession) -> str:
+def _transaction_app(spark: SparkSession) -> str:
+    """The Delta `txnAppId` of the ledger's commits; with the batch id it makes a commit idempotent."""
     return f"ingest-{query_id(spark)}"
 
 
 def query_id(spark: SparkSession) -> str:
-    """Id of the streaming query that is calling; it lives as long as the query's checkpoint."""
+    """Id of the calling streaming query; it stays the same as long as the query's checkpoint exists."""
     return str(spark.sparkContext.getLocalProperty("sql.streaming.queryId"))
 
 
-def with_duplicates(rows: DataFrame, records: DataFrame, repeats: dict[Position, Position]) -> DataFrame:
-    """Turn accepted rows that repeat an upload into rejected ones with their original bytes.
+def reject_duplicates(rows: DataFrame, records: DataFrame, duplicates: dict[Position, Position]) -> DataFrame:
+    """Change accepted rows that repeat an upload id into rejected rows with their original bytes.
 
-    The originals are read from Kafka a second time, only in batches that hold a duplicate, so that the
-    pictures of all others need not be carried along.
+    The original bytes are read from Kafka again, only in batches with a duplicate; so the rows of accepted
+    uploads need not carry them.
+
+    Args:
+        duplicates: position of each duplicate, to the position of the first upload with its id.
     """
     spark = rows.sparkSession
     marks = spark.createDataFrame(
         [
             (at.topic, at.partition, at.offset, f"first at {first.topic}/{first.partition}/{first.offset}")
-            for at, first in repeats.items()
+            for at, first in duplicates.items()
         ],
         "topic string, partition int, offset long, mark string",
     )
-    repeated = (
-        rows.drop("payload", "headers", *_PICTURE)
-        .join(f.broadcast(marks), _PLACE)
+    rejected = (
+        rows.drop("payload", "headers", *_PICTURES)
+        .join(f.broadcast(marks), _POSITION)
         .withColumn("verdict", f.lit(Verdict.REJECTED.value))
         .withColumn("reason", f.lit(Reason.DUPLICATE_UPLOAD.value))
         .withColumn("detail", f.col("mark"))
         .drop("mark")
     )
-    originals = records.select(*_PLACE, f.col("value").alias("payload"), "headers")
-    rejected = originals.join(f.broadcast(repeated), _PLACE)
-    kept = rows.join(f.broadcast(marks.drop("mark")), _PLACE, "left_anti")
-    return kept.unionByName(rejected, allowMissingColumns=True)
+    originals = records.select(*_POSITION, f.col("value").alias("payload"), "headers")
+    with_originals = originals.join(f.broadcast(rejected), _POSITION)
+    kept = rows.join(f.broadcast(marks.drop("mark")), _POSITION, "left_anti")
+    return kept.unionByName(with_originals, allowMissingColumns=True)
 
 
-def index_of(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex:
-    """Bring an index up to date with the ledger: after a crash, or all of it on a new machine.
+def update_index(spark: SparkSession, lake: Lake, index: UploadIndex) -> UploadIndex:
+    """Update an index from the ledger: the last commits after a crash, or all of it on a new machine.
 
-    Positions tell what is new, not batches: those count from 0 again with every new checkpoint. An index that
-    is ahead of the ledger, because a backup or an old version of it was restored, is made anew.
+    Kafka positions show which rows are new; batch ids cannot: they restart at 0 with a new checkpoint. If the
+    ledger was restored from a backup or to an old version, the index is ahead of it and is rebuilt.
     """
     version = tables.version(spark, lake, Table.UPLOADS)
     if index.version() == version:
         return index
-    if not _holds(spark, lake, version, index.taken()):
+    if not _has_last_records(spark, lake, version, index.next_offsets()):
         index.clear()
-    known = index.taken()
-    newer = ~reduce(or_, (_before(*place, offset) for place, offset in known.items()), f.lit(False))
+    known = index.next_offsets()
+    newer = ~reduce(or_, (_before(*partition, offset) for partition, offset in known.items()), f.lit(False))
     rows = tables.read(spark, lake, Table.UPLOADS, version).where(newer)
     newest = rows.groupBy("topic", "partition").agg(f.max("offset").alias("offset")).toArrow()
-    # Of an erased upload's id a hash is left, which the index knows to be one.
+    # An erased upload keeps a hash of its id, which `digest` returns unchanged.
     known_ids = f.col("verdict").isin(Verdict.ACCEPTED.value, Verdict.ERASED.value)
-    accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_PLACE)
-    claims = (
+    accepted = rows.where(known_ids & f.col("upload_id").isNotNull()).select("upload_id", *_POSITION)
+    uploads = (
         (digest(row.upload_id), row.topic, row.partition, row.offset) for row in accepted.toLocalIterator()
     )
-    index.add(version, _taken(newest), claims)
+    index.add(version, _next_offsets(newest), uploads)
     return index
 
 
-def _holds(spark: SparkSession, lake: Lake, version: int, taken: Mapping[tuple[str, int], int]) -> bool:
-    """Whether the ledger has the last record of each partition that an index knows."""
-    last = reduce(or_, (_at(*place, offset - 1) for place, offset in taken.items()), f.lit(False))
-    return tables.read(spark, lake, Table.UPLOADS, version).where(last).count() == len(taken)
+def _has_last_records(
+    spark: SparkSession, lake: Lake, version: int, next_offsets: Mapping[tuple[str, int], int]
+) -> bool:
+    """Whether the ledger has the last record of each partition in the index."""
+    positions = (_at(*partition, offset - 1) for partition, offset in next_offsets.items())
+    last = reduce(or_, positions, f.lit(False))
+    return tables.read(spark, lake, Table.UPLOADS, version).where(last).count() == len(next_offsets)
 
 
 def _at(topic: str, partition: int, offset: int) -> Column:

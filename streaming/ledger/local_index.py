@@ -1,7 +1,7 @@
-"""An index on this machine's disk of what a table of the lake says.
+"""Local index (SQLite) of a table of the lake, on the driver's disk.
 
-It is derived, can be deleted at any time and is made anew from its table. It makes a question cost the same
-whether the table holds a thousand rows or a hundred million.
+It is derived data: it can be deleted at any time and is rebuilt from its table. The cost of a lookup does not
+grow with the table.
 """
 
 import sqlite3
@@ -13,22 +13,22 @@ from typing import Self
 
 
 class LocalIndex:
-    """A database of its own for each table of the lake.
+    """A SQLite database that indexes one table of the lake.
 
     Args:
-        file: of the index; made where it is missing.
-        tables: SQL that makes its tables where they are missing.
+        file: of the database; created if it is missing.
+        tables: SQL that creates the database's tables if they are missing.
     """
 
     def __init__(self, file: Path, tables: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._database = _opened(file, tables)
-        except sqlite3.OperationalError:  # the disk is full, or it may not be written
+            self._database = _open(file, tables)
+        except sqlite3.OperationalError:  # the disk is full or not writable
             raise
-        except sqlite3.DatabaseError:  # it is damaged, or no index at all
-            discard(file)
-            self._database = _opened(file, tables)
+        except sqlite3.DatabaseError:  # the file is damaged or not a database
+            delete_index(file)
+            self._database = _open(file, tables)
 
     def __enter__(self) -> Self:
         return self
@@ -39,12 +39,12 @@ class LocalIndex:
         self._database.close()
 
     def version(self) -> int:
-        """Of the table, as the index knows it; -1 for none."""
+        """Table version that the index reflects; -1 for none."""
         return int(self._database.execute("SELECT coalesce(max(version), -1) FROM progress").fetchone()[0])
 
     @contextmanager
-    def _now_at(self, version: int) -> Iterator[None]:
-        """What is written in the block is written as a whole, with the table's version, or not at all."""
+    def _transaction(self, version: int) -> Iterator[None]:
+        """Run the block in one transaction, which also records the table version."""
         self._database.execute("BEGIN")
         try:
             yield
@@ -56,10 +56,10 @@ class LocalIndex:
         self._database.execute("COMMIT")
 
 
-def _opened(file: Path, tables: str) -> sqlite3.Connection:
+def _open(file: Path, tables: str) -> sqlite3.Connection:
     database = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
     try:
-        # A commit does not wait for the disk: a power cut may cost the last ones, which the table still has.
+        # A commit does not wait for the disk: a power failure may lose the last ones, but the table has them.
         database.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536;"
             f"CREATE TABLE IF NOT EXISTS progress (version INTEGER); {tables}"
@@ -70,17 +70,17 @@ def _opened(file: Path, tables: str) -> sqlite3.Connection:
     return database
 
 
-def file_of(folder: Path, table: str) -> Path:
-    """Where the index of a table lies.
+def index_file(folder: Path, table: str) -> Path:
+    """Path of the index of a table.
 
     Args:
-        folder: of the indexes.
-        table: its id; a table that is deleted and made again has another.
+        folder: of all indexes.
+        table: id of the table; a recreated table has another id.
     """
     return folder / f"{table}.sqlite"
 
 
-def discard(file: Path) -> None:
-    """Remove an index; the next ingestion makes it anew."""
-    for ending in ("", "-wal", "-shm"):
-        file.with_name(file.name + ending).unlink(missing_ok=True)
+def delete_index(file: Path) -> None:
+    """Delete an index; the next ingestion rebuilds it."""
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Where an ingestion goes on, held against what the topic still has."""
+"""Kafka offsets at which an ingestion resumes, compared with the offsets that the topic still has."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,97 +11,115 @@ from lake.errors import StorageError
 from lake.storage import Storage
 from streaming import topics
 from streaming.errors import DamagedCheckpoint, IngestFailed, RecordsLost, StreamingError, UnreadableRecord
-from streaming.ledger.query_checkpoint import Checkpoint, damaged, differs
+from streaming.ledger.query_checkpoint import QueryCheckpoint, damaged_checkpoint, is_checksum_error
 from streaming.topics import Topic
 
 EARLIEST = -2
-_UNREADABLE = re.compile(r"Record at topic (\S+) partition (\d+) offset (\d+) has timestamp value (-?\d+)")
-_LEDGER_GOES_ON = "the new checkpoint starts where the ledger ends, nothing is lost or taken twice"
+_UNREADABLE_TIME = re.compile(
+    r"Record at topic (\S+) partition (\d+) offset (\d+) has timestamp value (-?\d+)"
+)
+_RECOVERY = "the new checkpoint starts where the ledger ends, no record is lost or ingested twice"
 
 
 @dataclass(frozen=True)
 class ResumeOffsets:
-    """Where the next batch begins.
+    """Offsets at which the next micro-batch starts.
 
     Args:
-        positions: partition to the next offset that is taken; -2 for the earliest there is.
-        lost: partition to the first offset that is gone and the first that is there.
+        positions: partition to the next offset; -2 for the earliest available offset.
+        lost: partition to the first removed offset and the first available offset.
     """
 
     positions: dict[int, int]
     lost: dict[int, tuple[int, int]]
 
     def starting_offsets(self, topic: str) -> str:
-        """For Spark's Kafka source; heeded only where there is no checkpoint."""
+        """`startingOffsets` of Spark's Kafka source, which ignores them if there is a checkpoint."""
         return json.dumps({topic: {str(p): offset for p, offset in self.positions.items()}})
 
 
 def checkpoint_of(settings: Settings, query: str) -> Storage:
-    """Where a query's checkpoint lies."""
+    """Folder of a query's checkpoint."""
     return Storage(settings.lake.at("checkpoints", query), settings.s3)
 
 
-def query_of(topic: str) -> str:
-    """Name of the query that takes a topic's records, and of its checkpoint."""
+def query_name(topic: str) -> str:
+    """Name of the query that ingests a topic, and of its checkpoint."""
     return f"ingest-{topic}"
 
 
 def find(
     settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], accept_loss: bool
 ) -> ResumeOffsets:
-    """Find where to go on: after the checkpoint, or after the ledger where there is none.
+    """Find where to resume: after the checkpoint, or after the ledger if there is no checkpoint.
 
     Args:
         ledger: topic and partition to the offset after the newest in the ledger.
-        accept_loss: go on after records that retention removed before they were taken. The checkpoint that
-            needs them is set aside.
+        accept_loss: resume after records that retention removed before they were ingested. The checkpoint
+            that needs them is renamed.
 
     Raises:
-        IngestFailed: there is no such topic.
+        IngestFailed: the topic does not exist.
         DamagedCheckpoint: the checkpoint cannot be used.
-        RecordsLost: the topic no longer holds what comes next, or it is another topic of that name.
+        RecordsLost: the topic no longer has the next records, or it is another topic of the same name.
     """
-    topic = _topic(settings, bootstrap)
-    storage = checkpoint_of(settings, query_of(topic.name))
-    checkpoint = Checkpoint.read(storage, _LEDGER_GOES_ON)
-    taken = {partition: offset for (name, partition), offset in ledger.items() if name == topic.name}
-    known = taken
-    if checkpoint is not None and checkpoint.position is not None:
-        known = _of_topic(storage, checkpoint.position, topic.name)
-    _refuse_another_topic(settings, topic, {p: max(known.get(p, 0), taken.get(p, 0)) for p in known | taken})
+    topic = _describe_topic(settings, bootstrap)
+    storage = checkpoint_of(settings, query_name(topic.name))
+    checkpoint = QueryCheckpoint.read(storage, _RECOVERY)
+    ingested = {partition: offset for (name, partition), offset in ledger.items() if name == topic.name}
+    known = ingested
+    if checkpoint is not None and checkpoint.offsets is not None:
+        known = _topic_offsets(storage, checkpoint.offsets, topic.name)
+    newest = {p: max(known.get(p, 0), ingested.get(p, 0)) for p in known | ingested}
+    _refuse_another_topic(settings, topic, newest)
     positions = {p: known.get(p, EARLIEST) for p in topic.offsets}
-    gone = _gone(topic, known, checkpoint is not None)
-    # What the ledger has is not lost, even where the checkpoint has yet to hear of it.
+    removed = _removed_offsets(topic, known, checkpoint is not None)
+    # Records in the ledger are not lost, even if the checkpoint does not have their commit yet.
     lost = {
-        p: (max(due, taken.get(p, 0)), begin) for p, (due, begin) in gone.items() if taken.get(p, 0) < begin
+        p: (max(due, ingested.get(p, 0)), begin)
+        for p, (due, begin) in removed.items()
+        if ingested.get(p, 0) < begin
     }
     if lost and not accept_loss:
-        raise RecordsLost(_told(topic.name, lost))
-    if gone and checkpoint is not None:
-        aside = f"{storage.root}.set-aside-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        storage.move(aside)
-    if gone:
-        positions = {p: max(taken.get(p, 0), begin) for p, (begin, _) in topic.offsets.items()}
-    _remember(settings, topic)
+        raise RecordsLost(_loss_message(topic.name, lost))
+    if removed and checkpoint is not None:
+        backup = f"{storage.root}.set-aside-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        storage.move(backup)
+    if removed:
+        positions = {p: max(ingested.get(p, 0), begin) for p, (begin, _) in topic.offsets.items()}
+    _write_topic_id(settings, topic)
     return ResumeOffsets(positions, lost)
 
 
-def explained(
-    settings: Settings, bootstrap: str, ledger: Mapping[tuple[str, int], int], error: str
+def diagnose(
+    settings: Settings,
+    bootstrap: str,
+    ledger: Mapping[tuple[str, int], int],
+    error: str,
+    followers: Sequence[str],
 ) -> StreamingError | None:
-    """Why a query failed, where it is that records or a checkpoint's files are not as they should be."""
-    unreadable = _UNREADABLE.search(error)
+    """Find why a query failed: unreadable record, damaged checkpoint, lost records; None for another reason.
+
+    Args:
+        ledger: as of `find`.
+        error: message of the query's exception.
+        followers: query names of all followers.
+    """
+    unreadable = _UNREADABLE_TIME.search(error)
     if unreadable:
         name, partition, offset, time = unreadable.groups()
         return UnreadableRecord(
-            f"record {name}/{partition}/{offset} has a time that Spark cannot read ({time} ms): remove it by "
-            f"Kafka's kafka-delete-records, with what lies before it, up to offset {int(offset) + 1}, go on "
-            "with `hub ingest --accept-loss`, and run `hub up`, after which the topic takes no such record"
+            f"record {name}/{partition}/{offset} has a timestamp that Spark cannot read ({time} ms): delete "
+            "it and all records before it with Kafka's kafka-delete-records, up to offset "
+            f"{int(offset) + 1}, continue with `hub ingest --accept-loss`, and run `hub up`: after that the "
+            "topic accepts no such record"
         )
-    if differs(error):
-        query = next((q for q in queries(settings) if f"/{q}/" in error), query_of(settings.kafka.topic))
+    if is_checksum_error(error):
+        query = next((name for name in followers if f"/{name}/" in error), query_name(settings.kafka.topic))
         storage = checkpoint_of(settings, query)
-        return damaged(storage.root, f"a file differs from its checksum ({error[:160]})", _LEDGER_GOES_ON)
+        return damaged_checkpoint(
+            storage.root, f"a file differs from its checksum ({error[:160]})", _RECOVERY
+        )
     try:
         find(settings, bootstrap, ledger, accept_loss=False)
     except (RecordsLost, DamagedCheckpoint) as problem:
@@ -111,90 +129,89 @@ def explained(
     return None
 
 
-def queries(settings: Settings) -> list[str]:
-    """Names of all queries of an ingestion."""
-    return [query_of(settings.kafka.topic), "samples", "dead-letters"]
-
-
-def _topic(settings: Settings, bootstrap: str) -> Topic:
-    found = {topic.name: topic for topic in topics.describe(settings.kafka, bootstrap)}
+def _describe_topic(settings: Settings, bootstrap: str) -> Topic:
+    existing = {topic.name: topic for topic in topics.describe(settings.kafka, bootstrap)}
     name = settings.kafka.topic
-    if name not in found:
-        raise IngestFailed(f"no topic {name!r} at {bootstrap}: run `hub up`, which makes it")
-    return found[name]
+    if name not in existing:
+        raise IngestFailed(f"no topic {name!r} at {bootstrap}: run `hub up`, which creates it")
+    return existing[name]
 
 
-def _of_topic(storage: Storage, position: Mapping[str, object], topic: str) -> dict[int, int]:
-    offsets = position.get(topic)
+def _topic_offsets(storage: Storage, by_topic: Mapping[str, object], topic: str) -> dict[int, int]:
+    """Partition to offset of the topic, from the offsets in a checkpoint; raises `DamagedCheckpoint`."""
+    offsets = by_topic.get(topic)
     if not isinstance(offsets, dict) or not all(
         str(p).isdigit() and isinstance(n, int) for p, n in offsets.items()
     ):
-        raise damaged(
-            storage.root, f"it is not of topic {topic} but of {', '.join(position)}", _LEDGER_GOES_ON
+        raise damaged_checkpoint(
+            storage.root, f"it belongs to {', '.join(by_topic)}, not to topic {topic}", _RECOVERY
         )
     return {int(p): n for p, n in offsets.items()}
 
 
-def _gone(topic: Topic, known: Mapping[int, int], goes_on: bool) -> dict[int, tuple[int, int]]:
-    """Partition to what is due and the first that is there, where the two differ.
+def _removed_offsets(topic: Topic, known: Mapping[int, int], resumes: bool) -> dict[int, tuple[int, int]]:
+    """Partition to the due offset and the first available offset, if records between them were removed.
 
-    A partition that a checkpoint does not know was added later and is due from 0.
+    Args:
+        known: partition to its due offset; a partition that a checkpoint does not have was added later and is
+            due from 0.
+        resumes: whether there is a checkpoint.
     """
-    gone = {}
+    removed = {}
     for partition, (begin, _) in topic.offsets.items():
-        due = known.get(partition, 0 if goes_on and known else begin)
+        due = known.get(partition, 0 if resumes and known else begin)
         if 0 <= due < begin:
-            gone[partition] = (due, begin)
-    return gone
+            removed[partition] = (due, begin)
+    return removed
 
 
-def _told(topic: str, lost: Mapping[int, tuple[int, int]]) -> str:
+def _loss_message(topic: str, lost: Mapping[int, tuple[int, int]]) -> str:
     total = sum(begin - due for due, begin in lost.values())
     return (
-        f"retention removed {total:,} record(s) of topic {topic} before they were taken, they are "
-        f"lost for good: {ranges(lost)}; nothing was taken now. Go on after them "
-        "with `hub ingest --accept-loss`, and raise the topic's retention.ms"
+        f"retention removed {total:,} record(s) of topic {topic} before they were ingested; they are "
+        f"lost: {format_ranges(lost)}. Nothing was ingested now. Continue after them with "
+        "`hub ingest --accept-loss`, and increase the topic's retention.ms"
     )
 
 
-def ranges(lost: Mapping[int, tuple[int, int]]) -> str:
-    """Partitions with the offsets that are gone, for people."""
+def format_ranges(lost: Mapping[int, tuple[int, int]]) -> str:
+    """Format the removed offsets of each partition for a message."""
     return ", ".join(
         f"partition {p} offsets {due:,} to {begin - 1:,}" for p, (due, begin) in sorted(lost.items())
     )
 
 
 def _refuse_another_topic(settings: Settings, topic: Topic, due: Mapping[int, int]) -> None:
-    """A topic that was made again counts from 0: its positions would stand in the ledger twice."""
+    """Refuse a recreated topic: its offsets start at 0 again and would be in the ledger twice."""
     why = ""
     for partition, offset in due.items():
         _, end = topic.offsets.get(partition, (0, -1))
         if end < 0:
-            why = f"it has no partition {partition}, which the lake knows"
+            why = f"it has no partition {partition}, which is in the ledger"
         elif offset > end:
-            why = f"partition {partition} ends at offset {end:,}, the lake has taken it up to {offset:,}"
-    seen = _remembered(settings, topic.name)
-    if seen and topic.id and seen != topic.id:
-        why = f"its id is {topic.id}, the lake has taken one with id {seen}"
+            why = f"partition {partition} ends at offset {end:,}, the lake has ingested it up to {offset:,}"
+    known_id = _read_topic_id(settings, topic.name)
+    if known_id and topic.id and known_id != topic.id:
+        why = f"its id is {topic.id}, the lake has ingested a topic with id {known_id}"
     if why:
         raise RecordsLost(
-            f"topic {topic.name} is not the one this lake has taken: {why}. It was deleted and made "
-            "again, or HUB__KAFKA__BOOTSTRAP names another cluster; go back, or take this one under another "
-            "name (HUB__KAFKA__TOPIC) or into another lake (HUB__LAKE__ROOT)"
+            f"topic {topic.name} is not the one that this lake has ingested: {why}. It was deleted and "
+            "created again, or HUB__KAFKA__BOOTSTRAP names another cluster; use the old cluster, another "
+            "topic name (HUB__KAFKA__TOPIC) or another lake (HUB__LAKE__ROOT)"
         )
 
 
-def _identity(settings: Settings) -> Storage:
+def _checkpoints(settings: Settings) -> Storage:
     return Storage(settings.lake.at("checkpoints"), settings.s3)
 
 
-def _remembered(settings: Settings, topic: str) -> str:
+def _read_topic_id(settings: Settings, topic: str) -> str:
     try:
-        return str(_identity(settings).read_json(f"topic-{topic}.json").get("id", ""))
+        return str(_checkpoints(settings).read_json(f"topic-{topic}.json").get("id", ""))
     except (StorageError, ValueError):
         return ""
 
 
-def _remember(settings: Settings, topic: Topic) -> None:
-    if topic.id and _remembered(settings, topic.name) != topic.id:
-        _identity(settings).write_json(f"topic-{topic.name}.json", {"topic": topic.name, "id": topic.id})
+def _write_topic_id(settings: Settings, topic: Topic) -> None:
+    if topic.id and _read_topic_id(settings, topic.name) != topic.id:
+        _checkpoints(settings).write_json(f"topic-{topic.name}.json", {"topic": topic.name, "id": topic.id})

@@ -1,4 +1,4 @@
-"""Which upload ids have been accepted before, and where: a local index of what the ledger says."""
+"""Local index of the accepted upload ids in the ledger, which finds duplicate uploads."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from streaming.ledger.local_index import LocalIndex
 
-Row = tuple[bytes, str, int, int]  # a claim's key, topic, partition and offset
+AcceptedRow = tuple[bytes, str, int, int]  # digest of the id, topic, partition, offset
 
 
 class Position(NamedTuple):
-    """Where a record lies in Kafka."""
+    """Position of a record in Kafka."""
 
     topic: str
     partition: int
@@ -23,11 +23,11 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class AcceptedUploads:
-    """The accepted uploads of a micro-batch, in columns: objects take longer to make than to look for.
+    """The accepted uploads of a micro-batch, in columns: creating an object for each would be slower.
 
     Args:
-        keys: `lake.erasure.erased_ids.digest` of each id.
-        topics, partitions, offsets: where each lies.
+        keys: `lake.erasure.erased_ids.digest` of each upload id.
+        topics, partitions, offsets: Kafka position of each upload.
     """
 
     keys: list[bytes]
@@ -38,22 +38,22 @@ class AcceptedUploads:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[AcceptedRow]:
         return zip(self.keys, self.topics, self.partitions, self.offsets, strict=True)
 
-    def without(self, repeats: Container[Position]) -> Iterator[Row]:
-        """The rows of those that do not lie at one of the positions."""
-        return (row for row in self if Position(*row[1:]) not in repeats)
+    def without(self, duplicates: Container[Position]) -> Iterator[AcceptedRow]:
+        """The rows of the uploads that are not at one of these positions."""
+        return (row for row in self if Position(*row[1:]) not in duplicates)
 
 
-_AT_ONCE = 4096  # keys that one query asks for
+_KEYS_PER_QUERY = 4096
 
 
 class UploadIndex(LocalIndex):
-    """Accepted upload ids and the position that had each first.
+    """Accepted upload ids, each with the position of its first upload.
 
     Args:
-        file: of the index; made where it is missing.
+        file: of the SQLite database; created if it is missing.
     """
 
     def __init__(self, file: Path) -> None:
@@ -66,92 +66,96 @@ class UploadIndex(LocalIndex):
                 topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
             """,
         )
-        self._beside = ThreadPoolExecutor(1, "index")
-        self._adding: Future[None] | None = None
+        self._executor = ThreadPoolExecutor(1, "index")
+        self._pending_add: Future[None] | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:  # else that error is the first cause
-                self._settle()
+            if kind is None:  # otherwise the error of the block is the first cause
+                self._wait_for_add()
         finally:
-            self._beside.shutdown()
+            self._executor.shutdown()
             super().__exit__(kind, error, trace)
 
-    def taken(self) -> dict[tuple[str, int], int]:
-        """Topic and partition to the offset after the last that the index has heard of."""
-        self._settle()
+    def next_offsets(self) -> dict[tuple[str, int], int]:
+        """Topic and partition to the offset after the last record in the index."""
+        self._wait_for_add()
         rows = self._database.execute("SELECT topic, partition, next FROM taken")
         return {(topic, partition): offset for topic, partition, offset in rows}
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._settle()
-        with self._now_at(-1):
+        """Delete all entries."""
+        self._wait_for_add()
+        with self._transaction(-1):
             self._database.execute("DELETE FROM accepted")
             self._database.execute("DELETE FROM taken")
 
-    def add(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Row]) -> None:
-        """Remember committed records, all or none of them.
+    def add(
+        self, version: int, next_offsets: Mapping[tuple[str, int], int], accepted: Iterable[AcceptedRow]
+    ) -> None:
+        """Add committed records in one transaction.
 
         Args:
-            version: of the ledger that holds them.
-            taken: topic and partition to the offset after the last of them.
-            claims: of the accepted uploads among them; an id that is known keeps its first position.
+            version: table version of the ledger that has them.
+            next_offsets: topic and partition to the offset after the last of them.
+            accepted: the accepted uploads among them; a known id keeps its first position.
         """
-        with self._now_at(version):
+        with self._transaction(version):
             self._database.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?, ?, ?)",
-                claims,  # of a whole ledger: never all at once
+                accepted,  # an iterator: a whole ledger does not fit in memory
             )
             self._database.executemany(
                 "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)",
-                ((topic, partition, offset) for (topic, partition), offset in taken.items()),
+                ((topic, partition, offset) for (topic, partition), offset in next_offsets.items()),
             )
 
-    def add_beside(self, version: int, taken: Mapping[tuple[str, int], int], claims: Iterable[Row]) -> None:
-        """`add`, while the caller goes on; who asks the index next waits for it, and meets its error."""
-        self._settle()
-        # Sorted, since neighbours lie on one page.
-        self._adding = self._beside.submit(lambda: self.add(version, taken, sorted(claims)))
+    def add_in_background(
+        self, version: int, next_offsets: Mapping[tuple[str, int], int], accepted: Iterable[AcceptedRow]
+    ) -> None:
+        """Run `add` in a background thread; the next call waits for it and raises its error."""
+        self._wait_for_add()
+        # Sorted, because neighbouring keys are on the same page.
+        self._pending_add = self._executor.submit(lambda: self.add(version, next_offsets, sorted(accepted)))
 
-    def _settle(self) -> None:
-        adding, self._adding = self._adding, None
-        if adding:
-            adding.result()
+    def _wait_for_add(self) -> None:
+        pending, self._pending_add = self._pending_add, None
+        if pending:
+            pending.result()
 
-    def duplicates(self, claims: AcceptedUploads) -> dict[Position, Position]:
-        """Which claims repeat an accepted upload, and whose.
+    def find_duplicates(self, accepted: AcceptedUploads) -> dict[Position, Position]:
+        """Find uploads whose id was accepted before, in an earlier micro-batch or in this one.
 
-        A record that is delivered to this function again after a restart is not its own duplicate.
+        A record that is passed again after a restart is not a duplicate of itself.
 
         Args:
-            claims: of one micro-batch.
+            accepted: the accepted uploads of one micro-batch.
 
         Returns:
-            position of each repeat, to the position of the upload it repeats.
+            position of each duplicate, to the position of the first upload with its id.
         """
-        self._settle()
-        firsts = self._firsts(claims.keys)
-        if not firsts and len(set(claims.keys)) == len(claims):
+        self._wait_for_add()
+        firsts = self._first_positions(accepted.keys)
+        if not firsts and len(set(accepted.keys)) == len(accepted):
             return {}
-        repeats: dict[Position, Position] = {}
-        for key, topic, partition, offset in sorted(claims, key=itemgetter(1, 2, 3)):
-            place = Position(topic, partition, offset)
-            first = firsts.setdefault(key, place)
-            if first != place:
-                repeats[place] = first
-        return repeats
+        duplicates: dict[Position, Position] = {}
+        for key, topic, partition, offset in sorted(accepted, key=itemgetter(1, 2, 3)):
+            position = Position(topic, partition, offset)
+            first = firsts.setdefault(key, position)
+            if first != position:
+                duplicates[position] = first
+        return duplicates
 
-    def _firsts(self, keys: Sequence[bytes]) -> dict[bytes, Position]:
-        """Of those that are known, where they were first."""
-        found: dict[bytes, Position] = {}
-        for start in range(0, len(keys), _AT_ONCE):
-            asked = keys[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(asked))
+    def _first_positions(self, keys: Sequence[bytes]) -> dict[bytes, Position]:
+        """Map each known key to its first position."""
+        positions: dict[bytes, Position] = {}
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            batch = keys[start : start + _KEYS_PER_QUERY]
+            placeholders = ",".join("?" * len(batch))
             rows = self._database.execute(
-                f"SELECT id, topic, partition, offset FROM accepted WHERE id IN ({marks})", asked
+                f"SELECT id, topic, partition, offset FROM accepted WHERE id IN ({placeholders})", batch
             )
-            found |= {key: Position(*place) for key, *place in rows}
-        return found
+            positions |= {key: Position(*position) for key, *position in rows}
+        return positions

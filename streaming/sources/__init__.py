@@ -1,1 +1,1 @@
-"""Where `hub push` reads pictures: folders, archives, buckets and the digits."""
+"""Sources of `hub push`: folders, zip and tar archives, S3 buckets, and scikit-learn's digits."""

@@ -1,4 +1,4 @@
-"""Pictures in zip and tar files, one member at a time, within limits that no header can talk its way past."""
+"""Read pictures from zip and tar archives, one member at a time, with limits against decompression bombs."""
 
 import bz2
 import gzip
@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, cast
 
@@ -15,28 +16,27 @@ from conf.sections import Push
 from streaming.errors import BadSource
 from streaming.sources import xz
 from streaming.sources.bounded_stream import BoundedStream, UnpackedTooLarge
-from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
+from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, skip_reason
 
-# A zip's first member, the end of one without members, and what begins one that was to be split. What merely
-# ends as a zip is another file that has one in it.
-_ZIP = (b"PK\3\4", b"PK\5\6", b"PK00PK\3\4")
-_RATIO_FLOOR = 1 << 20  # a small member may be packed as well as it likes (bytes)
-_DIRECTORY_LIMIT = 1 << 27  # bytes of a zip's directory, which zipfile reads whole: some 1.4 million members
+# Of a first member, an empty zip, and a split zip in one part. A file that only ends as a zip is not a zip.
+_ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK00PK\3\4")
+_RATIO_FLOOR = 1 << 20  # bytes; the ratio limit does not apply to smaller members
+_DIRECTORY_LIMIT = 1 << 27  # bytes of a zip's directory, which zipfile loads whole: about 1.4 million members
 _UTF8_NAME = 0x800
 _ENCRYPTED = 0x1
 _UNIX = 3
-# bzip2 and LZMA members are unpacked by zipfile without a bound, so a small one could fill the memory.
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+# zipfile decompresses bzip2 and LZMA members without a limit, so a small member could fill the memory.
+_SAFE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
-class Packed:
-    """An archive's file, wherever it lies.
+class ArchiveFile:
+    """An archive on disk or in a bucket.
 
     Args:
         name: path or URI, for messages.
-        open: opens it for reading; what it gives can be sought in.
+        open: opens it for reading as a seekable file.
     """
 
     name: str
@@ -48,179 +48,170 @@ class Packed:
 
 @dataclass(frozen=True)
 class ZipArchive:
-    """Pictures in a zip file."""
+    """The pictures of a zip file."""
 
-    file: Packed
+    file: ArchiveFile
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
-        """Read every picture; hostile and damaged members are left out.
+        """Read every picture; hostile and damaged members are skipped.
 
         Raises:
-            BadSource: its directory cannot be read or is absurdly large.
+            BadSource: its directory cannot be read or is too large.
         """
-        with self.file.open() as file, self._opened(file) as archive:
-            budget, read = _budget(file, self.limits), set[int]()
+        with self.file.open() as file, self._open(file) as archive:
+            budget, seen_offsets = _unpack_budget(file, self.limits), set[int]()
             for member in archive.infolist():
                 if member.is_dir():
                     continue
                 name = _zip_name(member)
-                reason, content = unwanted(name) or self._refusal(member), b""
-                if reason is None and member.header_offset in read:
+                reason, content = skip_reason(name) or self._skip_reason(member), b""
+                if reason is None and member.header_offset in seen_offsets:
                     reason = "member that is another one's"
                 if reason is None:
-                    read.add(member.header_offset)
-                    budget -= member.file_size  # never more is unpacked
+                    seen_offsets.add(member.header_offset)
+                    budget -= member.file_size  # zipfile never unpacks more
                     if budget < 0:
                         skipped.add("rest of an archive that explodes", f"from {name}")
                         return
-                    reason, content = self._content(archive, member)
+                    reason, content = self._read(archive, member)
                 if reason is None and not is_picture(name, content):
                     reason = "no picture by its content"
                 if reason is None:
-                    yield Item(name, content, self.labelling.of(name))
+                    yield Item(name, content, self.labelling.label_of(name))
                 else:
                     skipped.add(reason, name)
 
-    def _opened(self, file: IO[bytes]) -> zipfile.ZipFile:
+    def _open(self, file: IO[bytes]) -> zipfile.ZipFile:
         directory = _directory_bytes(file)
         if directory > _DIRECTORY_LIMIT:
             raise BadSource(
-                f"{self.file}: its directory has {directory:,} bytes, at most {_DIRECTORY_LIMIT:,} are read; "
-                "split it, or give a tar or a folder"
+                f"{self.file}: its directory has {directory:,} bytes, at most {_DIRECTORY_LIMIT:,} are "
+                "allowed; split it, or give a tar or a folder"
             )
         try:
             return zipfile.ZipFile(file)
-        except (*_DAMAGED, NotImplementedError) as error:
+        except (*_DAMAGE, NotImplementedError) as error:
             raise BadSource(f"{self.file}: cannot be read as a zip file: {error}") from None
 
-    def _refusal(self, member: zipfile.ZipInfo) -> str | None:
+    def _skip_reason(self, member: zipfile.ZipInfo) -> str | None:
         if member.flag_bits & _ENCRYPTED:
             return "encrypted member"
-        if member.compress_type not in _METHODS:
+        if member.compress_type not in _SAFE_METHODS:
             return "member neither stored nor deflated"
         kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == _UNIX else 0
         if kind not in (0, stat.S_IFREG):
             return "link or device"
-        return "member that explodes" if member.file_size > self._most(member) else None
+        return "member that explodes" if member.file_size > self._size_limit(member) else None
 
-    def _most(self, member: zipfile.ZipInfo) -> int:
-        return min(
-            self.limits.member_limit, max(_RATIO_FLOOR, self.limits.ratio_limit * member.compress_size)
-        )
+    def _size_limit(self, member: zipfile.ZipInfo) -> int:
+        by_ratio = self.limits.ratio_limit * member.compress_size
+        return min(self.limits.member_limit, max(_RATIO_FLOOR, by_ratio))
 
-    def _content(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str | None, bytes]:
-        """The reason to leave it out, or its content."""
-        most = self._most(member)
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str | None, bytes]:
+        """The skip reason or None, and the content."""
+        limit = self._size_limit(member)
         try:
             with archive.open(member) as file:
-                content = file.read(most + 1)
-        except (*_DAMAGED, NotImplementedError, RuntimeError):
+                content = file.read(limit + 1)
+        except (*_DAMAGE, NotImplementedError, RuntimeError):
             return "damaged member", b""
-        return ("member that explodes", b"") if len(content) > most else (None, content)
+        return ("member that explodes", b"") if len(content) > limit else (None, content)
 
 
 @dataclass(frozen=True)
 class TarArchive:
-    """Pictures in a tar file, plain or packed by gzip, bzip2 or xz."""
+    """The pictures of a tar file, plain or compressed by gzip, bzip2 or xz."""
 
-    file: Packed
+    file: ArchiveFile
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
-        """Read every picture as the archive streams through; hostile members are left out.
+        """Read every picture in one sequential pass; hostile members are skipped.
 
-        What follows damage in a tar cannot be found again, so it is left out as a whole.
+        After damage the next tar header cannot be found, so the rest of the archive is skipped.
 
         Raises:
-            BadSource: not even the first header can be read.
+            BadSource: the first header cannot be read.
         """
         name = ""
         with self.file.open() as packed:
-            budget = _budget(packed, self.limits)
-            stream = BoundedStream(_unpacked(packed), budget)
+            budget = _unpack_budget(packed, self.limits)
+            stream = BoundedStream(_decompressed(packed), budget)
             try:
                 with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", encoding="utf-8") as archive:
                     while (member := archive.next()) is not None:
-                        archive.members = []  # type: ignore[attr-defined]  # it would keep every header
+                        archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
                         name = printable(member.name)
-                        yield from self._item(stream, member, name, skipped)
-                if stream.last.strip(b"\0"):
+                        yield from self._read(stream, member, skipped)
+                if stream.last_header.strip(b"\0"):
                     skipped.add("rest of a damaged archive", f"after {name}")
             except UnpackedTooLarge:
                 skipped.add("rest of an archive that explodes", f"after {name}")
-            except _DAMAGED as error:
+            except _DAMAGE as error:
                 if not name:
                     raise BadSource(f"{self.file}: cannot be read as a tar file: {error}") from None
                 skipped.add("rest of a damaged archive", f"after {name}")
 
-    def _item(
-        self, stream: BoundedStream, member: tarfile.TarInfo, name: str, skipped: Skipped
-    ) -> Iterator[Item]:
+    def _read(self, stream: BoundedStream, member: tarfile.TarInfo, skipped: Skipped) -> Iterator[Item]:
         if member.isdir():
             return
-        reason, content = unwanted(name) or self._refusal(member), b""
+        name = printable(member.name)
+        reason, content = skip_reason(name) or self._skip_reason(member), b""
         if reason is None:
-            content = stream.take(member.offset_data, member.size)
+            content = stream.read_member(member.offset_data, member.size)
             reason = None if is_picture(name, content) else "no picture by its content"
         if reason is None:
-            yield Item(name, content, self.labelling.of(name))
+            yield Item(name, content, self.labelling.label_of(name))
         else:
             skipped.add(reason, name)
 
-    def _refusal(self, member: tarfile.TarInfo) -> str | None:
+    def _skip_reason(self, member: tarfile.TarInfo) -> str | None:
         if not member.isfile() or member.issparse():
             return "link or device"
         return "member that explodes" if not 0 <= member.size <= self.limits.member_limit else None
 
 
-def is_zip(file: Packed) -> bool:
-    """Whether a file begins as a zip."""
+def _is_zip(file: ArchiveFile) -> bool:
     with file.open() as packed:
-        return packed.read(max(map(len, _ZIP))).startswith(_ZIP)
+        return packed.read(max(map(len, _ZIP_SIGNATURES))).startswith(_ZIP_SIGNATURES)
 
 
-def is_tar(file: Packed) -> bool:
-    """Whether a file begins as a tar, packed or not.
-
-    Raises:
-        BadSource: unpacking it takes too much memory.
-    """
+def _is_tar(file: ArchiveFile) -> bool:
     with file.open() as packed:
         try:
-            with tarfile.open(
-                fileobj=cast("IO[bytes]", BoundedStream(_unpacked(packed), 1 << 20)), mode="r:"
-            ):
+            stream = BoundedStream(_decompressed(packed), 1 << 20)
+            with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:"):
                 return True
-        except xz.TakesMemory:
+        except xz.XzMemoryExceeded:
             raise BadSource(
-                f"{file}: its dictionary takes more than {xz.MEMORY >> 20} MiB to unpack; "
-                "pack it again, by `xz -9` or less"
+                f"{file}: decompression needs more than {xz.MEMORY_LIMIT >> 20} MiB for its dictionary; "
+                "compress it again with `xz -9` or less"
             ) from None
-        except (UnpackedTooLarge, *_DAMAGED):
+        except (UnpackedTooLarge, *_DAMAGE):
             return False
 
 
-def archive(file: Packed, limits: Push, labelling: Labelling) -> Source | None:
-    """The zip or tar that a file is by its beginning, or None.
+def open_archive(file: ArchiveFile, limits: Push, labelling: Labelling) -> Source | None:
+    """Open a zip or tar, detected by its first bytes; None if it is neither.
 
     Raises:
-        BadSource: unpacking it takes too much memory.
+        BadSource: decompression needs too much memory.
     """
-    if is_zip(file):
+    if _is_zip(file):
         return ZipArchive(file, limits, labelling)
-    return TarArchive(file, limits, labelling) if is_tar(file) else None
+    return TarArchive(file, limits, labelling) if _is_tar(file) else None
 
 
-def _budget(packed: IO[bytes], limits: Push) -> int:
-    """Bytes that may be unpacked of an archive in all."""
+def _unpack_budget(packed: IO[bytes], limits: Push) -> int:
+    """Maximum bytes to unpack from an archive in total."""
     return max(limits.member_limit, limits.ratio_limit * packed.seek(0, 2))
 
 
-def _unpacked(packed: IO[bytes]) -> IO[bytes]:
-    """The tar inside; these readers, unlike tarfile's own, never unpack more than they are asked for."""
+def _decompressed(packed: IO[bytes]) -> IO[bytes]:
+    """The tar inside. Unlike tarfile's own readers, these never decompress more than a read asks for."""
     packed.seek(0)
     magic = packed.read(6)
     packed.seek(0)
@@ -229,23 +220,21 @@ def _unpacked(packed: IO[bytes]) -> IO[bytes]:
     if magic.startswith(b"BZh"):
         return cast("IO[bytes]", bz2.BZ2File(packed))
     if magic == b"\xfd7zXZ\0":
-        return xz.opened(packed)
+        return xz.open_xz(packed)
     return packed
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
-    """A member's path with `/`; many zips hold UTF-8 names without the flag that says so."""
+    """A member's path with `/` as separator. Many zips contain UTF-8 names without the UTF-8 flag."""
     name = member.filename
     if not member.flag_bits & _UTF8_NAME:
-        try:
+        with suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            name = member.filename
     return printable(name.replace("\\", "/"))
 
 
 def _directory_bytes(file: IO[bytes]) -> int:
-    """Bytes of a zip's central directory, as its end record states them.
+    """Size of a zip's central directory in bytes, from its end record.
 
     Source: APPNOTE.TXT 6.3.10, sections 4.3.14 to 4.3.16.
     """
@@ -254,8 +243,8 @@ def _directory_bytes(file: IO[bytes]) -> int:
     tail = file.read()
     end = tail.rfind(b"PK\5\6")
     if end < 0:
-        return 0  # zipfile says better what is wrong
-    at, width = end + 12, 4
+        return 0  # zipfile raises a better error
+    offset, width = end + 12, 4
     if tail[max(end - 20, 0) : end].startswith(b"PK\6\7"):
-        at, width = end - 20 - 56 + 40, 8  # ZIP64: the old field may hold anything
-    return int.from_bytes(tail[at : at + width], "little")
+        offset, width = end - 20 - 56 + 40, 8  # ZIP64: the 32-bit field may contain anything
+    return int.from_bytes(tail[offset : offset + width], "little")

@@ -1,64 +1,64 @@
-"""A stream that is read front to back within a budget."""
+"""A forward-only stream with a byte budget, for tarfile."""
 
 from typing import IO
 
-_STEP = 1 << 20  # bytes that are skipped at once
-_HEADER_BYTES = 1 << 20  # the largest extended header that is read
+_SKIP_BYTES = 1 << 20  # skipped in one read
+_HEADER_LIMIT = 1 << 20  # bytes of an extended header
 
 
 class UnpackedTooLarge(Exception):
-    """An archive holds more than its packed size makes credible."""
+    """An archive unpacks to more bytes than its compressed size allows."""
 
 
 class BoundedStream:
-    """What tarfile needs of a file, on a stream that cannot go back; counts what is really unpacked.
+    """The file interface that tarfile needs, on a stream that only moves forward; counts the bytes unpacked.
 
     Args:
         file: the stream.
-        budget: bytes that may be read of it in all.
+        budget: maximum bytes to read from it in total.
     """
 
     def __init__(self, file: IO[bytes], budget: int) -> None:
         self._file = file
         self._budget = budget
         self._position = 0
-        self.last = b""  # the last header block that was read
+        self.last_header = b""  # the header block read last
 
     def tell(self) -> int:
-        """Bytes from the beginning."""
+        """The position, in bytes from the beginning."""
         return self._position
 
     def read(self, size: int) -> bytes:
         """Read a header.
 
         Raises:
-            Explodes: the header or the whole is absurdly large.
+            UnpackedTooLarge: the header is too large, or the budget is exceeded.
         """
-        if not 0 <= size <= _HEADER_BYTES:
+        if not 0 <= size <= _HEADER_LIMIT:
             raise UnpackedTooLarge
-        self.last = self._read(size)
-        return self.last
+        self.last_header = self._read(size)
+        return self.last_header
 
     def seek(self, position: int) -> int:
         """Skip forward.
 
         Raises:
-            OSError: it lies behind, as a hostile header may say, or beyond the end.
-            Explodes: the whole is absurdly large.
+            OSError: the position is backwards, as in a hostile header, or beyond the end.
+            UnpackedTooLarge: the budget is exceeded.
         """
         if position < self._position:
             raise OSError("a header points backwards")
         while self._position < position:
-            if not self._read(min(_STEP, position - self._position)):
+            if not self._read(min(_SKIP_BYTES, position - self._position)):
                 raise OSError("ends too early")
         return position
 
-    def take(self, position: int, size: int) -> bytes:
-        """Read a member.
+    def read_member(self, position: int, size: int) -> bytes:
+        """Read a member's content.
 
         Raises:
-            OSError: the stream ends before it does.
-            Explodes: the whole is absurdly large.
+            OSError: the stream ends before the member does.
+            UnpackedTooLarge: the budget is exceeded.
         """
         self.seek(position)
         content = self._read(size)

@@ -1,7 +1,7 @@
-"""scikit-learn's 1,797 scanned digits, rendered as if phones had photographed them.
+"""Demo source: scikit-learn's 1,797 scanned digits, rendered like phone photographs.
 
-Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998; the test part that
-scikit-learn carries (BSD). The rendering is seeded: the same bytes on every run.
+Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998; the test part, which
+scikit-learn includes (BSD). The rendering is seeded: the same bytes on every run.
 """
 
 import io
@@ -16,17 +16,17 @@ from PIL import ExifTags, Image
 from streaming.sources.items import Item, Skipped
 
 _INK = 16.0  # the scans' darkest value
-# How pixels are stored so that each EXIF orientation turns them upright: numpy quarter turns.
+# EXIF orientation → numpy quarter turns of the stored pixels, which the orientation turns upright again.
 _QUARTER_TURNS = {1: 0, 3: 2, 6: 1, 8: 3}
 
 
 @dataclass(frozen=True)
-class Digits:
-    """The digits as a source.
+class DigitsSource:
+    """The rendered digits.
 
     Args:
-        devices: phones they are spread over; each has its own paper, light and habits.
-        seed: another one renders other pictures.
+        devices: number of phones; each has its own paper, ink, light and camera settings.
+        seed: of the rendering.
     """
 
     devices: int = 25
@@ -46,15 +46,15 @@ class Digits:
 
 @dataclass(frozen=True)
 class _Phone:
-    """What is the same in all pictures of a phone."""
+    """Properties that all pictures of a phone share."""
 
     paper: NDArray[np.float32]  # RGB 0-255
     ink: NDArray[np.float32]
-    light: tuple[float, float]  # change of brightness from left to right and from top to bottom
+    light: tuple[float, float]  # brightness gradient from left to right and from top to bottom
     noise: float  # standard deviation
     orientation: int
-    located: bool
-    quality: int
+    has_gps: bool
+    quality: int  # of the JPEG
 
     @classmethod
     def of(cls, number: int, seed: int) -> "_Phone":
@@ -65,17 +65,17 @@ class _Phone:
             light=(float(rng.uniform(-0.25, 0.25)), float(rng.uniform(-0.25, 0.25))),
             noise=float(rng.uniform(3, 9)),
             orientation=int(rng.choice([1, 1, 1, 6, 8, 3])),
-            located=bool(rng.random() < 0.4),
+            has_gps=bool(rng.random() < 0.4),
             quality=int(rng.integers(80, 95)),
         )
 
 
 def _photograph(scan: NDArray[np.float64], phone: _Phone, rng: np.random.Generator) -> bytes:
     width, height = (int(side) for side in rng.integers(96, 161, 2))
-    ink = _projected(scan, width, height, rng)
-    across = phone.light[0] * (np.arange(width, dtype=np.float32) / width - 0.5)
-    down = phone.light[1] * (np.arange(height, dtype=np.float32) / height - 0.5)
-    light = 1 + down[:, np.newaxis] + across
+    ink = _project(scan, width, height, rng)
+    horizontal = phone.light[0] * (np.arange(width, dtype=np.float32) / width - 0.5)
+    vertical = phone.light[1] * (np.arange(height, dtype=np.float32) / height - 0.5)
+    light = 1 + vertical[:, np.newaxis] + horizontal
     noise = rng.standard_normal((height, width), np.float32) * np.float32(phone.noise)
     # Plane by plane: numpy is slow where the innermost axis has three values.
     planes = [
@@ -89,19 +89,19 @@ def _photograph(scan: NDArray[np.float64], phone: _Phone, rng: np.random.Generat
     return buffer.getvalue()
 
 
-def _projected(
+def _project(
     scan: NDArray[np.float64], width: int, height: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The 8x8 scan as ink 0-1 on the sheet: enlarged, a little turned, moved and seen at an angle."""
+    """The 8x8 scan as ink 0-1 on the sheet: enlarged, slightly rotated, moved and in perspective."""
     side = min(width, height) * rng.uniform(0.72, 0.92)
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     angle = np.deg2rad(rng.uniform(-9, 9))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    room = min(width, height) - side
-    middle = np.array([width, height]) / 2 + room * rng.uniform(-0.4, 0.4, 2)
-    seen = corners @ turn.T * side + middle + rng.uniform(-0.03, 0.03, (4, 2)) * side
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    margin = min(width, height) - side
+    centre = np.array([width, height]) / 2 + margin * rng.uniform(-0.4, 0.4, 2)
+    projected = corners @ rotation.T * side + centre + rng.uniform(-0.03, 0.03, (4, 2)) * side
     matrix = cv2.getPerspectiveTransform(
-        ((corners + 0.5) * 8 - 0.5).astype(np.float32), seen.astype(np.float32)
+        ((corners + 0.5) * 8 - 0.5).astype(np.float32), projected.astype(np.float32)
     )
     sheet = cv2.warpPerspective(
         (scan / _INK).astype(np.float32), matrix, (width, height), flags=cv2.INTER_CUBIC
@@ -115,7 +115,7 @@ def _exif(phone: _Phone, rng: np.random.Generator) -> Image.Exif:
     exif[ExifTags.Base.Orientation] = phone.orientation
     taken = f"2026:{rng.integers(1, 13):02d}:{rng.integers(1, 29):02d} {rng.integers(7, 22):02d}:30:00"
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
-    if phone.located:
+    if phone.has_gps:
         gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
         gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLongitudeRef] = "N", "E"
         gps[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, float(rng.integers(0, 60)))

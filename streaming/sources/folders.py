@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, or an archive by its path."""
+"""Read pictures from a local folder; open a local path as a folder or an archive."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,52 +6,52 @@ from pathlib import Path
 
 from conf.sections import Push
 from streaming.errors import BadSource
-from streaming.sources.archives import Packed, archive
-from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, unwanted
+from streaming.sources.archives import ArchiveFile, open_archive
+from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, skip_reason
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Pictures below a folder, in the order of their paths."""
+    """The pictures below a folder, in the order of their paths."""
 
     path: Path
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
-        """Read every picture; links that lead out and files that cannot be read are left out."""
+        """Read every picture; links out of the folder and unreadable files are skipped."""
         root = self.path.resolve()
         for file in _files(root, skipped):
             name = file.relative_to(root).as_posix()
             try:
-                reason = unwanted(name) or self._refusal(root, file)
+                reason = skip_reason(name) or self._skip_reason(root, file)
                 content = b"" if reason else file.read_bytes()
             except OSError as error:
-                reason = _unreadable(error)
+                reason = _read_error(error)
             if reason is None and not is_picture(name, content):
                 reason = "no picture by its content"
             if reason is not None:
                 skipped.add(reason, printable(name))
                 continue
-            # A picture right in the folder is labelled by the folder's own name.
-            yield Item(printable(name), content, self.labelling.of(printable(f"{root.name}/{name}")))
+            # A picture directly in the folder gets the folder's name as its label.
+            yield Item(printable(name), content, self.labelling.label_of(printable(f"{root.name}/{name}")))
 
-    def _refusal(self, root: Path, file: Path) -> str | None:
+    def _skip_reason(self, root: Path, file: Path) -> str | None:
         if not file.resolve().is_relative_to(root):
             return "link that leads out of the folder"
         return "too large to be read" if file.stat().st_size > self.limits.member_limit else None
 
 
 def open_source(location: str, labelling: Labelling, limits: Push) -> Source:
-    """The folder or archive at a path, after a look at its first labelled picture.
+    """Open the folder or archive at a path, and check that it contains a labelled picture.
 
     Raises:
-        BadSource: there is nothing there, it is no archive, or it holds no picture with a label.
+        BadSource: the path does not exist, is no archive, or contains no picture with a label.
     """
     path = _path(location)
     try:
         source = _source(location, path, labelling, limits)
-        refuse_without_pictures(location, source, labelling)
+        require_labelled_picture(location, source, labelling)
     except OSError as error:
         raise BadSource(f"{location}: cannot be read: {error.strerror or error}") from None
     return source
@@ -62,7 +62,7 @@ def _path(location: str) -> Path:
         return Path(location).expanduser()
     except RuntimeError:
         raise BadSource(
-            f"{location}: no such user has a home folder; write ./{location} for a path that begins so"
+            f"{location}: this user has no home folder; write ./{location} if the name begins with ~"
         ) from None
 
 
@@ -73,36 +73,36 @@ def _source(location: str, path: Path, labelling: Labelling, limits: Push) -> So
         raise BadSource(f"{location}: no such folder or file; give a folder, a zip, a tar or the word digits")
     if not path.is_file():
         raise BadSource(f"{location}: neither a folder nor a file; give a folder, a zip, a tar or digits")
-    found = archive(Packed(str(path), lambda: path.open("rb")), limits, labelling)
-    if found is not None:
-        return found
+    archive = open_archive(ArchiveFile(str(path), lambda: path.open("rb")), limits, labelling)
+    if archive is not None:
+        return archive
     raise BadSource(f"{location}: neither a zip nor a tar file; give a folder, a zip, a tar or digits")
 
 
-def refuse_without_pictures(location: str, source: Source, labelling: Labelling) -> None:
-    """Read up to the first picture that has a label, so that nothing is sent of a source that has none.
+def require_labelled_picture(location: str, source: Source, labelling: Labelling) -> None:
+    """Read the source up to its first labelled picture, so that a source without one fails before sending.
 
     Raises:
-        BadSource: no picture has one, or there is none.
+        BadSource: there is no picture, or no picture has a label.
     """
-    skipped, bare = Skipped(), None
+    skipped, unlabelled = Skipped(), None
     for item in source.items(skipped):
         if item.label is not None:
             return
-        bare = bare or item.name
-    if bare is not None:
+        unlabelled = unlabelled or item.name
+    if unlabelled is not None:
         way_out = (
-            f"--label-pattern {labelling.pattern.pattern!r} is searched in the file name"
+            f"--label-pattern {labelling.pattern.pattern!r} is searched in the file name, not in the path"
             if labelling.pattern
             else "put pictures in folders named by label, or give --label-pattern '(?P<label>…)'"
         )
-        raise BadSource(f"{location}: no picture shows a label, {bare!r} for one: {way_out}")
+        raise BadSource(f"{location}: no picture has a label, for example {unlabelled!r}: {way_out}")
     why = str(skipped) or "it is empty"
-    raise BadSource(f"{location}: no picture to send: {why}; names must end in .jpg, .png, .webp or such")
+    raise BadSource(f"{location}: no picture to send: {why}; names must end in .jpg, .png, .webp or similar")
 
 
 def _files(root: Path, skipped: Skipped) -> Iterator[Path]:
-    """Files below a folder; folders behind links are not entered, so there is no way round in a circle."""
+    """Walk the files below a folder. Links to folders are not followed, so there are no cycles."""
     folders = [root]
     while folders:
         folder = folders.pop()
@@ -111,21 +111,21 @@ def _files(root: Path, skipped: Skipped) -> Iterator[Path]:
         except OSError as error:
             if folder == root:
                 raise
-            skipped.add(_unreadable(error), printable(folder.relative_to(root).as_posix()))
+            skipped.add(_read_error(error), printable(folder.relative_to(root).as_posix()))
             continue
         files: list[Path] = []
-        below: list[Path] = []
+        subfolders: list[Path] = []
         for entry in entries:
             try:
                 if entry.is_file():
                     files.append(entry)
                 elif entry.is_dir() and not entry.is_symlink():
-                    below.append(entry)
+                    subfolders.append(entry)
             except OSError as error:
-                skipped.add(_unreadable(error), printable(entry.relative_to(root).as_posix()))
+                skipped.add(_read_error(error), printable(entry.relative_to(root).as_posix()))
         yield from files
-        folders += reversed(below)
+        folders += reversed(subfolders)
 
 
-def _unreadable(error: OSError) -> str:
+def _read_error(error: OSError) -> str:
     return f"cannot be read: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Pictures of a source: how their labels are told, and what of a source is left out."""
+"""Pictures of a source: their labels from paths, and which files are skipped."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,19 +9,19 @@ from typing import Protocol
 
 from conf.errors import UsageError
 
-# Other endings are not sent. Broken and unsupported pictures are: refusing them is ingestion's work.
+# Files with other endings are not sent. Broken and unsupported pictures are sent: ingestion rejects them.
 _ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp",
     ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif",
 })  # fmt: skip
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_NAMED = 3  # examples that are kept for each reason
+_EXAMPLES = 3  # names kept for each reason
 
 
 @dataclass(frozen=True)
 class Item:
-    """A picture of a source: its path there with `/` between the parts, its bytes, its label if one shows."""
+    """A picture of a source: its path in the source with `/` as separator, its bytes, its label or None."""
 
     name: str
     content: bytes
@@ -30,10 +30,10 @@ class Item:
 
 @dataclass
 class Skipped:
-    """What of a source is not sent.
+    """The skipped files and members of a source, by reason.
 
     Args:
-        counts: by reason.
+        counts: number of files for each reason.
         names: the first few names for each reason.
     """
 
@@ -41,9 +41,9 @@ class Skipped:
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, reason: str, name: str) -> None:
-        """Note one member or file."""
+        """Record one skipped file or member."""
         self.counts[reason] += 1
-        if len(self.names[reason]) < _NAMED:
+        if len(self.names[reason]) < _EXAMPLES:
             self.names[reason].append(name if len(name) <= 80 else f"{name[:80]}…")
 
     def __str__(self) -> str:
@@ -56,42 +56,42 @@ class Skipped:
 
 
 class Source(Protocol):
-    """Something that pictures can be read from, again and again."""
+    """A source of pictures that can be read repeatedly."""
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
-        """Read all pictures once, one at a time; notes what is left out."""
+        """Read all pictures once, one at a time; skipped files are recorded."""
         ...
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How a label is told from a path.
+    """Rule that derives a label from a path.
 
     Args:
-        pattern: searched in the file name, its group `label` is the label; None takes the parent folder.
+        pattern: searched in the file name, its group `label` is the label; None: the parent folder's name.
     """
 
     pattern: re.Pattern[str] | None = None
 
     @classmethod
-    def by(cls, pattern: str | None) -> "Labelling":
-        """A labelling by a regular expression, or by folder where it is None.
+    def from_pattern(cls, pattern: str | None) -> "Labelling":
+        """Label by a regular expression, or by folder if it is None.
 
         Raises:
-            UsageError: it is no regular expression or lacks the group `label`.
+            UsageError: the regular expression is invalid or has no group `label`.
         """
         if pattern is None:
             return cls()
         try:
             compiled = re.compile(pattern)
         except re.error as error:
-            raise UsageError(f"--label-pattern {pattern!r} is no regular expression: {error}") from None
+            raise UsageError(f"--label-pattern {pattern!r} is not a valid regex: {error}") from None
         if "label" not in compiled.groupindex:
             raise UsageError(f"--label-pattern {pattern!r} has no group named label: write (?P<label>…)")
         return cls(compiled)
 
-    def of(self, name: str) -> str | None:
-        """The label of a path with `/` between its parts; None where it shows none."""
+    def label_of(self, name: str) -> str | None:
+        """The label of a path with `/` as separator, or None."""
         path = PurePosixPath(name)
         if self.pattern is None:
             return path.parent.name.strip() or None
@@ -99,10 +99,10 @@ class Labelling:
         return (match["label"] or "").strip() or None if match else None
 
 
-def unwanted(name: str) -> str | None:
-    """Why a path is not sent, or None: it escapes, is hidden, or is no picture by its ending.
+def skip_reason(name: str) -> str | None:
+    """Why a path is skipped, or None: it leaves the source, is hidden, or has no picture ending.
 
-    A name without an ending is wanted until its content shows what it is (see `is_picture`).
+    For a name without an ending, the content decides (see `is_picture`).
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
@@ -113,15 +113,15 @@ def unwanted(name: str) -> str | None:
 
 
 def is_picture(name: str, content: bytes) -> bool:
-    """Whether a file is sent: by its ending, or where it has none by its first bytes."""
+    """Whether a file is sent: always with an ending (see `skip_reason`), otherwise by its first bytes."""
     return bool(PurePosixPath(name).suffix) or content.startswith(_MAGIC)
 
 
 def encodable(text: str) -> str:
-    """Text that has file names in it, as it can be encoded: bytes that are no UTF-8 become U+FFFD."""
+    """Make text with file names encodable as UTF-8: undecodable bytes become U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def printable(name: str) -> str:
-    """A file name that can be shown, too: control characters, which a terminal obeys, become U+FFFD."""
+    """Make a file name safe to print: control characters, which a terminal would obey, become U+FFFD."""
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", encodable(name))

@@ -1,1 +1,1 @@
-"""S3 object stores: listing, reading and writing objects, with retries and clear errors."""
+"""S3 object stores: list, read and write objects, with retries and clear errors."""

@@ -1,7 +1,7 @@
-"""An S3 object store by boto3: listing, reading and writing objects, with bounded patience.
+"""S3 client on boto3: list, read and write objects, with retries and a time limit.
 
-boto3's clients may be used by many threads; making one may not, and costs 0.2 s, so each process makes one
-for each set of settings, when it first needs it.
+boto3 clients are thread-safe, but creating one is not, and takes 0.2 s. So each process creates one client
+for each set of settings, at its first request.
 """
 
 import math
@@ -25,20 +25,20 @@ from streaming.errors import (
 )
 from streaming.stores.s3_errors import as_store_error
 
-_STEP = 1 << 16  # bytes of a body that are read between two looks at the clock
+_CHUNK_BYTES = 1 << 16  # bytes of a body that are read between two checks of the deadline
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _clients: dict[tuple[object, ...], Any] = {}
-_making = threading.Lock()
+_clients_lock = threading.Lock()
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An object as a listing or its own headers show it.
+class ObjectSummary:
+    """An object's key, size and etag, from a listing.
 
     Args:
-        bucket, key: where it lies.
+        bucket, key: its location.
         size: in bytes.
         etag: changes with the content.
     """
@@ -53,135 +53,137 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Objects:
-    """What can be done with the objects of a store; can be pickled and used by many threads.
+class ObjectStore:
+    """An S3 object store. It can be pickled and is thread-safe.
 
-    Requests that meet a 5xx, a 429 or silence are repeated as the settings say.
+    Requests are retried after a 5xx, a 429 or a timeout, as the settings say.
 
     Args:
-        settings: where the store is, and how patiently it is asked. Credentials come from
-            AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN only.
-        seconds: that reading an object may take, all attempts together; None: as long as bytes come.
+        settings: endpoint, timeouts and retries. Credentials come only from the environment:
+            AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+        seconds: time limit for reading an object, all attempts together; None: no limit while bytes arrive.
     """
 
     settings: S3
     seconds: float | None = None
 
-    def entries(self, bucket: str, prefix: str, page: int = 1000) -> Iterator[Entry]:
-        """All objects whose keys begin with a prefix, in the order of their keys.
+    def list_objects(self, bucket: str, prefix: str, page_size: int = 1000) -> Iterator[ObjectSummary]:
+        """List all objects whose keys begin with a prefix, in the order of their keys.
 
         Args:
-            page: objects that are asked for at once.
+            page_size: objects in one request.
 
         Raises:
-            ObjectError: the store refuses or does not answer.
+            ObjectError: the store refuses the request or does not answer.
         """
-        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": page}
+        request: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": page_size}
         while True:
-            answer = self._patiently(
-                f"s3://{bucket}/{prefix}", lambda: self._client().list_objects_v2(**asked)
+            response = self._with_retries(
+                f"s3://{bucket}/{prefix}", lambda: self._client().list_objects_v2(**request)
             )
-            for found in answer.get("Contents", ()):
-                yield Entry(bucket, found["Key"], found["Size"], found.get("ETag", ""))
-            if not answer.get("IsTruncated"):
+            for listed in response.get("Contents", ()):
+                yield ObjectSummary(bucket, listed["Key"], listed["Size"], listed.get("ETag", ""))
+            if not response.get("IsTruncated"):
                 return
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
+            request["ContinuationToken"] = response["NextContinuationToken"]
 
-    def find(self, bucket: str, key: str) -> Entry | None:
-        """The object of exactly this key, or None.
+    def find(self, bucket: str, key: str) -> ObjectSummary | None:
+        """The object with exactly this key, or None.
 
-        It is listed, not asked for, because a listing tells a missing bucket from a missing object.
+        This is a listing, not a HEAD request, because a listing distinguishes a missing bucket from a missing
+        object.
 
         Raises:
-            ObjectError: the store refuses or does not answer.
+            ObjectError: the store refuses the request or does not answer.
         """
-        first = next(self.entries(bucket, key, page=1), None)
+        first = next(self.list_objects(bucket, key, page_size=1), None)
         return first if first and first.key == key else None
 
     def size(self, bucket: str, key: str) -> int | None:
-        """Bytes of an object, or None where there is none or the store does not say.
+        """Size of an object in bytes; None if there is no such object or the store omits its length.
 
         Raises:
-            ObjectError: the store refuses or does not answer.
+            ObjectError: the store refuses the request or does not answer.
         """
         try:
-            answer: dict[str, Any] = self._patiently(
+            response: dict[str, Any] = self._with_retries(
                 f"s3://{bucket}/{key}", lambda: self._client().head_object(Bucket=bucket, Key=key)
             )
         except NoSuchObject:
             return None
-        return answer.get("ContentLength")
+        return response.get("ContentLength")
 
     def read(self, bucket: str, key: str, limit: int, etag: str | None = None) -> bytes:
-        """An object's content.
+        """Read the content of an object.
 
         Args:
-            limit: bytes that are taken; of a larger object no more than that is read.
-            etag: that it must still have.
+            limit: maximum size in bytes; of a larger object, no more bytes than that are read.
+            etag: the expected etag.
 
         Raises:
-            ObjectTooLarge: it has more bytes.
-            NoSuchObject, ObjectChanged: it is gone, or has another etag.
-            ObjectError: the store refuses, breaks off or does not answer in time.
+            ObjectTooLarge: the object is larger than the limit.
+            NoSuchObject, ObjectChanged: the object was deleted, or has another etag.
+            ObjectError: the store refuses the request, breaks off or does not answer in time.
         """
-        asked = {"Bucket": bucket, "Key": key} | ({"IfMatch": etag} if etag else {})
-        where, ends = f"s3://{bucket}/{key}", self._ends()
-        return self._patiently(where, lambda: self._body(where, asked, limit, ends), ends)
+        request = {"Bucket": bucket, "Key": key} | ({"IfMatch": etag} if etag else {})
+        uri, deadline = f"s3://{bucket}/{key}", self._deadline()
+        return self._with_retries(uri, lambda: self._read_body(uri, request, limit, deadline), deadline)
 
-    def part(self, entry: Entry, start: int, size: int) -> bytes:
-        """So many bytes of an object from a position on; the object must be the one that was listed.
+    def read_range(self, summary: ObjectSummary, start: int, size: int) -> bytes:
+        """Read a byte range of an object, which must not have changed since it was listed.
 
         Raises:
-            NoSuchObject, ObjectChanged: it is gone, or has another etag.
-            ObjectError: the store refuses, breaks off or does not answer.
+            NoSuchObject, ObjectChanged: the object was deleted, or has another etag.
+            ObjectError: the store refuses the request, breaks off or does not answer.
         """
-        asked = {"Bucket": entry.bucket, "Key": entry.key, "Range": f"bytes={start}-{start + size - 1}"}
-        if entry.etag:
-            asked["IfMatch"] = entry.etag
-        ends = self._ends()
-        content = self._patiently(str(entry), lambda: self._body(str(entry), asked, size, ends), ends)
+        byte_range = f"bytes={start}-{start + size - 1}"
+        request = {"Bucket": summary.bucket, "Key": summary.key, "Range": byte_range}
+        if summary.etag:
+            request["IfMatch"] = summary.etag
+        uri, deadline = str(summary), self._deadline()
+        content = self._with_retries(uri, lambda: self._read_body(uri, request, size, deadline), deadline)
         if len(content) != size:
-            raise ObjectChanged(f"{entry}: {len(content)} bytes from {start} on, {size} were listed")
+            raise ObjectChanged(f"{uri}: {len(content)} bytes from {start} on, {size} were listed")
         return content
 
     def write(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object; a reader sees all of it or nothing.
+        """Write an object atomically: a reader sees all of it or nothing.
 
         Raises:
-            ObjectError: the store refuses or does not answer.
+            ObjectError: the store refuses the request or does not answer.
         """
-        asked = {"Bucket": bucket, "Key": key, "Body": content}
-        self._patiently(f"s3://{bucket}/{key}", lambda: self._client().put_object(**asked))
+        request = {"Bucket": bucket, "Key": key, "Body": content}
+        self._with_retries(f"s3://{bucket}/{key}", lambda: self._client().put_object(**request))
 
-    def _ends(self) -> float | None:
+    def _deadline(self) -> float | None:
         return None if self.seconds is None else time.monotonic() + self.seconds
 
-    def _body(self, where: str, asked: dict[str, str], limit: int, ends: float | None) -> bytes:
+    def _read_body(self, uri: str, request: dict[str, str], limit: int, deadline: float | None) -> bytes:
         from urllib3.exceptions import HTTPError
 
-        answer = self._client().get_object(**asked)
-        size: int | None = answer.get("ContentLength")  # none where a store sends in chunks
-        most, taken = limit if size is None else size, bytearray()
-        with answer["Body"] as body:
-            if most > limit:
-                raise ObjectTooLarge(f"{where}: {size} bytes, at most {limit} are taken")
+        response = self._client().get_object(**request)
+        size: int | None = response.get("ContentLength")  # None with chunked transfer encoding
+        expected, content = limit if size is None else size, bytearray()
+        with response["Body"] as body:
+            if expected > limit:
+                raise ObjectTooLarge(f"{uri}: {size} bytes, at most {limit} are allowed")
             try:
-                # read1 returns what has come, so that a body that trickles is left in time.
-                while len(taken) <= most and (chunk := body.read1(_STEP)):
-                    taken += chunk
-                    if ends is not None and time.monotonic() > ends:
-                        came = f"{len(taken)} of {size or '?'} bytes"
-                        raise StoreUnavailable(f"{where}: {came} in {self.seconds:g} s")
+                # read1 returns the bytes that have arrived, so the deadline also stops a very slow body.
+                while len(content) <= expected and (chunk := body.read1(_CHUNK_BYTES)):
+                    content += chunk
+                    if deadline is not None and time.monotonic() > deadline:
+                        received = f"only {len(content)} of {size or '?'} bytes"
+                        raise StoreUnavailable(f"{uri}: {received} in {self.seconds:g} s")
             except HTTPError as error:
-                raise as_store_error(where, error) from None
-        if size is None and len(taken) > limit:
-            raise ObjectTooLarge(f"{where}: more than {limit} bytes, at most so many are taken")
-        if size is not None and len(taken) != size:
-            raise StoreFaulty(f"{where}: {len(taken)} of {size} bytes came")
-        return bytes(taken)
+                raise as_store_error(uri, error) from None
+        if size is None and len(content) > limit:
+            raise ObjectTooLarge(f"{uri}: more than {limit} bytes, at most {limit} are allowed")
+        if size is not None and len(content) != size:
+            raise StoreFaulty(f"{uri}: only {len(content)} of {size} bytes arrived")
+        return bytes(content)
 
-    def _patiently(self, where: str, call: Callable[[], T], ends: float | None = None) -> T:
-        """Call until it succeeds, attempts are used up, or the time is."""
+    def _with_retries(self, uri: str, call: Callable[[], T], deadline: float | None = None) -> T:
+        """Call until it succeeds, all attempts are used, or the deadline has passed."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -189,14 +191,14 @@ class Objects:
             try:
                 return call()
             except (BotoCoreError, ClientError, ResponseParserError) as error:
-                problem = as_store_error(where, error)
-            except ValueError as error:  # so boto3 says of a header that is not what it should be
-                problem = StoreFaulty(f"{where}: asking the store failed: {' '.join(str(error).split())}")
+                problem = as_store_error(uri, error)
+            except ValueError as error:  # boto3 raises it for a malformed response header
+                problem = StoreFaulty(f"{uri}: the request failed: {' '.join(str(error).split())}")
             except StoreFaulty as error:
                 problem = error
             pause = self.settings.backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
-            late = ends is not None and time.monotonic() + pause >= ends
-            if not isinstance(problem, StoreFaulty) or attempt >= self.settings.attempts or late:
+            too_late = deadline is not None and time.monotonic() + pause >= deadline
+            if not isinstance(problem, StoreFaulty) or attempt >= self.settings.attempts or too_late:
                 break
             time.sleep(pause)
         if isinstance(problem, StoreFaulty) and attempt > 1:
@@ -205,28 +207,30 @@ class Objects:
 
     def _client(self) -> Any:
         credentials = tuple(os.environ.get(name) for name in _CREDENTIALS)
-        made_for = (self.settings, self.seconds, credentials)
-        with _making:
-            if made_for not in _clients:
-                _clients[made_for] = _made(self.settings, self.seconds, *credentials)
-            return _clients[made_for]
+        cache_key = (self.settings, self.seconds, credentials)
+        with _clients_lock:
+            if cache_key not in _clients:
+                _clients[cache_key] = _create_client(self.settings, self.seconds, *credentials)
+            return _clients[cache_key]
 
 
-def _made(settings: S3, seconds: float | None, key: str | None, secret: str | None, token: str | None) -> Any:
+def _create_client(
+    settings: S3, seconds: float | None, key: str | None, secret: str | None, token: str | None
+) -> Any:
     import boto3
     from botocore.config import Config
 
     if not key or not secret:
         raise CredentialsError("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    # Where all attempts share a time, none of them may wait in silence for more than its part.
+    # All attempts share `seconds`, so the timeouts of one attempt must not exceed its share.
     share = math.inf if seconds is None else seconds / settings.attempts
     config = Config(
         connect_timeout=min(settings.connect_seconds, share),
         read_timeout=min(settings.read_seconds, share),
-        retries={"mode": "standard", "total_max_attempts": 1},  # `_patiently` also repeats broken bodies
+        retries={"mode": "standard", "total_max_attempts": 1},  # `_with_retries` also retries broken bodies
         max_pool_connections=64,
         s3={"addressing_style": "path" if settings.path_style else "virtual"},
-        # Stores that are not Amazon's refuse the checksums that boto3 adds by itself.
+        # S3-compatible stores refuse the checksums that boto3 adds by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,

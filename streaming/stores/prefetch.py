@@ -1,4 +1,4 @@
-"""Loading ahead of whoever reads, in order, within a bound of bytes."""
+"""Prefetch in a thread pool: results in order, memory bounded in bytes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,35 +12,35 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Prefetcher:
-    """A pool that loads what will be asked for next.
+    """Loads the next results in background threads while the caller works on the current one.
 
     Args:
-        threads: jobs that are worked on at once.
-        budget: bytes that may be loaded or on their way; a job that alone exceeds it is loaded alone.
+        threads: jobs that run at the same time.
+        budget: maximum bytes of loaded and running jobs; a job that is larger than the budget runs alone.
     """
 
     threads: int
     budget: int
 
     def map(self, load: Callable[[J], R], jobs: Iterable[J], size: Callable[[J], int]) -> Iterator[R]:
-        """What `load` makes of each job, in the jobs' order; jobs are drawn only as they are begun.
+        """Yield `load(job)` for each job, in order. A job is taken from the iterator only when it can start.
 
         Args:
-            size: bytes that a job will hold.
+            size: bytes that a job's result will need.
         """
-        waiting: deque[tuple[Future[R], int]] = deque()
-        held = 0
+        pending: deque[tuple[Future[R], int]] = deque()
+        in_memory = 0
         pool = ThreadPoolExecutor(self.threads, "ahead")
         try:
             for job in jobs:
-                need = size(job)
-                while waiting and (held + need > self.budget or len(waiting) >= 2 * self.threads):
-                    future, freed = waiting.popleft()
+                needed = size(job)
+                while pending and (in_memory + needed > self.budget or len(pending) >= 2 * self.threads):
+                    future, freed = pending.popleft()
                     yield future.result()
-                    held -= freed
-                waiting.append((pool.submit(load, job), need))
-                held += need
-            while waiting:
-                yield waiting.popleft()[0].result()
+                    in_memory -= freed
+                pending.append((pool.submit(load, job), needed))
+                in_memory += needed
+            while pending:
+                yield pending.popleft()[0].result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

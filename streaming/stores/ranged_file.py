@@ -1,4 +1,4 @@
-"""An object as a file that can be read anywhere, in ranged requests and without a local copy."""
+"""An S3 object as a seekable file: HTTP range requests with read-ahead, no local copy."""
 
 import io
 from collections import OrderedDict
@@ -6,93 +6,93 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, cast
 
 from streaming.errors import NoSuchObject, ObjectChanged
-from streaming.stores.objects import Entry, Objects
+from streaming.stores.objects import ObjectStore, ObjectSummary
 
-_BLOCK = 4 << 20  # bytes of a request
-_AHEAD = 2  # blocks that are asked for before they are read
-_KEPT = 4  # blocks in memory, those on their way included
+_BLOCK_BYTES = 4 << 20  # of one request
+_BLOCKS_AHEAD = 2  # requested before they are read
+_BLOCKS_KEPT = 4  # in memory, pending requests included
 
 
 class RangedFile(io.RawIOBase):
-    """Reads an object in blocks; where they are read one after another, the next ones are on their way.
+    """Reads an object in blocks; while it is read sequentially, the next blocks are prefetched.
 
-    An object that goes or changes meanwhile is an `OSError`, as a failing disk is. A store that refuses or
-    does not answer is an `ObjectError`.
+    Reading raises `OSError`, as a failing disk does, if the object was deleted or changed since the listing.
+    It raises `ObjectError` if the store refuses a request or does not answer.
 
     Args:
-        objects: the store.
-        entry: the object; each request asks for the one with its etag.
+        store: the object store.
+        summary: the object; each request requires its etag.
     """
 
-    def __init__(self, objects: Objects, entry: Entry) -> None:
+    def __init__(self, store: ObjectStore, summary: ObjectSummary) -> None:
         super().__init__()
-        self._objects = objects
-        self._entry = entry
+        self._store = store
+        self._summary = summary
         self._position = 0
-        self._last = -1
+        self._last_block = -1
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(_AHEAD, "ranged")
+        self._pool = ThreadPoolExecutor(_BLOCKS_AHEAD, "ranged")
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def tell(self) -> int:
-        """Bytes from the beginning."""
+        """The position, in bytes from the beginning."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position; costs nothing."""
-        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._entry.size}
-        position = begins[whence] + offset
+        """Set the position; sends no request."""
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._summary.size}
+        position = origins[whence] + offset
         if position < 0:
-            raise OSError(f"{self._entry}: there is no position {position}")
+            raise OSError(f"{self._summary}: cannot seek to the negative position {position}")
         self._position = position
         return position
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # what callers give
-        """Fill a buffer from the position on, up to the end of a block."""
-        if self._position >= self._entry.size:
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # callers pass only these
+        """Fill a buffer from the position on, at most to the end of a block."""
+        if self._position >= self._summary.size:
             return 0
-        number, offset = divmod(self._position, _BLOCK)
-        content = self._block(number)[offset : offset + len(buffer)]
+        number, offset = divmod(self._position, _BLOCK_BYTES)
+        content = self._read_block(number)[offset : offset + len(buffer)]
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
 
     def close(self) -> None:
-        """Drop what was read and what is on its way."""
+        """Drop all blocks and cancel pending requests."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._blocks.clear()
         super().close()
 
-    def _block(self, number: int) -> bytes:
-        self._begin(number)
-        wanted = self._blocks[number]
-        if number in {self._last, self._last + 1}:
-            for following in range(number + 1, number + 1 + _AHEAD):
-                self._begin(following)
-        self._last = number
-        while len(self._blocks) > _KEPT:
+    def _read_block(self, number: int) -> bytes:
+        self._request(number)
+        block = self._blocks[number]
+        if number in {self._last_block, self._last_block + 1}:
+            for following in range(number + 1, number + 1 + _BLOCKS_AHEAD):
+                self._request(following)
+        self._last_block = number
+        while len(self._blocks) > _BLOCKS_KEPT:
             self._blocks.popitem(last=False)[1].cancel()
         try:
-            return wanted.result()
+            return block.result()
         except (NoSuchObject, ObjectChanged) as error:
             raise OSError(str(error)) from None
 
-    def _begin(self, number: int) -> None:
-        start = number * _BLOCK
+    def _request(self, number: int) -> None:
+        start = number * _BLOCK_BYTES
         if number in self._blocks:
             self._blocks.move_to_end(number)
-        elif start < self._entry.size:
-            size = min(_BLOCK, self._entry.size - start)
-            self._blocks[number] = self._pool.submit(self._objects.part, self._entry, start, size)
+        elif start < self._summary.size:
+            size = min(_BLOCK_BYTES, self._summary.size - start)
+            self._blocks[number] = self._pool.submit(self._store.read_range, self._summary, start, size)
 
 
-def opened(objects: Objects, entry: Entry) -> IO[bytes]:
-    """The object as a buffered file."""
-    return cast("IO[bytes]", io.BufferedReader(RangedFile(objects, entry), 1 << 16))
+def open_object(store: ObjectStore, summary: ObjectSummary) -> IO[bytes]:
+    """Open an object as a buffered file."""
+    return cast("IO[bytes]", io.BufferedReader(RangedFile(store, summary), 1 << 16))

@@ -1,4 +1,4 @@
-"""What an S3 store's refusals, failures and silence mean, as the hub's own errors."""
+"""Convert boto3 and urllib3 exceptions to the hub's own S3 errors."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ from streaming.errors import (
     StoreUnavailable,
 )
 
-_BUSY = frozenset({429, 503})
-_REFUSALS = {
+_BUSY_STATUSES = frozenset({429, 503})
+_REFUSAL_TEXTS = {
     "NoSuchBucket": "no such bucket",
     "AccessDenied": "access denied",
     "403": "access denied",
 }
 _BAD_CREDENTIALS = {
     "InvalidAccessKeyId": "the store does not know AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID",
     "ExpiredToken": "AWS_SESSION_TOKEN has expired",
-    "InvalidToken": "the store does not take AWS_SESSION_TOKEN",
+    "InvalidToken": "the store does not accept AWS_SESSION_TOKEN",
 }
 
 
-def as_store_error(where: str, error: Exception) -> ObjectError:
-    """The error that says in one line what an exception of boto3 or urllib3 means.
+def as_store_error(uri: str, error: Exception) -> ObjectError:
+    """Convert an exception of boto3 or urllib3 to the hub's error, with a message of one line.
 
     Args:
-        where: URI of the object or prefix that was asked for.
+        uri: of the requested object or prefix.
     """
     from botocore.exceptions import (
         ClientError,
@@ -43,32 +43,32 @@ def as_store_error(where: str, error: Exception) -> ObjectError:
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     if isinstance(error, ClientError):
-        return _refusal(where, error)
+        return _from_client_error(uri, error)
     text = " ".join(str(error).split())
     if isinstance(error, ReadTimeoutError):
-        return StoreUnavailable(f"{where}: the store stopped in mid-answer")
+        return StoreUnavailable(f"{uri}: the store stopped in the middle of its response")
     if isinstance(error, SSLError | ParamValidationError):
-        return StoreRefuses(f"{where}: {text}")
+        return StoreRefuses(f"{uri}: {text}")
     if isinstance(error, ConnectionError | HTTPClientError):
-        return StoreUnavailable(f"{where}: the store does not answer: {text}")
+        return StoreUnavailable(f"{uri}: the store does not answer: {text}")
     if isinstance(error, HTTPError | ResponseParserError):
-        return StoreFaulty(f"{where}: the answer broke off: {text}")
-    return StoreRefuses(f"{where}: {text}")
+        return StoreFaulty(f"{uri}: the response broke off: {text}")
+    return StoreRefuses(f"{uri}: {text}")
 
 
-def _refusal(where: str, error: Any) -> ObjectError:
+def _from_client_error(uri: str, error: Any) -> ObjectError:
     code = str(error.response["Error"].get("Code", ""))
     status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
-    answer = f"HTTP {status}" if code == str(status) else f"HTTP {status} {code}"
+    response = f"HTTP {status}" if code == str(status) else f"HTTP {status} {code}"
     if code in {"NoSuchKey", "404"}:
-        return NoSuchObject(f"{where}: no such object")
+        return NoSuchObject(f"{uri}: no such object")
     if status in {412, 416}:
-        return ObjectChanged(f"{where}: changed while it was read")
-    if status in _BUSY or code == "SlowDown":
-        return StoreUnavailable(f"{where}: the store is busy: {answer}")
+        return ObjectChanged(f"{uri}: changed while it was read")
+    if status in _BUSY_STATUSES or code == "SlowDown":
+        return StoreUnavailable(f"{uri}: the store is busy: {response}")
     if status >= 500:
-        return StoreFaulty(f"{where}: the store failed: {answer}")
+        return StoreFaulty(f"{uri}: the store failed: {response}")
     if code in _BAD_CREDENTIALS:
-        return CredentialsError(f"{where}: {_BAD_CREDENTIALS[code]}")
+        return CredentialsError(f"{uri}: {_BAD_CREDENTIALS[code]}")
     text = " ".join(str(error.response["Error"].get("Message", "")).split())
-    return StoreRefuses(f"{where}: {_REFUSALS.get(code, f'{answer}: {text}')}")
+    return StoreRefuses(f"{uri}: {_REFUSAL_TEXTS.get(code, f'{response}: {text}')}")

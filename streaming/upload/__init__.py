@@ -1,1 +1,1 @@
-"""From pictures to acknowledged Kafka records: what `hub push` does."""
+"""Send pictures to Kafka as upload records: the producer side of `hub push`."""

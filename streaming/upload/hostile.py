@@ -1,4 +1,4 @@
-"""Broken and hostile uploads of every kind that data alone can provoke, each with the reason it deserves."""
+"""Generate broken and hostile uploads, one kind for each reject reason that data alone can cause."""
 
 import hashlib
 import uuid
@@ -14,60 +14,60 @@ from streaming.upload import hostile_pictures
 if TYPE_CHECKING:
     from conf.settings import Settings
 
-_RECORD_CEILING = 12 * 2**20 - 2**16  # a broker takes no larger value
+_RECORD_LIMIT = 12 * 2**20 - 2**16  # bytes; the broker accepts no larger value
 
 
 @dataclass(frozen=True)
-class Hostile:
-    """A record that breaks a rule, and the reason the hub must reject it for."""
+class HostileUpload:
+    """A record that breaks a rule, and the reason for which the hub must reject it."""
 
     record: ProducerRecord
     reason: Reason
 
 
-# Makes a record of an upload and a turn: each turn of a kind breaks its rule in another way.
-Maker = Callable[[Upload, int], ProducerRecord]
+# Makes a record from an upload and a variant number: each variant breaks the same rule in another way.
+FaultMaker = Callable[[Upload, int], ProducerRecord]
 
 
 @dataclass(frozen=True)
 class FaultGenerator:
-    """Spoils uploads, kind after kind.
+    """Generates hostile uploads from valid ones, cycling through the kinds.
 
     Args:
-        kinds: the ways to break rules under these settings, in the order in which they come.
+        kinds: reject reasons and their generators, in cycle order.
     """
 
-    kinds: tuple[tuple[Reason, Maker], ...]
+    kinds: tuple[tuple[Reason, FaultMaker], ...]
 
     @classmethod
     def of(cls, settings: "Settings") -> "FaultGenerator":
-        """All kinds that the settings reject: unknown labels only where labels are closed."""
+        """All kinds that these settings reject: unknown labels only if labels are closed."""
         kinds = dict(_KINDS)
         if settings.labels.mode == "closed":
             kinds[Reason.UNKNOWN_LABEL] = _unknown_label
-        most = settings.ingest.max_bytes
-        if most < _RECORD_CEILING:
-            kinds[Reason.TOO_LARGE] = lambda upload, turn: _of(
-                upload, hostile_pictures.padded(most + 1 + turn)
+        max_bytes = settings.ingest.max_bytes
+        if max_bytes < _RECORD_LIMIT:
+            kinds[Reason.TOO_LARGE] = lambda upload, variant: _with_content(
+                upload, hostile_pictures.padded_jpeg(max_bytes + 1 + variant)
             )
         return cls(tuple(kinds.items()))
 
-    def spoil(self, upload: Upload, number: int) -> Hostile:
-        """The hostile upload of this number.
+    def generate(self, upload: Upload, number: int) -> HostileUpload:
+        """Generate the hostile upload with this number.
 
         Args:
-            upload: a valid one that has been sent; all but a duplicate get a new id.
+            upload: a valid upload that was sent; a duplicate keeps its id, every other kind gets a new id.
             number: from 0; the same number breaks the same rule in the same way.
         """
-        turn, kind = divmod(number, len(self.kinds))
+        variant, kind = divmod(number, len(self.kinds))
         reason, maker = self.kinds[kind]
         if reason is not Reason.DUPLICATE_UPLOAD:
             upload = replace(upload, id=str(uuid.uuid4()))
-        return Hostile(maker(upload, turn), reason)
+        return HostileUpload(maker(upload, variant), reason)
 
 
-def _of(upload: Upload, content: bytes) -> ProducerRecord:
-    """The upload with other content and a true hash of it."""
+def _with_content(upload: Upload, content: bytes) -> ProducerRecord:
+    """The upload with other content and the matching sha256."""
     sha256 = hashlib.sha256(content).hexdigest()
     return ProducerRecord.of(replace(upload, content=content, sha256=sha256, dataref=None))
 
@@ -79,12 +79,12 @@ def _with_header(upload: Upload, name: str, value: bytes | None) -> ProducerReco
     return ProducerRecord(upload.key(), upload.content, headers)
 
 
-def _missing_header(upload: Upload, turn: int) -> ProducerRecord:
+def _missing_header(upload: Upload, variant: int) -> ProducerRecord:
     names = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_label")
-    return _with_header(upload, names[turn % len(names)], None)
+    return _with_header(upload, names[variant % len(names)], None)
 
 
-def _bad_header(upload: Upload, turn: int) -> ProducerRecord:
+def _bad_header(upload: Upload, variant: int) -> ProducerRecord:
     kinds = (
         ("ce_time", b"last tuesday"),
         ("ce_source", b"\xff\xfe not UTF-8"),
@@ -98,69 +98,69 @@ def _bad_header(upload: Upload, turn: int) -> ProducerRecord:
         ("ce_sha256", b"sha256"),
         ("ce_specversion", b"0.3"),
     )
-    if turn % (len(kinds) + 1) == len(kinds):
+    if variant % (len(kinds) + 1) == len(kinds):
         record = ProducerRecord.of(upload)
         return ProducerRecord(record.key, record.value, [*record.headers, ("ce_label", b"another")])
-    return _with_header(upload, *kinds[turn % (len(kinds) + 1)])
+    return _with_header(upload, *kinds[variant % (len(kinds) + 1)])
 
 
-def _bad_label(upload: Upload, turn: int) -> ProducerRecord:
+def _bad_label(upload: Upload, variant: int) -> ProducerRecord:
     labels = (
         "../../etc/passwd", "<script>alert(1)</script>", "кот", "x" * 65, "🐈", "ca\u202et", "-rf",
         "nul\0inside", "cat;drop table", "ıspanak",
     )  # fmt: skip
-    return ProducerRecord.of(replace(upload, label=labels[turn % len(labels)]))
+    return ProducerRecord.of(replace(upload, label=labels[variant % len(labels)]))
 
 
-def _unknown_label(upload: Upload, turn: int) -> ProducerRecord:
-    return ProducerRecord.of(replace(upload, label=f"nobody-lists-this-{turn}"))
+def _unknown_label(upload: Upload, variant: int) -> ProducerRecord:
+    return ProducerRecord.of(replace(upload, label=f"nobody-lists-this-{variant}"))
 
 
-def _empty(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, b"")
+def _empty(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, b"")
 
 
-def _checksum_mismatch(upload: Upload, turn: int) -> ProducerRecord:
-    wrong = hashlib.sha256(f"{turn}".encode()).hexdigest()
+def _checksum_mismatch(upload: Upload, variant: int) -> ProducerRecord:
+    wrong = hashlib.sha256(f"{variant}".encode()).hexdigest()
     return ProducerRecord.of(replace(upload, sha256=wrong))
 
 
-def _payload_unreachable(upload: Upload, turn: int) -> ProducerRecord:
+def _payload_unreachable(upload: Upload, variant: int) -> ProducerRecord:
     uris = ("file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "s3://nobody/nothing.jpg")
-    reference = uris[turn % len(uris)]
+    reference = uris[variant % len(uris)]
     return ProducerRecord.of(replace(upload, content=None, sha256=None, dataref=reference))
 
 
-def _unsupported_format(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.unsupported(turn))
+def _unsupported_format(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.unsupported(variant))
 
 
-def _undecodable(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.rubbish(turn))
+def _undecodable(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.undecodable(variant))
 
 
-def _truncated(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.truncated(turn))
+def _truncated(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.truncated(variant))
 
 
-def _pixel_bomb(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.pixel_bomb(turn))
+def _pixel_bomb(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.pixel_bomb(variant))
 
 
-def _scan_bomb(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.scan_bomb(turn))
+def _scan_bomb(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.scan_bomb(variant))
 
 
-def _too_small(upload: Upload, turn: int) -> ProducerRecord:
-    return _of(upload, hostile_pictures.tiny(turn))
+def _too_small(upload: Upload, variant: int) -> ProducerRecord:
+    return _with_content(upload, hostile_pictures.tiny(variant))
 
 
-def _duplicate_upload(upload: Upload, turn: int) -> ProducerRecord:
-    """The same upload again, as a phone sends it that lost the acknowledgement."""
+def _duplicate_upload(upload: Upload, variant: int) -> ProducerRecord:
+    """The same upload again, as from a phone that missed the acknowledgement."""
     return ProducerRecord.of(upload)
 
 
-_KINDS: dict[Reason, Maker] = {
+_KINDS: dict[Reason, FaultMaker] = {
     Reason.MISSING_HEADER: _missing_header,
     Reason.BAD_HEADER: _bad_header,
     Reason.BAD_LABEL: _bad_label,

@@ -1,4 +1,4 @@
-"""Ctrl-C as something to act on in order."""
+"""Handle Ctrl-C: the first one becomes an event, so that a push can stop cleanly."""
 
 import signal
 import threading
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def first_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no record is half counted; a second one interrupts."""
+    """Turn the first Ctrl-C into an event, so that counts stay correct; the second one interrupts."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
-    def note(*_: object) -> None:
+    def handler(*_: object) -> None:
         event.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
-    before = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, handler)
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,6 +1,6 @@
-"""Claim checks: pictures too large to travel in a record go to a store first, and a reference in their place.
+"""Payload offloading (claim check pattern): write large pictures to a store, send a reference in the record.
 
-An object's name is the sha256 of its content, so a picture that is sent again is stored once.
+An object's name is the sha256 of its content, so a picture that is sent again is stored only once.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from conf.sections import S3
 from streaming.contract.references import Reference
 from streaming.errors import StoreRefuses, StreamingError
 from streaming.sources.items import Item
-from streaming.stores.objects import Objects
+from streaming.stores.objects import ObjectStore
 from streaming.stores.prefetch import Prefetcher
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OffloadedItem:
-    """A picture on its way to Kafka.
+    """A picture that is ready to send, inline or by reference, or the reason why it cannot be sent.
 
     Args:
         item: the picture.
-        dataref: where its bytes lie where they do not travel inline.
-        problem: why it cannot be sent, where it cannot.
+        dataref: URI of the stored content; None if the content is sent inline.
+        problem: error message; None if the picture can be sent.
     """
 
     item: Item
@@ -38,39 +38,40 @@ class OffloadedItem:
 
 
 class PayloadOffloader:
-    """Puts larger pictures into the store that the settings name, or says why they cannot be sent.
+    """Writes pictures that are too large for a record to the payload store.
 
     Args:
-        settings: of the hub; `payloads.prefix` empty means that there is no store.
+        settings: of the hub; without `payloads.prefix` there is no store.
     """
 
     def __init__(self, settings: "Settings") -> None:
-        self._ceiling = settings.push.inline_limit
         self._prefix = settings.payloads.prefix
-        self._inline = min(self._ceiling, settings.payloads.inline_limit) if self._prefix else self._ceiling
-        self._ahead = Prefetcher(settings.payloads.threads, settings.s3.read_ahead_bytes)
-        self._store = _store(self._prefix, settings.s3) if self._prefix else None
-        # Equal pictures take turns, so that the second one finds the first.
-        self._turns = [threading.Lock() for _ in range(256)]
+        self._inline_limit = settings.push.inline_limit
+        if self._prefix:
+            self._inline_limit = min(self._inline_limit, settings.payloads.inline_limit)
+        self._prefetcher = Prefetcher(settings.payloads.threads, settings.s3.read_ahead_bytes)
+        self._write = _writer(self._prefix, settings.s3) if self._prefix else None
+        # Writes of equal pictures are serialised, so that the second one finds the stored first.
+        self._locks = [threading.Lock() for _ in range(256)]
 
-    def parcels(self, items: Iterator[Item]) -> Iterator[OffloadedItem]:
-        """Each picture, in order; larger ones once the store has them, a few at once."""
-        if self._store is None:
-            return map(self._parcel, items)
-        return self._ahead.map(self._parcel, items, lambda item: len(item.content))
+    def offload(self, items: Iterator[Item]) -> Iterator[OffloadedItem]:
+        """Yield each picture in order; large ones after they are stored, several in parallel."""
+        if self._write is None:
+            return map(self._offload, items)
+        return self._prefetcher.map(self._offload, items, lambda item: len(item.content))
 
-    def _parcel(self, item: Item) -> OffloadedItem:
+    def _offload(self, item: Item) -> OffloadedItem:
         size = len(item.content)
-        if size <= self._inline:
+        if size <= self._inline_limit:
             return OffloadedItem(item)
-        if self._store is None:
-            most = f"at most {self._ceiling:,} are sent (push.inline_limit)"
+        if self._write is None:
+            most = f"at most {self._inline_limit:,} are sent (push.inline_limit)"
             way_out = "set payloads.prefix to send larger ones by reference"
             return OffloadedItem(item, problem=f"{item.name}: {size:,} bytes, {most}; {way_out}")
         name = hashlib.sha256(item.content).hexdigest()
         try:
-            with self._turns[int(name[:2], 16)]:
-                self._store(name, item.content)
+            with self._locks[int(name[:2], 16)]:
+                self._write(name, item.content)
         except StreamingError as error:
             return OffloadedItem(item, problem=f"{item.name}: {error}")
         except OSError as error:
@@ -78,62 +79,62 @@ class PayloadOffloader:
         return OffloadedItem(item, dataref=f"{self._prefix}/{name}")
 
 
-# Takes a name and a content, and stores it unless it is there.
-Store = Callable[[str, bytes], None]
+# Takes a name and a content; writes the object unless it exists with this size.
+Writer = Callable[[str, bytes], None]
 
 
-def _store(prefix: str, s3: S3) -> Store:
+def _writer(prefix: str, s3: S3) -> Writer:
     if prefix.startswith("file://"):
         return FolderStore(Path(prefix.removeprefix("file://")))
-    return BucketStore(Objects(s3), prefix)
+    return BucketStore(ObjectStore(s3), prefix)
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """A folder as a store.
+    """A local folder as the payload store.
 
     Args:
-        path: made where it is missing.
+        path: created if missing.
     """
 
     path: Path
 
     def __call__(self, name: str, content: bytes) -> None:
-        """Store a content; a reader sees all of it or nothing."""
-        place = self.path / name
-        if place.is_file() and place.stat().st_size == len(content):
+        """Write a file atomically unless it exists with this size."""
+        target = self.path / name
+        if target.is_file() and target.stat().st_size == len(content):
             return
         self.path.mkdir(parents=True, exist_ok=True)
         partial = self.path / f".{name}.{os.getpid()}.{threading.get_ident()}.partial"
         try:
             partial.write_bytes(content)
-            partial.replace(place)
+            partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class BucketStore:
-    """A prefix of a bucket as a store.
+    """A prefix of a bucket as the payload store.
 
     Args:
-        objects: the store it is part of.
+        objects: the object store.
         prefix: s3://bucket or s3://bucket/path.
     """
 
-    objects: Objects
+    objects: ObjectStore
     prefix: str
 
     def __call__(self, name: str, content: bytes) -> None:
-        """Store a content unless an object of its name and size is there.
+        """Write an object unless it exists with this size.
 
         Raises:
-            ObjectError: the store refuses or does not answer.
+            ObjectError: the store refuses the request or does not answer.
         """
-        at = Reference.parse(f"{self.prefix}/{name}")
+        target = Reference.parse(f"{self.prefix}/{name}")
         try:
-            if self.objects.size(at.bucket, at.path) == len(content):
+            if self.objects.size(target.bucket, target.path) == len(content):
                 return
         except StoreRefuses:
-            pass  # looking may be forbidden where writing is not
-        self.objects.write(at.bucket, at.path, content)
+            pass  # the credentials may allow writing but not HEAD requests
+        self.objects.write(target.bucket, target.path, content)

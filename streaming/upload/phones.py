@@ -1,4 +1,4 @@
-"""Phones: they turn pictures into uploads with ids, times, users and places."""
+"""Simulated phones: turn pictures into uploads with ids, times, users and locations."""
 
 import hashlib
 import uuid
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from streaming.contract.record import Upload
 from streaming.sources.items import Item
 
-_TYPES = {
+_MEDIA_TYPES = {
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
     "png": "image/png",
@@ -20,10 +20,10 @@ _CITIES = ((52.52, 13.405), (48.857, 2.352), (40.713, -74.006), (35.69, 139.692)
 
 @dataclass(frozen=True)
 class Fleet:
-    """Devices that send pictures.
+    """A fleet of phones that send pictures.
 
     Args:
-        devices: how many; picture number n is sent by device n modulo this.
+        devices: number of phones; picture n is sent by phone n modulo this number.
         batch: name of the upload batch.
     """
 
@@ -31,10 +31,10 @@ class Fleet:
     batch: str
 
     def upload(self, number: int, item: Item) -> Upload:
-        """The upload of one picture, under an id that no other upload has.
+        """Make the upload of one picture, with a unique id.
 
         Args:
-            number: of the picture in the push; tells which device sends it.
+            number: of the picture in the push; it determines the phone.
             item: a picture with a label.
         """
         phone = number % self.devices
@@ -45,7 +45,7 @@ class Fleet:
             time=datetime.now(UTC),
             label=item.label or "",
             content=item.content,
-            content_type=_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream"),
+            content_type=_MEDIA_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream"),
             user=f"user-{phone + 1:03d}",
             batch=self.batch,
             location=(latitude, longitude + phone / 1000 % 1) if phone % 3 == 0 else None,

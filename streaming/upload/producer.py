@@ -1,4 +1,4 @@
-"""Sending uploads to Kafka so that what is acknowledged is safe and what is not is counted."""
+"""Kafka producer of `hub push`: idempotent, with bounded memory and a count of every record."""
 
 import logging
 import threading
@@ -17,10 +17,10 @@ from streaming.errors import BrokerUnreachable
 from streaming.upload.interrupts import first_interrupt
 from streaming.upload.push_report import PushReport
 
-_BATCH_BYTES = 1 << 19  # of one partition in one request; larger ones gained nothing
+_BATCH_BYTES = 1 << 19  # of one partition in one request; larger batches were not faster
 _LINGER_MS = 10
-_RECORD_OVERHEAD = 4096  # what kafka-python keeps for a record beside its bytes
-_TURN_SECONDS = 0.2
+_RECORD_OVERHEAD = 4096  # bytes that kafka-python needs for a record beside its content
+_POLL_SECONDS = 0.2
 
 
 def push(
@@ -31,32 +31,32 @@ def push(
     rate: float | None = None,
     on_progress: Callable[[PushReport], None] = lambda report: None,
 ) -> PushReport:
-    """Send records and wait until each is acknowledged or given up.
+    """Send records and wait until each is acknowledged or has failed.
 
-    The producer is idempotent and asks for all replicas: an acknowledged record is in the topic once.
-    Records are retried for `limits.retry_seconds`, so a broker that is away for less loses none; when it is
-    away for longer, the push ends. The first Ctrl-C ends it too, once what is in flight is settled.
+    The producer is idempotent and uses acks=all: an acknowledged record is in the topic exactly once.
+    Records are retried for `limits.retry_seconds`. A shorter broker outage loses no record; a longer one ends
+    the push. The first Ctrl-C also ends it, after the records in flight are acknowledged or have failed.
 
     Args:
-        records: read as fast as the broker takes them, never more than `limits.in_flight_bytes` ahead.
-        rate: records each second at most.
+        records: read as fast as the broker accepts them, at most `limits.in_flight_bytes` ahead.
+        rate: maximum records per second.
         on_progress: called after each record and while waiting, with the counts so far.
 
     Raises:
         BrokerUnreachable: no broker answers at the address.
-        StreamingError: the cluster refuses.
+        StreamingError: the cluster refuses a request.
     """
-    if not topics.partitions(kafka, bootstrap, kafka.topic):  # tells of an absent broker, too
+    if not topics.partitions(kafka, bootstrap, kafka.topic):  # raises BrokerUnreachable, too
         topics.create(kafka, bootstrap)
     report, window = PushReport(), _Window(limits.in_flight_bytes)
     with _quiet_logs(), first_interrupt() as stop, _producer(kafka, limits, bootstrap) as producer:
-        begun = time.monotonic()
+        started = time.monotonic()
         for record in records:
             if isinstance(record, Unsent):
                 report.unsent += 1
-                report.fail(record.why)
+                report.count_failed(record.why)
                 continue
-            _pace(report.sent, begun, rate, stop)
+            _throttle(report.sent, started, rate, stop)
             while not stop.is_set() and not report.gave_up and not window.has_room(record.size):
                 on_progress(report)
             if stop.is_set() or report.gave_up:
@@ -64,14 +64,14 @@ def push(
             _send(producer, kafka.topic, record, report, window)
             on_progress(report)
         report.interrupted = stop.is_set()
-        _settle(producer, report, limits, on_progress)
-        report.seconds = time.monotonic() - begun
+        _drain(producer, report, limits, on_progress)
+        report.seconds = time.monotonic() - started
     on_progress(report)
     return report
 
 
 class _Window:
-    """Bytes that may wait for an acknowledgement; a record larger than the window goes alone."""
+    """Limits the bytes in flight; a record larger than the window is sent alone."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -79,14 +79,14 @@ class _Window:
         self._changed = threading.Condition()
 
     def has_room(self, size: int) -> bool:
-        """Whether so much more may be sent; waits a little where it may not."""
+        """Whether so many more bytes may be sent; waits up to `_POLL_SECONDS` for room."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._used == 0 or self._used + size <= self._size, _TURN_SECONDS
+                lambda: self._used == 0 or self._used + size <= self._size, _POLL_SECONDS
             )
 
     def add(self, size: int) -> None:
-        """Note that so much was sent, or with a minus sign that it was settled."""
+        """Add bytes in flight; a negative size removes them."""
         with self._changed:
             self._used += size
             if size < 0:
@@ -102,12 +102,12 @@ def _send(
 
     def acknowledged(_: Any) -> None:
         window.add(-size)
-        report.succeed(length)
+        report.count_acknowledged(length)
 
     def failed(error: BaseException) -> None:
         window.add(-size)
-        report.fail(_why(error))
-        # Records behind one that was retried for so long would fare no better.
+        report.count_failed(_one_line(error))
+        # After one record timed out, the next ones would time out as well.
         report.gave_up = report.gave_up or isinstance(error, KafkaTimeoutError)
 
     try:
@@ -119,42 +119,42 @@ def _send(
     future.add_errback(failed)
 
 
-def _settle(
+def _drain(
     producer: KafkaProducer,
     report: PushReport,
     limits: Push,
     on_progress: Callable[[PushReport], None],
 ) -> None:
-    """Wait for what is in flight; what has no answer by the end counts as failed."""
+    """Wait for the records in flight; those without an answer at the deadline count as failed."""
     deadline = time.monotonic() + limits.retry_seconds + 5
     while report.in_flight and time.monotonic() < deadline:
-        with suppress(KafkaError):  # a flush says only that some are still under way; the callbacks know
-            producer.flush(timeout=_TURN_SECONDS)
+        with suppress(KafkaError):  # a flush timeout is no failure; the callbacks count failures
+            producer.flush(timeout=_POLL_SECONDS)
         on_progress(report)
     report.finish()
 
 
 @contextmanager
 def _producer(kafka: Kafka, limits: Push, bootstrap: str) -> Iterator[KafkaProducer]:
-    patience = round(limits.retry_seconds * 1000)
-    request = min(30_000, max(1_000, patience // 2))
-    options = topics.connection(kafka, bootstrap) | {
+    retry_ms = round(limits.retry_seconds * 1000)
+    request_ms = min(30_000, max(1_000, retry_ms // 2))
+    options = topics.client_options(kafka, bootstrap) | {
         "acks": "all",
         "enable_idempotence": True,
-        "compression_type": None,  # pictures are packed already
+        "compression_type": None,  # pictures are already compressed
         "max_request_size": topics.RECORD_BYTES,
         "batch_size": _BATCH_BYTES,
         "linger_ms": _LINGER_MS,
-        "request_timeout_ms": request,
-        "delivery_timeout_ms": max(patience, request + _LINGER_MS),
-        "max_block_ms": patience,
+        "request_timeout_ms": request_ms,
+        "delivery_timeout_ms": max(retry_ms, request_ms + _LINGER_MS),
+        "max_block_ms": retry_ms,
         "metrics_enabled": False,
     }
     try:
         producer = KafkaProducer(**options)
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         raise BrokerUnreachable(
-            f"the Kafka broker at {bootstrap} stopped answering: {_why(error)}"
+            f"the Kafka broker at {bootstrap} stopped answering: {_one_line(error)}"
         ) from error
     try:
         yield producer
@@ -166,14 +166,14 @@ def _close(producer: KafkaProducer) -> None:
     try:
         producer.close(timeout=1)
     except KafkaError:
-        # It stops at what cannot be flushed, and would try again at the interpreter's exit.
+        # close() raises if records cannot be flushed, and would be called again at the interpreter's exit.
         producer._sender.force_close()
         producer._closed = True
 
 
 @contextmanager
 def _quiet_logs() -> Iterator[None]:
-    """kafka-python logs every retry; the report says what became of it."""
+    """Silence kafka-python, which logs every retry; the report counts the results."""
     logger = logging.getLogger("kafka")
     level = logger.level
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
@@ -184,11 +184,11 @@ def _quiet_logs() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _pace(sent: int, begun: float, rate: float | None, stop: threading.Event) -> None:
+def _throttle(sent: int, started: float, rate: float | None, stop: threading.Event) -> None:
     if rate is not None:
-        stop.wait(max(0.0, begun + sent / rate - time.monotonic()))
+        stop.wait(max(0.0, started + sent / rate - time.monotonic()))
 
 
-def _why(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What became of a push."""
+"""Counters of a push: sent, acknowledged, failed."""
 
 import threading
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class PushReport:
-    """What became of the records.
+    """Thread-safe counters of the records of a push.
 
     Args:
-        sent: handed to the producer.
-        acknowledged: written by all replicas the cluster asks for.
-        unsent: too large to be sent; these count as failed, too.
-        failed: sent and not acknowledged, or not sent.
+        sent: records passed to the producer.
+        acknowledged: records that all in-sync replicas have written.
+        unsent: pictures that could not be sent; they also count as failed.
+        failed: records that were not acknowledged, and unsent pictures.
         bytes: of the acknowledged records' values.
         seconds: from the first record to the last acknowledgement.
-        first_error: why the first failed one did.
+        first_error: message of the first failure.
         interrupted: by Ctrl-C; the rest was not sent.
-        gave_up: the cluster was away for longer than records are retried; the rest was not sent.
+        gave_up: the cluster was unavailable for longer than records are retried; the rest was not sent.
     """
 
     sent: int = 0
@@ -34,30 +34,30 @@ class PushReport:
 
     @property
     def images_per_second(self) -> float:
-        """Acknowledged records each second."""
+        """Acknowledged records per second."""
         return self.acknowledged / self.seconds if self.seconds else 0.0
 
     @property
     def in_flight(self) -> int:
-        """Records that are sent and neither acknowledged nor failed."""
+        """Records that were sent and are neither acknowledged nor failed yet."""
         return self.sent + self.unsent - self.acknowledged - self.failed
 
-    def succeed(self, size: int) -> None:
-        """Count an acknowledgement."""
+    def count_acknowledged(self, size: int) -> None:
+        """Count an acknowledged record of this size in bytes."""
         with self._lock:
             if not self._final:
                 self.acknowledged += 1
                 self.bytes += size
 
-    def fail(self, why: str) -> None:
-        """Count a failure."""
+    def count_failed(self, why: str) -> None:
+        """Count a failure and keep the first message."""
         with self._lock:
             if not self._final:
                 self.failed += 1
                 self.first_error = self.first_error or why
 
     def finish(self) -> None:
-        """Count what is in flight as failed; what becomes of it later changes nothing."""
+        """Count records in flight as failed; later callbacks are ignored."""
         with self._lock:
             self._final = True
             if self.in_flight:

@@ -1,4 +1,4 @@
-"""What is asked of a push, and the records that come of it."""
+"""Request for a push: its parameters, and the Kafka records made from its source."""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from streaming.contract.record import Upload
 
 DIGITS = "digits"
-_EVERY = 20  # pictures between two hostile uploads
-_BATCH_CHARACTERS = 128
+_HOSTILE_INTERVAL = 20  # pictures between two hostile uploads
+_MAX_BATCH_NAME = 128
 
 
 @dataclass(frozen=True)
 class PushRequest:
-    """What is to be pushed.
+    """Parameters of a push, and counts that `records` updates while it reads the source.
 
     Args:
         source: a folder, a zip, a tar, s3://bucket/prefix or the word digits.
         batch: name of the upload batch.
-        label_pattern: regular expression whose group `label`, found in a file name, is the label.
-        devices: phones that send.
-        repeat: times the source is sent, with new upload ids each time.
-        hostile: broken uploads that are mixed in.
-        limit: pictures that are sent at most, the hostile ones not counted.
-        skipped: filled while the source is read: what was not sent, by reason.
-        labels: filled likewise: pictures by claimed label.
-        expected: filled likewise: hostile uploads by the reason they must be rejected for.
-        referenced: filled likewise: uploads whose bytes went to the object store, and those bytes.
+        label_pattern: regular expression, searched in file names; its group `label` is the label.
+        devices: number of phones that send.
+        repeat: how often the source is sent, with new upload ids each time.
+        hostile: number of broken uploads to mix in.
+        limit: maximum number of pictures to send, hostile uploads not counted.
+        skipped: count: skipped files by reason.
+        labels: count: pictures by label, not normalized.
+        expected: count: hostile uploads by their expected reject reason.
+        referenced: count: `uploads` sent by reference, and their `bytes` in the payload store.
     """
 
     source: str
@@ -53,98 +53,98 @@ class PushRequest:
     referenced: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Refuse a source that is none, and a batch name that every upload would be rejected for.
+        """Validate the source and the batch name; ingestion would reject every upload of a bad batch name.
 
         Raises:
-            UsageError: the source is empty; the batch is, or is too long or holds control characters.
+            UsageError: the source is empty; the batch is empty, too long or contains control characters.
         """
         if not self.source:
             raise UsageError(
                 "SOURCE '' is empty: give a folder (. is the current one), a zip, a tar, s3://bucket/prefix "
                 f"or the word {DIGITS}"
             )
-        if not self.batch or not self.batch.isprintable() or len(self.batch) > _BATCH_CHARACTERS:
+        if not self.batch or not self.batch.isprintable() or len(self.batch) > _MAX_BATCH_NAME:
             raise UsageError(
-                f"--batch {self.batch[: _BATCH_CHARACTERS + 1]!r}: "
-                f"give 1 to {_BATCH_CHARACTERS} printable characters"
+                f"--batch {self.batch[: _MAX_BATCH_NAME + 1]!r}: "
+                f"give 1 to {_MAX_BATCH_NAME} printable characters"
             )
 
 
 def batch_name(source: str) -> str:
-    """A name for a batch: its source and the time (UTC)."""
+    """The default batch name: the source's name and the time (UTC)."""
     stem = "".join(filter(str.isprintable, Path(source).absolute().name.split(".")[0]))
     return f"{stem[:64] or 'upload'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def records(order: PushRequest, settings: "Settings") -> Iterator[ProducerRecord | Unsent]:
-    """The records of an order, made as they are read.
+def records(request: PushRequest, settings: "Settings") -> Iterator[ProducerRecord | Unsent]:
+    """Make the records of a request, lazily while the source is read. Errors are raised at the call.
 
     Raises:
-        BadSource: the source is missing, no archive, or holds no picture with a label; raised at once.
-        UsageError: the label pattern is none; raised at once.
-        ObjectError: the object store refuses or does not answer; raised at once. Where it goes away later,
-            the rest of the source is one failure.
+        BadSource: the source is missing, no archive, or contains no picture with a label.
+        UsageError: the label pattern is not a valid regex.
+        ObjectError: the object store refuses a request or does not answer. If it fails later, the rest of the
+            source counts as one failure.
     """
-    return _all_that_is_read(order, _records(order, settings, _source(order, settings)))
+    return _until_store_fails(request, _records(request, settings, _open_source(request, settings)))
 
 
-def _all_that_is_read(
-    order: PushRequest, records: Iterator[ProducerRecord | Unsent]
+def _until_store_fails(
+    request: PushRequest, records: Iterator[ProducerRecord | Unsent]
 ) -> Iterator[ProducerRecord | Unsent]:
-    """What was read before a store went away is sent and settled; the rest counts as one failure."""
+    """Records made before a store failure are still sent; the rest of the source counts as one failure."""
     try:
         yield from records
     except ObjectError as error:
-        yield Unsent(f"the rest of {order.source} was not read: {error}")
+        yield Unsent(f"the rest of {request.source} was not read: {error}")
 
 
-def _source(order: PushRequest, settings: "Settings") -> Source:
+def _open_source(request: PushRequest, settings: "Settings") -> Source:
     from streaming.sources import buckets
-    from streaming.sources.digits import Digits
+    from streaming.sources.digits import DigitsSource
     from streaming.sources.folders import open_source
 
-    labelling = Labelling.by(order.label_pattern)
-    if order.source == DIGITS:
-        return Digits(order.devices)
-    if buckets.is_uri(order.source):
-        return buckets.open_source(order.source, labelling, settings.push, settings.s3)
-    return open_source(order.source, labelling, settings.push)
+    labelling = Labelling.from_pattern(request.label_pattern)
+    if request.source == DIGITS:
+        return DigitsSource(request.devices)
+    if buckets.is_uri(request.source):
+        return buckets.open_source(request.source, labelling, settings.push, settings.s3)
+    return open_source(request.source, labelling, settings.push)
 
 
-def _records(order: PushRequest, settings: "Settings", source: Source) -> Iterator[ProducerRecord | Unsent]:
+def _records(request: PushRequest, settings: "Settings", source: Source) -> Iterator[ProducerRecord | Unsent]:
     from streaming.upload.hostile import FaultGenerator
     from streaming.upload.offload import PayloadOffloader
     from streaming.upload.phones import Fleet
 
-    fleet, spoiler = Fleet(order.devices, order.batch), FaultGenerator.of(settings)
-    recent: deque[Upload] = deque(maxlen=order.devices)
+    fleet, faults = Fleet(request.devices, request.batch), FaultGenerator.of(settings)
+    recent: deque[Upload] = deque(maxlen=request.devices)
 
-    def spoilt(number: int) -> ProducerRecord:
-        hostile = spoiler.spoil(recent[number % len(recent)], number)
-        order.expected[hostile.reason] += 1
+    def hostile_record(number: int) -> ProducerRecord:
+        hostile = faults.generate(recent[number % len(recent)], number)
+        request.expected[hostile.reason] += 1
         return hostile.record
 
-    broken = iter(range(order.hostile))
-    for number, parcel in enumerate(PayloadOffloader(settings).parcels(_items(order, source))):
-        if parcel.problem is not None:
-            yield Unsent(parcel.problem)
+    hostile_numbers = iter(range(request.hostile))
+    for number, offloaded in enumerate(PayloadOffloader(settings).offload(_items(request, source))):
+        if offloaded.problem is not None:
+            yield Unsent(offloaded.problem)
             continue
-        upload = fleet.upload(number, parcel.item)
-        if parcel.dataref is not None:
-            upload = replace(upload, content=None, dataref=parcel.dataref)
-            order.referenced.update(uploads=1, bytes=len(parcel.item.content))
+        upload = fleet.upload(number, offloaded.item)
+        if offloaded.dataref is not None:
+            upload = replace(upload, content=None, dataref=offloaded.dataref)
+            request.referenced.update(uploads=1, bytes=len(offloaded.item.content))
         recent.append(upload)
-        order.labels[parcel.item.label or ""] += 1
+        request.labels[offloaded.item.label or ""] += 1
         yield ProducerRecord.of(recent[-1])
-        if number % _EVERY == _EVERY - 1:
-            yield from map(spoilt, islice(broken, 1))
+        if number % _HOSTILE_INTERVAL == _HOSTILE_INTERVAL - 1:
+            yield from map(hostile_record, islice(hostile_numbers, 1))
     if recent:
-        yield from map(spoilt, broken)
+        yield from map(hostile_record, hostile_numbers)
 
 
-def _items(order: PushRequest, source: Source) -> Iterator[Item]:
-    items = chain.from_iterable(source.items(order.skipped) for _ in range(order.repeat))
-    return islice(_labelled(items, order.skipped), order.limit)
+def _items(request: PushRequest, source: Source) -> Iterator[Item]:
+    items = chain.from_iterable(source.items(request.skipped) for _ in range(request.repeat))
+    return islice(_labelled(items, request.skipped), request.limit)
 
 
 def _labelled(items: Iterator[Item], skipped: Skipped) -> Iterator[Item]:

@@ -1,1 +1,1 @@
-"""One picture: bytes in, verdict and stored picture out. Pure: no Spark, no Kafka."""
+"""Verification of one picture: bytes in, verdict and stored picture out. No Spark, no Kafka."""

@@ -1,4 +1,4 @@
-"""Checks on a picture's bytes before anything is decoded. Pure: bytes in, verdict or facts out."""
+"""Checks of a picture's bytes before it is decoded: size, format, scan count and checksums. No Spark."""
 
 import hashlib
 import struct
@@ -14,17 +14,17 @@ from streaming.contract.verdict import Reason, Rejected, quoted
 
 
 class Format(StrEnum):
-    """The formats that are taken."""
+    """The accepted formats."""
 
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
-    HEIC = "heic"  # only where the settings say so
+    HEIC = "heic"  # only if ingest.heic is set
 
 
-# Of ISO/IEC 23008-12, annex B, those of pictures in HEVC.
+# Brands of HEVC pictures. Source: ISO/IEC 23008-12, annex B.
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
-_REFUSED_MAGIC = {
+_UNSUPPORTED_MAGIC = {
     b"GIF8": "GIF", b"BM": "BMP", b"%PDF": "PDF", b"\x7fELF": "ELF", b"PK\x03\x04": "ZIP", b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF", b"<svg": "SVG", b"<?xml": "XML", b"<!DO": "HTML", b"<htm": "HTML", b"MZ": "EXE",
     b"\x1f\x8b": "gzip", b"\x00\x00\x01\x00": "ICO", b"8BPS": "PSD", b"\x00\x00\x00\x0cjP": "JPEG 2000",
@@ -32,7 +32,7 @@ _REFUSED_MAGIC = {
 
 
 def image_id(content: bytes | memoryview, claimed_sha256: str | None, limits: Ingest) -> str:
-    """The sha256 of the content (hex), after its size and claimed hash have been checked.
+    """Check the size and the claimed hash of the content, and return its sha256 (hex).
 
     Raises:
         Rejected: empty, too_large or checksum_mismatch.
@@ -40,15 +40,15 @@ def image_id(content: bytes | memoryview, claimed_sha256: str | None, limits: In
     if not content:
         raise Rejected(Reason.EMPTY, "the value has no bytes")
     if len(content) > limits.max_bytes:
-        raise Rejected(Reason.TOO_LARGE, f"{len(content)} bytes, at most {limits.max_bytes} are taken")
+        raise Rejected(Reason.TOO_LARGE, f"{len(content)} bytes, at most {limits.max_bytes} are allowed")
     digest = hashlib.sha256(content).hexdigest()
     if claimed_sha256 is not None and claimed_sha256 != digest:
         raise Rejected(Reason.CHECKSUM_MISMATCH, f"ce_sha256 is {claimed_sha256}, the value's is {digest}")
     return digest
 
 
-def sniff(content: bytes, limits: Ingest) -> Format:
-    """The format by its magic bytes; what a phone claims in content-type is not asked.
+def detect_format(content: bytes, limits: Ingest) -> Format:
+    """Detect the format by the magic bytes; the content-type header is not trusted.
 
     Raises:
         Rejected: unsupported_format.
@@ -61,16 +61,16 @@ def sniff(content: bytes, limits: Ingest) -> Format:
         return Format.WEBP
     if limits.heic and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         return Format.HEIC
-    names = [name for magic, name in _REFUSED_MAGIC.items() if content.startswith(magic)]
+    names = [name for magic, name in _UNSUPPORTED_MAGIC.items() if content.startswith(magic)]
     if content[4:8] == b"ftyp":
         names = [f"ISO media ({content[8:12].decode('latin-1')})"]
-    what = names[0] if names else f"starts with {quoted(content[:8])}"
-    taken = [kind for kind in Format if kind is not Format.HEIC or limits.heic]
-    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{what}; taken are {', '.join(taken)}")
+    name = names[0] if names else f"starts with {quoted(content[:8])}"
+    accepted = [kind for kind in Format if kind is not Format.HEIC or limits.heic]
+    raise Rejected(Reason.UNSUPPORTED_FORMAT, f"{name}; accepted formats: {', '.join(accepted)}")
 
 
 def check_size(width: int, height: int, limits: Ingest) -> None:
-    """Hold the size that a header states to the limits.
+    """Check the width and height from a header against the limits.
 
     Raises:
         Rejected: pixel_bomb or too_small.
@@ -85,8 +85,8 @@ def check_size(width: int, height: int, limits: Ingest) -> None:
         )
 
 
-def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
-    """Check a WebP's canvas by its own header, since opening one allocates it.
+def check_webp_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
+    """Check the canvas size in a WebP's header before Pillow opens it: opening allocates the canvas.
 
     Source: https://developers.google.com/speed/webp/docs/riff_container
 
@@ -111,32 +111,33 @@ def check_canvas(content: bytes, kind: Format, limits: Ingest) -> None:
 
 
 def check_scans(content: bytes, limits: Ingest) -> None:
-    """Refuse a JPEG of very many scans: each costs a full pass over the picture.
+    """Reject a JPEG with too many scans: decoding makes a full pass over the picture for each scan.
 
     Raises:
         Rejected: scan_bomb.
     """
-    # Counting everywhere is fast and can only be too high; walk the file only where it matters.
+    # This count is fast but may be too high; only then are the markers parsed.
     if content.count(b"\xff\xda") > limits.max_scans:
-        _refuse_many(sum(marker == jpeg_codec.SCAN for marker, _ in markers(content)), "scans", limits)
+        count = sum(marker == jpeg_codec.START_OF_SCAN for marker, _ in jpeg_markers(content))
+        _refuse_too_many(count, "scans", limits)
 
 
 def check_frames(image: Image.Image, limits: Ingest) -> None:
-    """Refuse an animation of very many frames.
+    """Reject an animation with too many frames.
 
     Raises:
         Rejected: scan_bomb.
     """
-    _refuse_many(getattr(image, "n_frames", 1), "frames", limits)
+    _refuse_too_many(getattr(image, "n_frames", 1), "frames", limits)
 
 
-def _refuse_many(count: int, what: str, limits: Ingest) -> None:
+def _refuse_too_many(count: int, unit: str, limits: Ingest) -> None:
     if count > limits.max_scans:
-        raise Rejected(Reason.SCAN_BOMB, f"{count} {what}, at most {limits.max_scans} are decoded")
+        raise Rejected(Reason.SCAN_BOMB, f"{count} {unit}, at most {limits.max_scans} are decoded")
 
 
-def check_sums(content: bytes, kind: Format) -> None:
-    """Hold a PNG to its own checksums, which decoders do not ask for pixels, and to its end.
+def check_png_checksums(content: bytes, kind: Format) -> None:
+    """Check the CRC of each PNG chunk, and that IEND exists; decoders ignore the CRCs of pixels.
 
     Source: ISO/IEC 15948, section 5.3.
 
@@ -146,14 +147,14 @@ def check_sums(content: bytes, kind: Format) -> None:
     if kind is not Format.PNG:
         return
     view = memoryview(content)
-    for name, start, end in chunks(content):
+    for name, start, end in png_chunks(content):
         if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             title = quoted(name.decode("latin-1"))
             raise Rejected(Reason.UNDECODABLE, f"the checksum of its chunk {title} is wrong")
 
 
-def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """A PNG's chunks up to IEND: name, start and end of the body.
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the chunks of a PNG up to IEND: name, and start and end of the body.
 
     Raises:
         Rejected: truncated.
@@ -172,37 +173,37 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def is_complete(content: bytes, kind: Format) -> bool:
-    """Whether the container has its end: tells a truncated upload from a damaged one."""
+    """Whether the end of the file is present: distinguishes a truncated upload from a damaged one."""
     if kind is Format.JPEG:
-        # Not anywhere: a thumbnail in the EXIF block has an end of its own.
-        return content.rstrip(b"\0").endswith(b"\xff\xd9") or any(m == 0xD9 for m, _ in markers(content))
+        # Not a search in all bytes: a thumbnail in the EXIF block has its own end marker.
+        return content.rstrip(b"\0").endswith(b"\xff\xd9") or any(m == 0xD9 for m, _ in jpeg_markers(content))
     if kind is Format.PNG:
         return b"IEND" in content[-64:] or content.rfind(b"IEND\xaeB`\x82") > 0
     if kind is Format.HEIC:
-        return _boxes_end(content) == len(content)
+        return _stated_heic_length(content) == len(content)
     return len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
-def _boxes_end(content: bytes) -> int:
-    """Where the last box should end, by the sizes that boxes state (ISO/IEC 14496-12, section 4.2)."""
+def _stated_heic_length(content: bytes) -> int:
+    """The file length by the sizes in the box headers (ISO/IEC 14496-12, section 4.2)."""
     position = 0
     while position + 8 <= len(content):
         size = int.from_bytes(content[position : position + 4], "big")
-        if size < 8:  # to the end of the file, or longer than anything that is taken
+        if size < 8:  # up to the end of the file, or a 64-bit size
             return len(content)
         position += size
     return position
 
 
-def markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """A JPEG's markers and where they stand, from behind SOI to EOI, without those that have no length.
+def jpeg_markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the markers of a JPEG and their positions, from SOI to EOI, except markers without a length.
 
     Source: ITU-T T.81, annex B.
     """
     position = 2
     while 0 <= position < len(content) - 1:
         marker = content[position + 1]
-        if content[position] != 0xFF or marker in jpeg_codec.ALONE:
+        if content[position] != 0xFF or marker in jpeg_codec.STANDALONE_MARKERS:
             position = content.find(b"\xff", position + 1)
             continue
         yield marker, position

@@ -1,4 +1,4 @@
-"""What an accepted picture comes to."""
+"""`Prepared`: the result of verification for an accepted picture."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from streaming.verify.quality import Metrics
 
 
 class Prepared(NamedTuple):
-    """An accepted picture.
+    """An accepted picture, ready to be stored.
 
     Args:
-        format: of the original.
-        width, height: of the original, upright, in pixels.
+        format: of the original file.
+        width, height: of the original in pixels, after its EXIF orientation is applied.
         phash: signed 64-bit perceptual hash.
-        flags: names of the quality flags that hold.
-        metrics: what the flags were judged by.
-        taken_at: EXIF capture time, read as if it were UTC since phones state no zone.
+        flags: names of the quality flags that are set.
+        metrics: quality metrics, which decide the flags.
+        taken_at: EXIF capture time, read as UTC because EXIF has no time zone.
         jpeg, thumbnail: re-encoded pictures without metadata.
     """
 

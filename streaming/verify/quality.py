@@ -1,7 +1,7 @@
-"""Quality of a picture: metrics with formula and source, and the flags that thresholds make of them.
+"""Quality metrics of a picture with formula and source, and the flags that their thresholds set.
 
-The metrics are those of cleanvision (https://github.com/cleanlab/cleanvision) where it has one; all are
-taken on the stored picture (longest side 256 pixels by default) so that they do not depend on the camera.
+Where cleanvision (https://github.com/cleanlab/cleanvision) has a metric, it is used here. All are measured
+on the stored picture (longest side 256 pixels by default), so they do not depend on the camera.
 """
 
 from typing import NamedTuple
@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.choices import Flag
 from conf.sections import Quality
 from lake.pictures.pixels import RGB
-from streaming.contract.verdict import Flag
 
 Gray = NDArray[np.uint8]
 
 
 class Metrics(NamedTuple):
-    """Measures of one picture; the fields are described at the functions of the same names."""
+    """Quality metrics of one picture; the function with a field's name describes the field."""
 
     brightness: float
     sharpness: float
@@ -33,7 +33,7 @@ def brightness(gray: Gray) -> float:
 
 
 def sharpness(gray: Gray) -> float:
-    """Variance of the Laplacian (0 1 0, 1 -4 1, 0 1 0; edges mirrored); low where there are no edges.
+    """Variance of the Laplacian (0 1 0, 1 -4 1, 0 1 0; edges mirrored); low without edges.
 
     Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
     """
@@ -53,7 +53,7 @@ def entropy(gray: Gray) -> float:
 
 
 def chroma(rgb: RGB) -> float:
-    """Mean over the pixels of max(R, G, B) - min(R, G, B); 0 where all is grey.
+    """Mean over the pixels of max(R, G, B) - min(R, G, B); 0 if all pixels are grey.
 
     Source: chroma of the HSV and HSL hexagon (Smith, "Color gamut transform pairs", SIGGRAPH 1978), 0 to 255.
     """
@@ -69,7 +69,7 @@ def aspect(width: int, height: int) -> float:
 
 
 def measure(rgb: RGB, gray: Gray, width: int, height: int) -> Metrics:
-    """All metrics of a picture.
+    """Measure all metrics of a picture.
 
     Args:
         rgb: the stored picture, uint8 (h, w, 3).
@@ -80,13 +80,13 @@ def measure(rgb: RGB, gray: Gray, width: int, height: int) -> Metrics:
 
 
 def flags(metrics: Metrics, width: int, height: int, limits: Quality) -> list[Flag]:
-    """What is odd about a picture, by the thresholds of the settings; one that lies on a threshold is not.
+    """The flags that a picture gets by the thresholds of the settings; a value on its threshold sets none.
 
     Args:
         width, height: of the original, in pixels.
     """
     fewest, most = limits.odd_size
-    found = {
+    conditions = {
         Flag.DARK: metrics.brightness < limits.dark,
         Flag.BRIGHT: metrics.brightness > limits.bright,
         Flag.BLURRY: metrics.sharpness < limits.blurry,
@@ -95,4 +95,4 @@ def flags(metrics: Metrics, width: int, height: int, limits: Quality) -> list[Fl
         Flag.ODD_SIZE: not fewest <= width * height <= most,
         Flag.GRAYSCALE: metrics.chroma < limits.grayscale,
     }
-    return [flag for flag, holds in found.items() if holds]
+    return [flag for flag, holds in conditions.items() if holds]

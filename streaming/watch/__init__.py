@@ -1,1 +1,1 @@
-"""What a running ingestion shows: counts, lag, metrics and progress."""
+"""Monitoring of a running ingestion: counts, lag, Prometheus metrics and the progress log."""

@@ -1,4 +1,4 @@
-"""What an ingestion did, and how far it is behind."""
+"""Report of an ingestion: counts, throughput and lag."""
 
 import threading
 import time
@@ -12,12 +12,11 @@ _WINDOW_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Lag:
-    """How far the ledger is behind the topic.
+    """Lag of the ledger behind the topic.
 
     Args:
-        partitions: partition to the records in the topic that are not in the ledger.
-        seconds: age of the oldest of them, by the time Kafka or the phone's producer stamped on it; 0 when
-            there is none.
+        partitions: partition to the number of records in the topic that are not in the ledger.
+        seconds: age of the oldest of them by its Kafka timestamp; 0 if there is none.
     """
 
     partitions: dict[int, int]
@@ -25,24 +24,25 @@ class Lag:
 
     @property
     def records(self) -> int:
-        """Of all partitions."""
+        """Records of all partitions that are not in the ledger."""
         return sum(self.partitions.values())
 
 
 @dataclass
 class IngestReport:
-    """What an ingestion did so far.
+    """Counts and times of an ingestion so far.
 
     Args:
-        records: Kafka records judged.
-        accepted: of them.
-        rejected: reason to count.
-        batches: micro-batches committed to the ledger.
-        ledger_seconds: from the start of the first to the commit of the last.
-        seconds: the whole, followers included.
-        lag_records, lag_seconds: behind the topic when it was last looked at; None before that.
-        held_up: follower to why it failed; it is started again, and what it has to do waits for it.
-        lost: records that retention removed before they were taken, partition to first and last offset.
+        records: number of verified Kafka records.
+        accepted: number of accepted uploads.
+        rejected: reason to number of uploads.
+        batches: number of micro-batches committed to the ledger.
+        ledger_seconds: from the start of the first micro-batch to the commit of the last.
+        seconds: total time, with followers.
+        lag_records, lag_seconds: lag behind the topic at the last check; None before the first.
+        held_up: follower to the error with which it failed; it is restarted, and its work waits.
+        lost: partition to first and last offset of the records that retention removed before they were
+            ingested.
     """
 
     records: int = 0
@@ -57,48 +57,48 @@ class IngestReport:
     held_up: dict[str, str] = field(default_factory=dict)
 
     def add(self, counts: BatchCounts) -> None:
-        """Count one more micro-batch."""
+        """Add the counts of a micro-batch."""
         self.records += counts.records
         self.accepted += counts.accepted
         self.batches += 1
-        # A new dict each time: others read it from their threads.
+        # A new dict, because other threads read the old one.
         self.rejected = {
             reason: self.rejected.get(reason, 0) + counts.rejected.get(reason, 0)
             for reason in self.rejected | counts.rejected
         }
 
-    def behind(self, lag: Lag) -> None:
-        """Note how far behind it is."""
+    def set_lag(self, lag: Lag) -> None:
+        """Set the lag."""
         self.lag_records, self.lag_seconds = lag.records, lag.seconds
 
-    def held_up_by(self, follower: str, why: str | None) -> None:
-        """Note that a follower has failed, or without a why that it has been started again."""
+    def set_follower_failure(self, follower: str, error: str | None) -> None:
+        """Set the error with which a follower failed; None after it was restarted."""
         others = {name: text for name, text in self.held_up.items() if name != follower}
-        self.held_up = others if why is None else others | {follower: why}
+        self.held_up = others if error is None else others | {follower: error}
 
     @property
     def images_per_second(self) -> float:
-        """Records from Kafka to the committed ledger, each second."""
+        """Records per second, from Kafka to the committed ledger."""
         return self.records / self.ledger_seconds if self.ledger_seconds else 0.0
 
-    def most_rejected(self, count: int | None = None) -> list[tuple[str, int]]:
-        """Reasons with their counts, most frequent first."""
+    def top_reasons(self, count: int | None = None) -> list[tuple[str, int]]:
+        """The most frequent reasons with their counts, in descending order."""
         return sorted(self.rejected.items(), key=lambda item: (-item[1], item[0]))[:count]
 
 
 class Rate:
-    """Records a second over the last 30 s, or since the start where that is less."""
+    """Records per second over the last 30 s, or since the start if that is shorter."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._lock = threading.Lock()
 
-    def at(self, records: int) -> float:
-        """The rate now that so many records were taken in all."""
+    def update(self, records: int) -> float:
+        """Record the total number of records so far, and return the current rate."""
         with self._lock:
             now = time.monotonic()
-            self._seen.append((now, records))
-            while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_SECONDS:
-                self._seen.popleft()
-            begun, before = self._seen[0]
-            return (records - before) / max(now - begun, 1e-3)
+            self._samples.append((now, records))
+            while len(self._samples) > 2 and self._samples[1][0] < now - _WINDOW_SECONDS:
+                self._samples.popleft()
+            start, before = self._samples[0]
+            return (records - before) / max(now - start, 1e-3)

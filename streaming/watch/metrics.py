@@ -1,4 +1,4 @@
-"""An ingestion's figures for Prometheus, on a port while it runs.
+"""Prometheus metrics of an ingestion, served over HTTP while it runs.
 
 Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters.
 """
@@ -19,13 +19,13 @@ _BUCKETS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
 
 
 class IngestMetrics:
-    """The figures, in a registry of their own."""
+    """The metrics, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
         self._records = Counter(
-            "hub_ingest_records", "Kafka records judged and committed to the ledger.", registry=registry
+            "hub_ingest_records", "Kafka records verified and committed to the ledger.", registry=registry
         )
         self._accepted = Counter("hub_ingest_accepted", "Uploads accepted.", registry=registry)
         self._rejected = Counter(
@@ -51,7 +51,7 @@ class IngestMetrics:
             registry=registry,
         )  # fmt: skip
 
-    def committed(self, counts: BatchCounts) -> None:
+    def count_batch(self, counts: BatchCounts) -> None:
         """Count a micro-batch."""
         self._records.inc(counts.records)
         self._accepted.inc(counts.accepted)
@@ -60,12 +60,12 @@ class IngestMetrics:
         self._batches.inc()
         self._commit.set(time.time())
 
-    def took(self, seconds: float) -> None:
-        """Note how long a micro-batch took."""
+    def observe_batch_seconds(self, seconds: float) -> None:
+        """Record the duration of a micro-batch."""
         self._seconds.observe(seconds)
 
-    def behind(self, lag: Lag) -> None:
-        """Note the lag."""
+    def set_lag(self, lag: Lag) -> None:
+        """Set the lag."""
         for partition, records in lag.partitions.items():
             self._lag.labels(str(partition)).set(records)
         self._lag_seconds.set(lag.seconds)
@@ -73,10 +73,10 @@ class IngestMetrics:
 
 @contextmanager
 def served(settings: Metrics) -> Iterator[IngestMetrics]:
-    """The figures, served at http://host:port/metrics while the block runs; port 0 serves nothing.
+    """Serve the metrics at http://host:port/metrics while the block runs; with port 0 they are not served.
 
     Raises:
-        MetricsUnavailable: the port is taken or the host is not this machine's.
+        MetricsUnavailable: the port is in use or the host is not an address of this machine.
     """
     metrics = IngestMetrics()
     if not settings.port:
@@ -87,7 +87,8 @@ def served(settings: Metrics) -> Iterator[IngestMetrics]:
     except OSError as error:
         raise MetricsUnavailable(
             f"metrics cannot be served at {settings.host}:{settings.port}: {error.strerror or error}; set "
-            "HUB__METRICS__PORT to a free port or to 0 for none, HUB__METRICS__HOST to an own address"
+            "HUB__METRICS__PORT to a free port, or to 0 for no metrics, and HUB__METRICS__HOST to an address "
+            "of this machine"
         ) from None
     try:
         yield metrics

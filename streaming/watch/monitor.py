@@ -1,4 +1,4 @@
-"""What is seen of a running ingestion: counts, lag, metrics and the progress log."""
+"""Monitor of a running ingestion: passes commits and progress to report, lag, metrics and progress log."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from streaming.ledger.ledger import BatchCounts
-from streaming.ledger.resume_offsets import query_of
+from streaming.ledger.resume_offsets import query_name
 from streaming.watch import metrics
 from streaming.watch.ingest_report import IngestReport, Lag
-from streaming.watch.lag import LagWatch
+from streaming.watch.lag import LagMonitor
 from streaming.watch.metrics import IngestMetrics
 from streaming.watch.progress_log import ProgressLog
 
@@ -22,32 +22,34 @@ _LISTENER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class IngestMonitor:
-    """Takes note of batches and positions for everybody who wants to know.
+    """Passes the events of an ingestion to its report, metrics and callbacks.
 
     Args:
-        report: that counts and lag are added to.
-        lag, metrics, log: who is told.
+        report: receives counts and lag.
+        lag: receives the ledger's offsets.
+        metrics: receives counts, durations and lag.
+        log: writes each progress of Spark.
         on_batch: called after each commit to the ledger.
     """
 
     report: IngestReport
-    lag: LagWatch
+    lag: LagMonitor
     metrics: IngestMetrics
     log: ProgressLog
     on_batch: Callable[[BatchCounts], None]
 
-    def committed(self, counts: BatchCounts) -> None:
-        """A micro-batch was committed to the ledger."""
+    def record_commit(self, counts: BatchCounts) -> None:
+        """Record a micro-batch that was committed to the ledger."""
         self.report.add(counts)
-        self.metrics.committed(counts)
+        self.metrics.count_batch(counts)
         self.on_batch(counts)
 
-    def held_up(self, follower: str, why: str | None) -> None:
-        """A follower has failed and will be started again, or, without a why, has been."""
-        self.report.held_up_by(follower, why)
+    def record_follower(self, follower: str, error: str | None) -> None:
+        """Record the error of a follower that failed and will be restarted; None after the restart."""
+        self.report.set_follower_failure(follower, error)
 
-    def ended(self, runs: set[str]) -> None:
-        """Wait, a few seconds at most, until Spark has told the last of these runs."""
+    def wait_for_end(self, runs: set[str]) -> None:
+        """Wait up to 5 s until Spark has reported the end of these runs."""
         self.log.wait_for(runs, _LISTENER_SECONDS)
 
 
@@ -59,36 +61,37 @@ def monitored(
     report: IngestReport,
     on_batch: Callable[[BatchCounts], None],
 ) -> Iterator[IngestMonitor]:
-    """Watch the ingestion that runs in the block.
+    """Monitor the ingestion that runs in the block.
 
     Raises:
-        MetricsUnavailable: metrics cannot be served where the settings want them.
+        MetricsUnavailable: metrics cannot be served at the host and port of the settings.
     """
     ready = threading.Event()
-    watches: list[IngestMonitor] = []
+    monitors: list[IngestMonitor] = []
 
-    def progressed(progress: dict[str, Any]) -> None:
-        if ready.is_set() and progress["name"] == query_of(settings.kafka.topic):
-            _progressed(watches[0], settings.kafka.topic, progress)
+    def on_progress(progress: dict[str, Any]) -> None:
+        if ready.is_set() and progress["name"] == query_name(settings.kafka.topic):
+            _record_progress(monitors[0], settings.kafka.topic, progress)
 
-    def behind(lag: Lag) -> None:
-        report.behind(lag)
-        figures.behind(lag)
+    def on_lag(lag: Lag) -> None:
+        report.set_lag(lag)
+        ingest_metrics.set_lag(lag)
 
     with ExitStack() as stack:
-        figures = stack.enter_context(metrics.served(settings.metrics))
-        log = ProgressLog(settings.logs, progressed)
+        ingest_metrics = stack.enter_context(metrics.served(settings.metrics))
+        log = ProgressLog(settings.logs, on_progress)
         stack.callback(log.close)
-        lag = stack.enter_context(LagWatch(settings.kafka, bootstrap, behind))
-        watches.append(IngestMonitor(report, lag, figures, log, on_batch))
+        lag = stack.enter_context(LagMonitor(settings.kafka, bootstrap, on_lag))
+        monitors.append(IngestMonitor(report, lag, ingest_metrics, log, on_batch))
         ready.set()
         spark.streams.addListener(log)
         stack.callback(spark.streams.removeListener, log)
-        yield watches[0]
+        yield monitors[0]
 
 
-def _progressed(watch: IngestMonitor, topic: str, progress: dict[str, Any]) -> None:
+def _record_progress(monitor: IngestMonitor, topic: str, progress: dict[str, Any]) -> None:
+    """Pass the end offsets and the duration of a micro-batch of the ledger's query to the monitor."""
     ends = (progress["sources"][0]["endOffset"] or {}).get(topic, {})
-    watch.lag.moved({int(partition): offset for partition, offset in ends.items()})
+    monitor.lag.set_positions({int(partition): offset for partition, offset in ends.items()})
     if progress["numInputRows"]:
-        watch.metrics.took(progress["durationMs"].get("triggerExecution", 0) / 1000)
+        monitor.metrics.observe_batch_seconds(progress["durationMs"].get("triggerExecution", 0) / 1000)

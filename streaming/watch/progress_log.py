@@ -1,4 +1,4 @@
-"""Each progress of each streaming query, as one JSON line in `<logs>/progress.jsonl`."""
+"""Progress log: one JSON line in `<logs>/progress.jsonl` per progress event of a streaming query."""
 
 import json
 import logging
@@ -23,13 +23,13 @@ NAME = "progress.jsonl"
 
 
 class ProgressLog(StreamingQueryListener):
-    """Writes what Spark says of each micro-batch, and tells the ledger's query to whoever watches.
+    """A streaming query listener that writes Spark's events to a file and passes each progress on.
 
-    The file is rotated at `logs.progress_bytes`; `logs.progress_files` old ones are kept. Lines have the
+    The file is rotated at `logs.progress_bytes`; `logs.progress_files` old files are kept. Each line has the
     event (started, progress, terminated) and Spark's own fields.
 
     Args:
-        logs: where.
+        logs: folder and rotation of the file.
         on_progress: called with each progress, from the listener's thread.
     """
 
@@ -43,25 +43,25 @@ class ProgressLog(StreamingQueryListener):
         self._change = threading.Condition()
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802  # Spark's name
-        """A query was started."""
+        """Write the start of a query."""
         names = {"id": str(event.id), "runId": str(event.runId), "name": event.name}
         self._write({"event": "started", "timestamp": event.timestamp} | names)
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        """A micro-batch was done."""
-        self.progressed(event.progress.json)
+        """Write the progress of a micro-batch."""
+        self.record_progress(event.progress.json)
 
-    def progressed(self, text: str) -> None:
-        """A micro-batch was done; what Spark says of it, in JSON."""
+    def record_progress(self, text: str) -> None:
+        """Write the progress of a micro-batch, given as Spark's JSON, and pass it on."""
         progress = json.loads(text)
         self._write({"event": "progress"} | progress)
         self._on_progress(progress)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
-        """Nothing came; not worth a line."""
+        """Ignore a trigger without new data."""
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
-        """A query ended."""
+        """Write the end of a query."""
         why = event.exception.splitlines()[0] if event.exception else None
         self._write({"event": "terminated", "id": str(event.id), "runId": str(event.runId), "exception": why})
         with self._change:
@@ -69,7 +69,7 @@ class ProgressLog(StreamingQueryListener):
             self._change.notify_all()
 
     def wait_for(self, runs: set[str], seconds: float) -> bool:
-        """Wait until the end of these runs was told; Spark tells it some time after they ended."""
+        """Wait until Spark has reported the end of these runs, which it does some time after they end."""
         with self._change:
             return self._change.wait_for(lambda: runs <= self._ended, seconds)
 
@@ -79,10 +79,10 @@ class ProgressLog(StreamingQueryListener):
 
     @property
     def _jlistener(self) -> Any:
-        """What Spark's JVM calls."""
+        """The Java listener that Spark's JVM calls."""
         if not hasattr(self, "_jlistenerobj"):
             wrapper = "org.apache.spark.sql.streaming.PythonStreamingQueryListenerWrapper"
-            self._jlistenerobj = getattr(SparkContext._jvm, wrapper)(_Events(self))
+            self._jlistenerobj = getattr(SparkContext._jvm, wrapper)(_JsonListener(self))
         return self._jlistenerobj
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -90,12 +90,12 @@ class ProgressLog(StreamingQueryListener):
         self._file.handle(logging.LogRecord("progress", logging.INFO, "", 0, text, None, None))
 
 
-class _Events(JStreamingQueryListener):
-    """Hands over a progress as the text that it is wanted as.
+class _JsonListener(JStreamingQueryListener):
+    """Takes the JSON text of a progress directly from Java.
 
-    PySpark makes objects of it first, with five iterators over Java's maps: each ends with an exception
-    that it looks up among the JVM's classes, in all 0.15 s of processor time for each micro-batch.
+    PySpark would create Python objects first, with five iterators over Java maps. Each iterator ends with an
+    exception that is looked up among the JVM's classes: 0.15 s of CPU time per micro-batch in total.
     """
 
     def onQueryProgress(self, jevent: Any) -> None:  # noqa: N802
-        self.pylistener.progressed(jevent.progress().json())  # type: ignore[attr-defined]
+        self.pylistener.record_progress(jevent.progress().json())  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Settings: a wrong one is told with its name, its value and what is allowed."""
+"""Settings: the error for a wrong value has the key, the value and the allowed values."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from conf import settings as configuration
 from conf.errors import SettingError
-from conf.places import home
+from conf.places import base_dir
 from conf.settings import Settings
 
 
@@ -17,7 +17,7 @@ def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message_parts"),
     [
         ("HUB__INGEST__JPEG_QUALITY", "101", ["ingest.jpeg_quality", "'101'", "less than or equal to 100"]),
         ("HUB__KAFKA__BOOTSTRAP", "localhost", ["kafka.bootstrap", "'localhost'", "host:port"]),
@@ -41,24 +41,24 @@ def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
         ("HUB__S3__ENDPOINT", "localhost:9000", ["s3.endpoint", "'localhost:9000'", "https?://"]),
     ],
 )
-def test_wrong_value_is_told_with_key_value_and_what_is_allowed(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: list[str]
+def test_error_for_a_wrong_value_has_key_value_and_allowed_values(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message_parts: list[str]
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingError) as caught:
         configuration.load()
-    for part in [*told, name]:
+    for part in [*message_parts, name]:
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_misspelt_section_is_told_with_the_sections_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_misspelt_section_lists_the_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB__KAFFKA__TOPIC", "x")
     with pytest.raises(SettingError, match=r"no section 'kaffka'.*kafka"):
         configuration.load()
 
 
-def test_misspelt_key_is_told_with_the_keys_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_misspelt_key_lists_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB__KAFKA__BOOTSTARP", "x:1")
     with pytest.raises(SettingError, match=r"kafka has no 'bootstarp'.*bootstrap"):
         configuration.load()
@@ -69,16 +69,16 @@ def test_environment_wins_over_the_file(settings: Settings, monkeypatch: pytest.
     assert configuration.load().kafka.bootstrap == "kafka.example:9092,other.example:9093"
 
 
-def test_s3_root_becomes_the_scheme_that_spark_reads(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_s3_root_is_converted_to_s3a(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB__LAKE__ROOT", "s3://bucket/lake/")
     assert configuration.load().lake.at("uploads") == "s3a://bucket/lake/uploads"
 
 
-def test_relative_folder_starts_at_the_checkout(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_folder_is_resolved_from_the_checkout(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HUB__LAKE__ROOT", "build/elsewhere")
-    assert configuration.load().lake.root == str(home() / "build/elsewhere")
+    assert configuration.load().lake.root == str(base_dir() / "build/elsewhere")
 
 
 def test_settings_cannot_be_changed(settings: Settings) -> None:
@@ -86,10 +86,10 @@ def test_settings_cannot_be_changed(settings: Settings) -> None:
         settings.kafka.topic = "other"
 
 
-def test_a_missing_key_shows_no_other_of_its_section(
+def test_error_for_a_missing_key_shows_no_other_value_of_its_section(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    text = (home() / "conf" / "hub.toml").read_text().replace("connect_seconds", "# connect_seconds")
+    text = (base_dir() / "conf" / "hub.toml").read_text().replace("connect_seconds", "# connect_seconds")
     (tmp_path / "hub.toml").write_text(text)
     monkeypatch.setitem(Settings.model_config, "toml_file", tmp_path / "hub.toml")
     monkeypatch.setenv("HUB__KAFKA__SASL_PASSWORD", "open-sesame")

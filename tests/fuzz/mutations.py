@@ -1,4 +1,4 @@
-"""Valid pictures of every kind, and ways to spoil them: what the fuzz target feeds to the verify pass."""
+"""Mutations for the fuzz target: valid pictures of every format and mode, and functions that damage them."""
 
 import struct
 import zlib
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from streaming.verify.file_checks import markers
+from streaming.verify.file_checks import jpeg_markers
 from tests.support import pictures
 
 PNG, JPEG, RIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"
-_SIZES = (0, 1, 2, 31, 32, 255, 256, 4000, 8000, 16_383, 65_535, 2**24, 2**31 - 1, 2**32 - 1)
+_EXTREME_NUMBERS = (0, 1, 2, 31, 32, 255, 256, 4000, 8000, 16_383, 65_535, 2**24, 2**31 - 1, 2**32 - 1)
 
 
 @cache
@@ -63,16 +63,16 @@ def seeds() -> tuple[bytes, ...]:
     return (*jpegs, *pngs, *webps)
 
 
-def mutated(seed: int, number: int) -> bytes:
-    """The picture of this number: a seed, spoilt in one to four ways; the same for the same two numbers."""
+def mutant(seed: int, number: int) -> bytes:
+    """A seed picture with one to four mutations; the same arguments give the same bytes."""
     random = Random(seed << 32 | number)
     content = random.choice(seeds())
     for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
-        content = random.choice(_WAYS)(content, random)
+        content = random.choice(_MUTATIONS)(content, random)
     return content
 
 
-def _flip(content: bytes, random: Random) -> bytes:
+def _flip_bits(content: bytes, random: Random) -> bytes:
     changed = bytearray(content)
     for _ in range(random.choice((1, 1, 2, 8, 64))):
         if changed:
@@ -80,7 +80,7 @@ def _flip(content: bytes, random: Random) -> bytes:
     return bytes(changed)
 
 
-def _run(content: bytes, random: Random) -> bytes:
+def _change_run(content: bytes, random: Random) -> bytes:
     """Overwrite, insert or remove a run of bytes."""
     at, length = random.randrange(len(content) + 1), random.choice((1, 2, 4, 16, 300, 5000))
     fill = random.choice(
@@ -95,69 +95,70 @@ def _truncate(content: bytes, random: Random) -> bytes:
 
 
 def _splice(content: bytes, random: Random) -> bytes:
-    """The beginning of one picture and the rest of another."""
+    """Join the beginning of one picture and the end of another."""
     other = random.choice(seeds())
     return content[: random.randrange(len(content) + 1)] + other[random.randrange(len(other)) :]
 
 
-def _number(content: bytes, random: Random) -> bytes:
-    """Put a telling number somewhere, in either byte order: lengths, sizes, offsets, counts."""
+def _overwrite_number(content: bytes, random: Random) -> bytes:
+    """Overwrite a random place with an extreme length, size, offset or count, in either byte order."""
     layout = random.choice(("<H", ">H", "<I", ">I"))
-    value = random.choice(_SIZES) & (0xFFFF if layout[1] == "H" else 0xFFFFFFFF)
+    value = random.choice(_EXTREME_NUMBERS) & (0xFFFF if layout[1] == "H" else 0xFFFFFFFF)
     at = random.randrange(min(len(content), random.choice((64, 1000, 10**6))) + 1)
     return content[:at] + struct.pack(layout, value) + content[at + struct.calcsize(layout) :]
 
 
-def _parts(content: bytes, random: Random) -> bytes:
-    """Repeat, drop, move or spoil segments or chunks, with sums and sizes that are right again."""
-    head, *parts = parts_of(content)
+def _change_parts(content: bytes, random: Random) -> bytes:
+    """Repeat, drop, move or damage segments or chunks, then correct checksums and sizes."""
+    head, *parts = split_parts(content)
     for _ in range(random.choice((1, 1, 3))):
         if not parts:
             break
-        at, way = random.randrange(len(parts)), random.randrange(5)
-        if way == 0:
+        at, change = random.randrange(len(parts)), random.randrange(5)
+        if change == 0:
             parts[at:at] = [parts[at]] * random.choice((1, 2, 30, 120))
-        elif way == 1:
+        elif change == 1:
             del parts[at]
-        elif way == 2:
+        elif change == 2:
             parts.insert(random.randrange(len(parts)), parts.pop(at))
-        elif way == 3:
-            parts[at] = parts[at][:8] + _run(parts[at][8:], random)
+        elif change == 3:
+            parts[at] = parts[at][:8] + _change_run(parts[at][8:], random)
         else:
-            parts[at] = parts[at][:8] + _number(parts[at][8:], random)
-    return joined(head, parts)
+            parts[at] = parts[at][:8] + _overwrite_number(parts[at][8:], random)
+    return join_parts(head, parts)
 
 
-_WAYS: tuple[Callable[[bytes, Random], bytes], ...] = (
-    _flip, _flip, _run, _truncate, _splice, _number, _number, _parts, _parts, _parts,
+_MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
+    _flip_bits, _flip_bits, _change_run, _truncate, _splice, _overwrite_number, _overwrite_number,
+    _change_parts, _change_parts, _change_parts,
 )  # fmt: skip
 
 
-def parts_of(content: bytes) -> list[bytes]:
-    """What stands before the first part, and the parts: a JPEG's segments, a PNG's or a WebP's chunks."""
+def split_parts(content: bytes) -> list[bytes]:
+    """The bytes before the first part, and the parts: segments of a JPEG, chunks of a PNG or a WebP."""
     if content.startswith(JPEG):
-        cuts = [position for _, position in markers(content)]
+        cuts = [position for _, position in jpeg_markers(content)]
         return [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
     if content.startswith(PNG):
         return [
             content[:8],
-            *_chunks(content, 8, lambda at: int.from_bytes(content[at : at + 4], "big") + 12),
+            *_split_chunks(content, 8, lambda at: int.from_bytes(content[at : at + 4], "big") + 12),
         ]
-    return [content[:12], *_chunks(content, 12, lambda at: _length(content, at) + 8)]
+    return [content[:12], *_split_chunks(content, 12, lambda at: _chunk_length(content, at) + 8)]
 
 
-def _chunks(content: bytes, at: int, size: Callable[[int], int]) -> Iterator[bytes]:
+def _split_chunks(content: bytes, at: int, size: Callable[[int], int]) -> Iterator[bytes]:
     while at + 8 <= len(content):
         yield content[at : at + size(at)]
         at += size(at) + (size(at) % 2 if content.startswith(RIFF) else 0)
 
 
-def _length(content: bytes, at: int) -> int:
+def _chunk_length(content: bytes, at: int) -> int:
     return int.from_bytes(content[at + 4 : at + 8], "little")
 
 
-def joined(head: bytes, parts: list[bytes]) -> bytes:
-    """The parts as a file whose lengths, sums and paddings are right."""
+def join_parts(head: bytes, parts: list[bytes]) -> bytes:
+    """Join the parts to a file with correct lengths, checksums and padding."""
     if head.startswith(PNG):
         return head + b"".join(pictures.chunk(part[4:8], part[8:-4]) for part in parts)
     if head.startswith(RIFF):

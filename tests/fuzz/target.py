@@ -1,11 +1,11 @@
-"""The fuzz target: mutated pictures through the real verify pass, in a process that may die of them.
+"""The fuzz target: runs the real verification pass on mutated pictures, in a process that may crash.
 
-    make fuzz                                    20,000 pictures of seed 1
-    python -m tests.fuzz.target --seed 7 --count 1000   others
-    python -m tests.fuzz.target --isolated              through the process that decodes for ingestion
+    make fuzz                                           20,000 pictures of seed 1
+    python -m tests.fuzz.target --seed 7 --count 1000   1,000 pictures of seed 7
+    python -m tests.fuzz.target --isolated              in the decoder process, as in ingestion
 
-A picture that crashes or hangs the pass, gets a verdict outside the list or is stored as something that
-cannot be loaded is a finding: its bytes go to build/fuzz/, and the exit status is 1. Slow ones are listed.
+A picture is a finding if it crashes or hangs the pass, gets an unknown verdict, or is stored as a file that
+cannot be loaded. Its bytes go to build/fuzz/, and the exit status is 1. Slow pictures are listed.
 """
 
 import argparse
@@ -24,31 +24,32 @@ from typing import Self
 
 from PIL import Image
 
-from conf.places import home
+from conf.places import base_dir
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason, Rejected
+from streaming.contract.verdict import REASONS, Reason, Rejected
 from streaming.isolate import decoder
 from streaming.verify.prepared import Prepared
 from streaming.verify.preprocess import prepare
-from tests.fuzz.mutations import mutated
+from tests.fuzz.mutations import mutant
 from tests.support.verdicts import rules
 
 # The pass under test: bytes and rules in, a prepared picture or `Rejected` out.
 PASS: Callable[[bytes, Rules], Prepared] = prepare
 
-SLOW = 2.0  # seconds; a picture that takes longer is worth a look
-HANGS = 60.0  # seconds
-FOLDER = home() / "build" / "fuzz"
+SLOW_SECONDS = 2.0  # a picture that takes longer is listed
+HANG_SECONDS = 60.0  # a picture that takes longer is a finding
+FOLDER = base_dir() / "build" / "fuzz"
 _ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a picture: `accepted`, a reason, or how the pass broke.
+    """Outcome of the pass for a picture.
 
     Args:
-        seconds: the pass took.
-        stored: the encoded picture and thumbnail of an accepted one.
+        verdict: `accepted`, a reason, or how the pass failed.
+        seconds: duration of the pass.
+        stored: the encoded picture and thumbnail of an accepted picture.
     """
 
     verdict: str
@@ -58,12 +59,12 @@ class Outcome:
 
 @dataclass
 class Findings:
-    """What a run found.
+    """Findings of a run.
 
     Args:
-        verdicts: verdict to pictures.
+        verdicts: verdict to number of pictures.
         slowest: seconds and number of the slowest pictures.
-        broken: number of a picture and what it broke.
+        broken: number of each finding's picture, and the fault.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -72,39 +73,39 @@ class Findings:
     seconds: float = 0.0
 
     def add(self, number: int, outcome: Outcome) -> str | None:
-        """Count a picture; what is wrong with its outcome, if anything."""
+        """Count a picture; return the fault of its outcome, or None."""
         self.verdicts[outcome.verdict] += 1
         self.slowest = sorted([*self.slowest, (outcome.seconds, number)], reverse=True)[:10]
-        wrong = _wrong(outcome)
-        if wrong:
-            self.broken.append((number, wrong))
-        return wrong
+        fault = _find_fault(outcome)
+        if fault:
+            self.broken.append((number, fault))
+        return fault
 
 
-def _wrong(outcome: Outcome) -> str | None:
+def _find_fault(outcome: Outcome) -> str | None:
     if outcome.verdict == _ACCEPTED:
         for content in outcome.stored:
             try:
                 with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
                     image.load()
-            except Exception as error:  # whatever Pillow says, it is a finding
+            except Exception as error:  # any error of Pillow is a finding
                 return f"accepted, but what is stored cannot be loaded: {error}"
         return None if outcome.stored else "accepted, but nothing is stored"
     if outcome.verdict in {Reason.DECODER_CRASHED, Reason.DECODE_TIMEOUT}:
         return f"the isolated decoder: {outcome.verdict}"
-    return None if outcome.verdict in set(Reason) else f"no verdict of the list: {outcome.verdict}"
+    return None if outcome.verdict in REASONS else f"no verdict of the list: {outcome.verdict}"
 
 
 def isolated(content: bytes, rules: Rules) -> Prepared:
-    """The pass as ingestion calls it, for `PASS`."""
+    """The pass in the decoder process, as in ingestion; a value for `PASS`."""
     (outcome,) = decoder.prepare([content], rules)
     if isinstance(outcome, Rejected):
         raise outcome
     return outcome
 
 
-class Subject:
-    """The pass in a process of its own, which is replaced when it dies."""
+class PassProcess:
+    """Runs the pass in a child process, which is replaced when it dies."""
 
     def __init__(self) -> None:
         self._start()
@@ -124,73 +125,74 @@ class Subject:
         self._process.kill()
         self._process.join()
 
-    def judge(self, content: bytes) -> Outcome:
-        """Put one picture through the pass."""
+    def run(self, content: bytes) -> Outcome:
+        """Run the pass on one picture."""
         begun = time.monotonic()
         try:
             self._ours.send_bytes(content)
-            if self._ours.poll(HANGS):
+            if self._ours.poll(HANG_SECONDS):
                 answer: Outcome = self._ours.recv()
                 return answer
-            how = f"hangs for more than {HANGS:.0f} s"
+            fault = f"hangs for more than {HANG_SECONDS:.0f} s"
         except (EOFError, OSError):
             self._process.join(10)
-            how = f"the process died, exit code {self._process.exitcode}"
+            fault = f"the process died, exit code {self._process.exitcode}"
         self.__exit__()
         self._start()
-        return Outcome(how, time.monotonic() - begun)
+        return Outcome(fault, time.monotonic() - begun)
 
 
 def _serve(pipe: Connection) -> None:
-    """Judge what comes through the pipe until it is closed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders complain there
+    """Run the pass on each picture from the pipe, until it is closed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders write warnings to it
     with suppress(EOFError):
         while True:
             content = pipe.recv_bytes()
             begun = time.monotonic()
-            verdict, stored = _judged(content)
+            verdict, stored = _run_pass(content)
             pipe.send(Outcome(verdict, time.monotonic() - begun, stored))
 
 
-def _judged(content: bytes) -> tuple[str, tuple[bytes, ...]]:
+def _run_pass(content: bytes) -> tuple[str, tuple[bytes, ...]]:
     try:
         prepared = PASS(content, rules())
     except Rejected as problem:
         return str(problem.reason), ()
-    except BaseException as error:  # the pass promises that nothing else leaves it
+    except BaseException as error:  # the pass may raise only `Rejected`
         return f"{type(error).__name__}: {error}", ()
     return _ACCEPTED, (prepared.jpeg, prepared.thumbnail)
 
 
 def run(seed: int, count: int, folder: Path = FOLDER) -> Findings:
-    """Judge so many pictures of a seed; the bytes of those that break something go to the folder."""
+    """Run the pass on `count` pictures of a seed; the bytes of findings go to the folder."""
     findings, begun = Findings(), time.monotonic()
-    with Subject() as subject:
+    with PassProcess() as process:
         for number in range(count):
-            content = mutated(seed, number)
-            if findings.add(number, subject.judge(content)):
+            content = mutant(seed, number)
+            if findings.add(number, process.run(content)):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"{seed}-{number}.bin").write_bytes(content)
     findings.seconds = time.monotonic() - begun
     return findings
 
 
-def summary(seed: int, findings: Findings) -> str:
-    """The figures of a run, one a line."""
+def format_summary(seed: int, findings: Findings) -> str:
+    """Format the results of a run."""
     count = findings.verdicts.total()
     lines = [f"{count:,} pictures of seed {seed}, {count / findings.seconds:,.0f}/s"]
     lines += [f"  {number:7,}  {verdict}" for verdict, number in findings.verdicts.most_common()]
     slowest = ", ".join(f"{seconds:.2f} s ({number})" for seconds, number in findings.slowest[:5])
     lines.append(f"slowest: {slowest}")
-    lines += [f"SLOW: number {number}, {took:.1f} s" for took, number in findings.slowest if took > SLOW]
+    slow = [(seconds, number) for seconds, number in findings.slowest if seconds > SLOW_SECONDS]
+    lines += [f"SLOW: number {number}, {seconds:.1f} s" for seconds, number in slow]
     lines += [f"FOUND: number {number}: {what}" for number, what in findings.broken]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Run the target; 1 if it found something."""
+    """Run the target; return 1 if there are findings."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.fuzz.target", description="Mutated pictures, verified."
+        prog="python -m tests.fuzz.target", description="Runs the verification pass on mutated pictures."
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20_000)
@@ -200,7 +202,7 @@ def main() -> int:
         global PASS
         PASS = isolated
     findings = run(chosen.seed, chosen.count)
-    print(summary(chosen.seed, findings))
+    print(format_summary(chosen.seed, findings))
     return 1 if findings.broken else 0
 
 

@@ -1,4 +1,4 @@
-"""The fuzz target itself: a short run of it, and that it notices what it is there for."""
+"""The fuzz target: a short run, and that it detects crashes, hangs and wrong results."""
 
 import faulthandler
 import os
@@ -14,15 +14,15 @@ from streaming.contract.verdict import Reason
 from streaming.verify.prepared import Prepared
 from streaming.verify.preprocess import prepare
 from tests.fuzz import target
-from tests.fuzz.mutations import joined, mutated, parts_of, seeds
-from tests.fuzz.target import Findings, Outcome, Subject, run
+from tests.fuzz.mutations import join_parts, mutant, seeds, split_parts
+from tests.fuzz.target import Findings, Outcome, PassProcess, run
 from tests.support import pictures
 from tests.support.verdicts import accepted
 
 Pass = Callable[[bytes, Rules], Prepared]
 
 
-def test_a_thousand_spoilt_pictures_break_nothing(tmp_path: Path) -> None:
+def test_a_thousand_mutated_pictures_have_no_finding(tmp_path: Path) -> None:
     findings = run(seed=2, count=1000, folder=tmp_path)
     assert findings.broken == [], f"see {tmp_path}"
     assert findings.verdicts.total() == 1000
@@ -33,28 +33,28 @@ def test_a_thousand_spoilt_pictures_break_nothing(tmp_path: Path) -> None:
         Reason.PIXEL_BOMB,
         "accepted",
     }
-    assert set(findings.verdicts) >= expected, "the pictures are not spoilt in enough ways"
+    assert set(findings.verdicts) >= expected, "the mutations do not cause enough different verdicts"
     assert findings.verdicts["accepted"] > 50
 
 
-def test_every_seed_is_accepted_and_survives_being_taken_apart() -> None:
+def test_every_seed_is_accepted_and_can_be_split_and_joined() -> None:
     assert len(seeds()) > 20
     for content in seeds():
         assert accepted(content).jpeg
-        head, *parts = parts_of(content)
+        head, *parts = split_parts(content)
         assert len(parts) >= 1
-        assert joined(head, parts) == content
+        assert join_parts(head, parts) == content
 
 
 def test_the_same_number_is_the_same_picture() -> None:
-    assert [mutated(3, number) for number in range(50)] == [mutated(3, number) for number in range(50)]
-    assert len({mutated(3, number) for number in range(200)}) > 190
-    assert mutated(3, 1) != mutated(4, 1)
+    assert [mutant(3, number) for number in range(50)] == [mutant(3, number) for number in range(50)]
+    assert len({mutant(3, number) for number in range(200)}) > 190
+    assert mutant(3, 1) != mutant(4, 1)
 
 
 def segfault(content: bytes, rules: Rules) -> Prepared:
     if content == b"kill":
-        faulthandler.disable()  # the run's log would show a crash that is meant
+        faulthandler.disable()  # otherwise the test log shows this intended crash
         os.kill(os.getpid(), signal.SIGSEGV)
     return prepare(content, rules)
 
@@ -68,26 +68,28 @@ def endless(content: bytes, rules: Rules) -> Prepared:
         time.monotonic()
 
 
-def test_a_pass_that_dies_is_noticed_and_the_next_picture_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_is_reported_and_the_next_picture_is_processed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(target, "PASS", segfault)
-    with Subject() as subject:
-        verdicts = [subject.judge(content).verdict for content in (pictures.jpeg(), b"kill", pictures.jpeg())]
+    with PassProcess() as process:
+        verdicts = [process.run(content).verdict for content in (pictures.jpeg(), b"kill", pictures.jpeg())]
     assert verdicts == ["accepted", "the process died, exit code -11", "accepted"]
 
 
 @pytest.mark.parametrize(("broken", "words"), [(strange, "ZeroDivisionError: strange"), (endless, "hangs")])
-def test_what_breaks_the_pass_is_kept(
+def test_bytes_of_a_finding_are_saved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: Pass, words: str
 ) -> None:
     monkeypatch.setattr(target, "PASS", broken)
-    monkeypatch.setattr(target, "HANGS", 0.5)
+    monkeypatch.setattr(target, "HANG_SECONDS", 0.5)
     findings = run(seed=5, count=1, folder=tmp_path)
     ((number, what),) = findings.broken
     assert (number, words in what) == (0, True)
-    assert (tmp_path / "5-0.bin").read_bytes() == mutated(5, 0)
+    assert (tmp_path / "5-0.bin").read_bytes() == mutant(5, 0)
 
 
-def test_a_stored_picture_that_cannot_be_loaded_is_found() -> None:
+def test_a_stored_picture_that_cannot_be_loaded_is_a_finding() -> None:
     findings = Findings()
     whole = pictures.jpeg()
     assert findings.add(0, Outcome("accepted", 0.1, (whole, whole))) is None

@@ -1,4 +1,4 @@
-"""`hub predict` as a user types it: a few pictures in its own process, many on Spark's executors."""
+"""`hub predict`: few pictures are labelled in its own process, many on Spark's executors."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from conf.errors import UsageError
 from conf.settings import Settings
 from models.inference import prediction
-from models.inference.prediction import ON_SPARK
+from models.inference.prediction import SPARK_THRESHOLD
 from tests.support import colours
 from tests.support.colours import COLOURS
 from tests.support.commands import Hub
@@ -25,8 +25,8 @@ def model(settings: Settings) -> str:
     return colours.model(settings, MODEL)
 
 
-def pictures(folder: Path, count: int) -> Path:
-    """Pictures of one colour each, named by it; number 7 is broken, the name of number 5 is not UTF-8."""
+def write_pictures(folder: Path, count: int) -> Path:
+    """Pictures of one colour, which is in the name; number 7 is broken, the name of number 5 is not UTF-8."""
     folder.mkdir()
     for number in range(count):
         name = list(COLOURS)[number % 3]
@@ -36,8 +36,8 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-def predicted(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str, Any]]:
-    """What the command answers; Spark, if it is started, has two executors and logs what they do."""
+def predict(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str, Any]]:
+    """The command's predictions. Spark, if it starts, has two executors and writes an event log."""
     events.mkdir()
     log = {"enabled": "true", "compress": "false", "dir": events.as_uri()}
     logged = " ".join(f"--conf spark.eventLog.{name}={value}" for name, value in log.items())
@@ -50,8 +50,8 @@ def predicted(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str
     return json.loads(done.stdout)["predictions"]
 
 
-def through_python_workers(events: Path) -> dict[str, int]:
-    """Rows that each executor got back from its Python workers, from Spark's own event log."""
+def rows_by_executor(events: Path) -> dict[str, int]:
+    """Rows that each executor got back from its Python workers, from Spark's event log."""
     rows: dict[str, int] = {}
     for file in (file for file in events.rglob("*") if file.is_file() and "appstatus" not in file.name):
         for event in map(json.loads, file.read_text().splitlines()):
@@ -63,41 +63,41 @@ def through_python_workers(events: Path) -> dict[str, int]:
     return rows
 
 
-def named(number: int, label: str) -> str:
-    """What the file is called in an answer."""
+def file_name(number: int, label: str) -> str:
+    """The file's name in the predictions."""
     return f"{number:03}-" + ("k\N{REPLACEMENT CHARACTER}fer-" if number == 5 else "") + f"{label}.jpg"
 
 
-def right(rows: list[dict[str, Any]]) -> bool:
+def all_correct(rows: list[dict[str, Any]]) -> bool:
     return all(
         "cannot read" in row["error"] and row["label"] is None
         if number == 7
-        else named(number, row["label"]) == Path(row["path"]).name and row["probability"] > 0.9
+        else file_name(number, row["label"]) == Path(row["path"]).name and row["probability"] > 0.9
         for number, row in enumerate(rows)
     )
 
 
 @pytest.mark.faults  # slow
 def test_many_pictures_are_labelled_in_executors(hub: Hub, model: str, tmp_path: Path) -> None:
-    folder, events = pictures(tmp_path / "many", ON_SPARK + 26), tmp_path / "events"
-    rows = predicted(hub, model, folder, events)
-    assert len(rows) == ON_SPARK + 26
-    assert right(rows)
-    spread = through_python_workers(events)
+    folder, events = write_pictures(tmp_path / "many", SPARK_THRESHOLD + 26), tmp_path / "events"
+    rows = predict(hub, model, folder, events)
+    assert len(rows) == SPARK_THRESHOLD + 26
+    assert all_correct(rows)
+    spread = rows_by_executor(events)
     assert set(spread) == {"0", "1"}, "the driver or one executor did it all"
-    assert sum(spread.values()) == ON_SPARK + 26
+    assert sum(spread.values()) == SPARK_THRESHOLD + 26
 
 
 def test_few_pictures_start_no_spark(hub: Hub, model: str, tmp_path: Path) -> None:
-    folder, events = pictures(tmp_path / "few", ON_SPARK), tmp_path / "events"
-    rows = predicted(hub, model, folder, events)
-    assert len(rows) == ON_SPARK
-    assert right(rows)
+    folder, events = write_pictures(tmp_path / "few", SPARK_THRESHOLD), tmp_path / "events"
+    rows = predict(hub, model, folder, events)
+    assert len(rows) == SPARK_THRESHOLD
+    assert all_correct(rows)
     assert not list(events.iterdir())
 
 
 def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not there"):
-        prediction.pictures([str(tmp_path / "gone.jpg")])
-    with pytest.raises(UsageError, match="has no picture"):
-        prediction.pictures([str(tmp_path)])
+    with pytest.raises(UsageError, match="does not exist"):
+        prediction.find_pictures([str(tmp_path / "gone.jpg")])
+    with pytest.raises(UsageError, match="contains no picture"):
+        prediction.find_pictures([str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Training by spark-submit on a standalone cluster whose worker has GPUs to give, made-up ones."""
+"""Training with spark-submit on a standalone cluster whose worker offers (simulated) GPUs."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from conf.settings import Settings
 from tests.support import tiny
 from tests.support.commands import ROOT
 from tests.support.s3server import free_port
-from tests.support.waiting import comes_true, is_open
+from tests.support.waiting import port_is_open, wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -25,7 +25,7 @@ GPUS = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["5", "7"]}\'\n'
 
 @contextmanager
 def daemon(name: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """One of Spark's own servers, for as long as the block."""
+    """Run a master or worker of Spark's standalone cluster during the block."""
     command = [str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent)
@@ -38,7 +38,7 @@ def daemon(name: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[b
 
 @contextmanager
 def standalone(folder: Path) -> Iterator[str]:
-    """The address of a master with one worker of two cores and two GPUs."""
+    """Run a cluster of one worker with two cores and two GPUs; yields the master's address."""
     port, script, properties = free_port(), folder / "gpus.sh", folder / "worker.conf"
     script.write_text(GPUS)
     script.chmod(0o755)
@@ -48,13 +48,13 @@ def standalone(folder: Path) -> Iterator[str]:
     address = f"spark://127.0.0.1:{port}"
     host = "--host", "127.0.0.1", "--webui-port", str(free_port())
     with daemon("master.Master", folder / "master.log", *host, "--port", str(port)):
-        assert comes_true(lambda: is_open(f"127.0.0.1:{port}"), 60)
+        assert wait_until(lambda: port_is_open(f"127.0.0.1:{port}"), 60)
         own = "--cores", "2", "--memory", "3g", "--work-dir", str(folder / "work")
         given = "--properties-file", str(properties), address
         worker = *own, "--host", "127.0.0.1", "--webui-port", str(free_port()), *given
         with daemon("worker.Worker", folder / "worker.log", *worker):
             log = folder / "worker.log"
-            assert comes_true(lambda: b"Successfully registered" in log.read_bytes(), 60)
+            assert wait_until(lambda: b"Successfully registered" in log.read_bytes(), 60)
             yield address
 
 
@@ -87,5 +87,5 @@ def test_spark_submit_trains_on_a_standalone_cluster_and_every_worker_has_its_ow
         assert done.returncode == 0, done.stderr[-3000:]
         logs = [path.read_text() for path in (tmp_path / "work").rglob("stderr")]
     assert json.loads(done.stdout)["workers"] == 2
-    told = sorted(line for log in logs for line in log.splitlines() if line.startswith("hub: GPU"))
-    assert told == ["hub: GPU 5 of this machine", "hub: GPU 7 of this machine"]
+    lines = sorted(line for log in logs for line in log.splitlines() if line.startswith("hub: GPU"))
+    assert lines == ["hub: GPU 5 of this machine", "hub: GPU 7 of this machine"]

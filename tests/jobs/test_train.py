@@ -1,4 +1,4 @@
-"""`hub train` with what it cannot train on: one line that says so, and no cluster is started."""
+"""`hub train` with wrong arguments or datasets: a one-line error, and no cluster is started."""
 
 import os
 import shutil
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from conf.choices import Pixels
 from conf.settings import Settings
 from jobs.cli.command import run
 from jobs.train import main
 from lake.snapshot import MANIFEST
-from models.plan import Pixels
 from models.runs import cluster
 from tests.support import tiny
 
 
 @pytest.fixture(scope="module")
 def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Snapshots that can and cannot be trained on, and a folder with files to start from."""
-    from models.nets.resnet import ARCHITECTURES, logits
+    """Write dataset snapshots that can and cannot be trained on; a folder with files to start from."""
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     tiny.snapshot(settings, "fine", (32, 8, 8))
     tiny.snapshot(settings, "one-label", (32, 8, 8), labels=("across",))
@@ -36,15 +37,15 @@ def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def refused(
+def run_train(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Run the command; exit status and what stands on standard error."""
+    """Run the command; returns exit status and standard error. Starting a cluster fails the test."""
 
-    def started(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr(cluster, "start_session", started)
+    monkeypatch.setattr(cluster, "start_session", fail)
 
     def attempt(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as left:
@@ -58,7 +59,7 @@ def refused(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         ("--dataset nowhere", 1, "no dataset 'nowhere': there are "),
         ("--dataset fine/", 1, "no dataset 'fine/': there are "),
@@ -70,11 +71,11 @@ def refused(
         ("--dataset fine --workers 32", 1, "--workers 32 is more than the "),
         ("--dataset fine --workers 33", 1, "--workers 33 is more than the 32 training pictures"),
         ("--dataset fine --from resnet99", 1, "no model 'resnet99'"),
-        ("--dataset fine --from {files}/gone.keras", 1, "gone.keras is not there"),
-        ("--dataset fine --from {files}/other.weights.h5", 1, "is no .keras file (an .h5 file"),
+        ("--dataset fine --from {files}/gone.keras", 1, "gone.keras does not exist"),
+        ("--dataset fine --from {files}/other.weights.h5", 1, "is no .keras file (for an .h5 file"),
         ("--dataset fine --from {files}/other.keras --arch resnet20", 1, "is a resnet32, not a resnet20"),
         ("--dataset fine --weights {files}/other.weights.h5", 1, "does not fit resnet20"),
-        ("--dataset fine --weights {files}/gone.h5", 1, "gone.h5 is not there"),
+        ("--dataset fine --weights {files}/gone.h5", 1, "gone.h5 does not exist"),
         (
             "--dataset fine --weights w.h5 --from a-model --arch resnet20",
             2,
@@ -89,11 +90,11 @@ def refused(
         ("--dataset fine --objective triplet --workers 8", 1, "too few for triplets"),
     ],
 )
-def test_what_cannot_be_trained_is_one_line_and_no_cluster(
-    arguments: str, status: int, said: str, datasets: Path, refused: Callable[..., tuple[int, str]]
+def test_wrong_arguments_are_one_line_and_start_no_cluster(
+    arguments: str, status: int, message: str, datasets: Path, run_train: Callable[..., tuple[int, str]]
 ) -> None:
-    found, error = refused(*arguments.format(files=datasets).split())
-    assert said in error
+    found, error = run_train(*arguments.format(files=datasets).split())
+    assert message in error
     assert found == status and error.count("\n") == 1 and error.startswith("hub train: error: ")
 
 
@@ -105,23 +106,23 @@ def lake(datasets: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest
     return tmp_path
 
 
-def test_artifacts_that_cannot_be_written_are_one_line_and_no_cluster(
-    lake: Path, refused: Callable[..., tuple[int, str]]
+def test_unwritable_artifacts_are_one_line_and_start_no_cluster(
+    lake: Path, run_train: Callable[..., tuple[int, str]]
 ) -> None:
     for place in ("artifacts", "runs"):
         (lake / place).write_bytes(b"a file where a folder goes")
-        status, error = refused("--dataset", "fine")
+        status, error = run_train("--dataset", "fine")
         assert status == 1 and error.count("\n") == 1
         assert f"cannot write {lake}/{place}/" in error
         (lake / place).unlink()
-        assert list(lake.glob("runs/*/*")) == []  # nothing is left to go on with
+        assert list(lake.glob("runs/*/*")) == []  # no run is left to be resumed
         shutil.rmtree(lake / "runs", ignore_errors=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
-def test_artifacts_without_rights_are_one_line_and_no_cluster(
-    lake: Path, refused: Callable[..., tuple[int, str]]
+def test_artifacts_without_permission_are_one_line_and_start_no_cluster(
+    lake: Path, run_train: Callable[..., tuple[int, str]]
 ) -> None:
     (lake / "artifacts").mkdir(mode=0o555)
-    status, error = refused("--dataset", "fine")
+    status, error = run_train("--dataset", "fine")
     assert status == 1 and error.count("\n") == 1 and "Permission denied" in error

@@ -11,67 +11,69 @@ from pyspark.sql import functions as f
 
 from lake import tables
 from lake.errors import StorageError
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
 
-def made(spark: SparkSession, path: Path) -> str:
+def create_table(spark: SparkSession, path: Path) -> str:
     spark.createDataFrame([(1, "", "")], "id int, a string, b string").coalesce(1).write.format("delta").save(
         str(path)
     )
     return str(path)
 
 
-def merging(spark: SparkSession, place: str, value: Column) -> tuple[Callable[[], None], list[int]]:
-    """A commit that sets `a` to a value, and its attempts so far."""
+def make_merge(spark: SparkSession, uri: str, value: Column) -> tuple[Callable[[], None], list[int]]:
+    """A commit that sets `a` to a value, and the list of its attempts."""
     attempts: list[int] = []
 
-    def merged() -> None:
+    def merge() -> None:
         attempts.append(len(attempts) + 1)
         new = spark.range(1, 2).select(f.col("id").cast("int"), value.alias("a"))
-        table = DeltaTable.forPath(spark, place).alias("old")
+        table = DeltaTable.forPath(spark, uri).alias("old")
         table.merge(new.alias("new"), "old.id = new.id").whenMatchedUpdate(set={"a": "new.a"}).execute()
 
-    return merged, attempts
+    return merge, attempts
 
 
-def test_a_merge_that_another_writer_overtook_is_done_again(spark: SparkSession, tmp_path: Path) -> None:
-    place, reading, go = made(spark, tmp_path / "table"), tmp_path / "reading", tmp_path / "go"
+def test_a_merge_that_conflicts_with_another_writer_is_retried(spark: SparkSession, tmp_path: Path) -> None:
+    uri, reading, go = create_table(spark, tmp_path / "table"), tmp_path / "reading", tmp_path / "go"
 
     @f.udf("string", useArrow=False)
-    def slowly(_: int) -> str:
+    def wait_for_go(_: int) -> str:
         reading.touch()
-        assert comes_true(go.exists, 60)
+        assert wait_until(go.exists, 60)
         return "first"
 
-    merged, attempts = merging(spark, place, slowly("id"))
-    slow = threading.Thread(target=tables.retried, args=(merged,))
+    merge, attempts = make_merge(spark, uri, wait_for_go("id"))
+    slow = threading.Thread(target=tables.retry_on_conflict, args=(merge,))
     slow.start()
     try:
-        assert comes_true(reading.exists, 60)
-        DeltaTable.forPath(spark, place).update(set={"b": f.lit("second")})
+        assert wait_until(reading.exists, 60)
+        DeltaTable.forPath(spark, uri).update(set={"b": f.lit("second")})
     finally:
         go.touch()
         slow.join(120)
     assert len(attempts) == 2
-    assert spark.read.format("delta").load(place).collect() == [(1, "first", "second")]
+    assert spark.read.format("delta").load(uri).collect() == [(1, "first", "second")]
 
 
-def test_who_is_overtaken_every_time_is_told(
+def test_a_merge_that_conflicts_on_every_attempt_is_an_error(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "_TRIES", 3)
-    place = made(spark, tmp_path / "table")
+    uri = create_table(spark, tmp_path / "table")
 
     @f.udf("string", useArrow=False)
-    def overtaken(_: int) -> str:
+    def write_first(_: int) -> str:
         import deltalake
 
-        deltalake.DeltaTable(place).update(updates={"b": "'faster'"})
+        deltalake.DeltaTable(uri).update(updates={"b": "'faster'"})
         return "first"
 
-    merged, attempts = merging(spark, place, overtaken("id"))
-    with pytest.raises(StorageError, match=r"others wrote the table first, 3 times in a row; run it again"):
-        tables.retried(merged)
+    merge, attempts = make_merge(spark, uri, write_first("id"))
+    with pytest.raises(
+        StorageError, match=r"3 commits in a row conflicted with those of other writers; run it again"
+    ):
+        tables.retry_on_conflict(merge)
     assert len(attempts) == 3

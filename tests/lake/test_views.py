@@ -1,4 +1,4 @@
-"""What users ask of the tables, on frames made here."""
+"""SQL statements on the views, on DataFrames made here."""
 
 from pathlib import Path
 from typing import Any
@@ -9,44 +9,45 @@ from pyspark.sql import SparkSession
 from conf.sections import Lake
 from lake import tables, views
 from lake.errors import BadQuery, LakeError
-from lake.schemas import LABEL_CONFLICT, Table
+from lake.schemas import LABEL_CONFLICT
+from lake.table import Table
 
 pytestmark = pytest.mark.services
 
 
-def test_columns_of_one_name_are_all_there(spark: SparkSession) -> None:
-    found = views.rows(
+def test_columns_of_the_same_name_are_numbered(spark: SparkSession) -> None:
+    found = views.query(
         spark, "SELECT 1 AS label, 2 AS label, 3 AS label_2, 4 AS label, 5 AS `a.b`, 6 AS LABEL", 9
     )
     assert found.columns == ["label", "label_3", "label_2", "label_4", "a.b", "LABEL"]
     assert found.rows == [{"label": 1, "label_3": 2, "label_2": 3, "label_4": 4, "a.b": 5, "LABEL": 6}]
 
 
-def test_rows_keep_the_order_asked_for_and_say_when_there_are_more(spark: SparkSession) -> None:
-    found = views.rows(spark, "SELECT id, -id FROM range(0, 100, 1, 4) ORDER BY 2", 3)
-    assert found.rows == [{"id": id, "(- id)": -id} for id in (99, 98, 97)] and found.cut
-    assert not views.rows(spark, "SELECT 1", 1).cut
+def test_rows_keep_their_order_and_a_cut_result_says_so(spark: SparkSession) -> None:
+    found = views.query(spark, "SELECT id, -id FROM range(0, 100, 1, 4) ORDER BY 2", 3)
+    assert found.rows == [{"id": id, "(- id)": -id} for id in (99, 98, 97)] and found.truncated
+    assert not views.query(spark, "SELECT 1", 1).truncated
 
 
-def test_bytes_are_counted_where_they_are_however_deep(
+def test_nested_bytes_are_replaced_by_their_size_on_the_executors(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[Any] = []
-    kind = type(spark.range(1))
-    collect = kind.collect
+    collected: list[Any] = []
+    frame_class = type(spark.range(1))
+    collect = frame_class.collect
 
-    def collected(frame: Any) -> list[Any]:
-        taken.extend(collect(frame))
-        return taken
+    def recording_collect(frame: Any) -> list[Any]:
+        collected.extend(collect(frame))
+        return collected
 
-    monkeypatch.setattr(kind, "collect", collected)
+    monkeypatch.setattr(frame_class, "collect", recording_collect)
     picture = "CAST(repeat('x', 1234) AS BINARY)"
     header = f"named_struct('key', 'k', 'value', {picture})"
     statement = (
         f"SELECT {picture} AS jpeg, array({header}, NULL) AS headers, map('m', {picture}) AS parts, "
         "CAST(NULL AS BINARY) AS payload, 'text' AS label"
     )
-    found = views.rows(spark, statement, 1)
+    found = views.query(spark, statement, 1)
     size = "<1,234 bytes>"
     assert found.rows == [
         {
@@ -57,10 +58,10 @@ def test_bytes_are_counted_where_they_are_however_deep(
             "label": "text",
         }
     ]
-    assert len(taken) == 1 and "xxx" not in repr(taken)
+    assert len(collected) == 1 and "xxx" not in repr(collected)
 
 
-def test_what_fails_while_it_runs_is_one_line(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_statement_that_fails_while_it_runs_is_one_line(spark: SparkSession, tmp_path: Path) -> None:
     file = tmp_path / "pictures"
     spark.range(3).write.parquet(str(file))
     spark.read.parquet(str(file)).createOrReplaceTempView("gone")
@@ -68,18 +69,18 @@ def test_what_fails_while_it_runs_is_one_line(spark: SparkSession, tmp_path: Pat
         part.unlink()
     try:
         with pytest.raises(BadQuery) as raised:
-            views.rows(spark, "SELECT * FROM gone", 5)
+            views.query(spark, "SELECT * FROM gone", 5)
     finally:
         spark.catalog.dropTempView("gone")
     assert "\n" not in str(raised.value)
 
 
-def test_labels_are_ready_by_the_images_that_datasets_are_made_of(
+def test_labels_are_trainable_by_the_images_that_datasets_may_contain(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usable, flagged, both = "array()", "array('blurred')", f"array('{LABEL_CONFLICT}')"
     flags = {"cat": [usable] * 3, "dog": [usable, flagged, both], "owl": [both] * 3}
-    samples = [f"('{label}', {found})" for label, listed in flags.items() for found in listed]
+    samples = [f"('{label}', {of_image})" for label, images in flags.items() for of_image in images]
     uploads = [f"('b', '{label}', 'accepted')" for label in flags]
     frames = {
         Table.UPLOADS: spark.sql(f"SELECT * FROM VALUES {', '.join(uploads)} AS t(batch, label, verdict)"),
@@ -87,6 +88,6 @@ def test_labels_are_ready_by_the_images_that_datasets_are_made_of(
     }
     monkeypatch.setattr(tables, "read", lambda spark, lake, table: frames[table])
     lake = Lake(root="/nowhere")
-    assert views.labels_of(spark, lake, "b", 2) == ["cat", "dog"]
-    with pytest.raises(LakeError, match=r"batch b gives 1 label\(s\) with 3 images or more"):
-        views.labels_of(spark, lake, "b", 3)
+    assert views.trainable_labels(spark, lake, "b", 2) == ["cat", "dog"]
+    with pytest.raises(LakeError, match=r"batch b has 1 label\(s\) with 3 images or more"):
+        views.trainable_labels(spark, lake, "b", 3)

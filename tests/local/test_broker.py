@@ -1,4 +1,4 @@
-"""The embedded broker: starts, stays, stops, and leaves nothing running however its starter goes."""
+"""The embedded broker: starts, keeps running, stops, and leaves no process behind when its starter dies."""
 
 import json
 import os
@@ -14,9 +14,9 @@ import pytest
 from conf.settings import Settings
 from local import broker as local_broker
 from local import kraft, state
-from local.errors import BrokerFailed, NoBroker, PartsMissing
+from local.errors import BrokerFailed, JvmMissing, NoBroker
 from tests.support.commands import Hub, hub_command
-from tests.support.waiting import comes_true, is_open
+from tests.support.waiting import port_is_open, wait_until
 
 STARTER = """
 import sys
@@ -39,13 +39,13 @@ def own(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def environment(own: Settings) -> dict[str, str]:
-    """What makes a subprocess use that broker."""
+    """Environment variables that make a subprocess use that broker."""
     return {"HUB__BROKER__DIR": str(own.broker.dir), "HUB__BROKER__HEAP": own.broker.heap}
 
 
 @pytest.fixture
 def starter(environment: dict[str, str]) -> Iterator[Callable[[], tuple["subprocess.Popen[str]", str]]]:
-    """Starts a process that holds a broker on its leash; returns it and the broker's address."""
+    """Starts a process that starts a broker and must keep running; returns it and the broker's address."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> tuple["subprocess.Popen[str]", str]:
@@ -66,12 +66,12 @@ def starter(environment: dict[str, str]) -> Iterator[Callable[[], tuple["subproc
         process.communicate()
 
 
-def _is_gone(own: Settings, bootstrap: str) -> bool:
-    return comes_true(lambda: state.holder(own.broker) is None and not is_open(bootstrap))
+def _stops(own: Settings, bootstrap: str) -> bool:
+    return wait_until(lambda: state.holder(own.broker) is None and not port_is_open(bootstrap))
 
 
 @pytest.mark.services
-def test_up_status_down_as_a_user_types_them(hub: Hub, own: Settings, environment: dict[str, str]) -> None:
+def test_the_commands_up_status_and_down(hub: Hub, own: Settings, environment: dict[str, str]) -> None:
     down = hub("status", **environment)
     assert (down.status, down.stderr) == (1, "")
     assert "run `hub up`" in down.stdout
@@ -79,15 +79,15 @@ def test_up_status_down_as_a_user_types_them(hub: Hub, own: Settings, environmen
     first = json.loads(hub("up", "--json", **environment).stdout)
     assert first["stays"]
     assert first["topics_made"] == ["images", "images.rejected"]
-    assert is_open(first["bootstrap"])
+    assert port_is_open(first["bootstrap"])
     assert local_broker.address(own) == first["bootstrap"]
 
     again = json.loads(hub("up", "--json", **environment).stdout)
     assert (again["pid"], again["topics_made"]) == (first["pid"], [])
 
-    with local_broker.running(own) as bootstrap:  # one that stays is used, and left alone afterwards
+    with local_broker.running(own) as bootstrap:  # an existing broker is used, and keeps running
         assert bootstrap == first["bootstrap"]
-    assert is_open(first["bootstrap"])
+    assert port_is_open(first["bootstrap"])
 
     shown = hub("status", "--json", **environment)
     assert shown.status == 0
@@ -97,20 +97,20 @@ def test_up_status_down_as_a_user_types_them(hub: Hub, own: Settings, environmen
 
     stopped = json.loads(hub("down", "--json", **environment).stdout)
     assert stopped == {"stopped": True, "pid": first["pid"], "external": None}
-    assert not is_open(first["bootstrap"])
+    assert not port_is_open(first["bootstrap"])
     assert json.loads(hub("down", "--json", **environment).stdout)["stopped"] is False
 
 
 @pytest.mark.services
-def test_broker_goes_with_a_starter_that_ends(
+def test_broker_stops_when_its_starter_ends(
     own: Settings, starter: Callable[[], tuple["subprocess.Popen[str]", str]]
 ) -> None:
     process, bootstrap = starter()
-    assert is_open(bootstrap)
+    assert port_is_open(bootstrap)
     process.communicate("", timeout=60)
     assert process.returncode == 0
     assert state.holder(own.broker) is None
-    assert not is_open(bootstrap)
+    assert not port_is_open(bootstrap)
 
 
 @pytest.mark.services
@@ -118,9 +118,9 @@ def test_sigkill_of_the_starter_leaves_no_broker(
     own: Settings, starter: Callable[[], tuple["subprocess.Popen[str]", str]]
 ) -> None:
     process, bootstrap = starter()
-    assert is_open(bootstrap)
+    assert port_is_open(bootstrap)
     process.kill()
-    assert _is_gone(own, bootstrap)
+    assert _stops(own, bootstrap)
 
 
 @pytest.mark.services
@@ -132,7 +132,7 @@ def test_sigkill_of_the_supervisor_leaves_no_broker(
     supervisor = state.holder(own.broker)
     assert supervisor is not None
     os.kill(supervisor, signal.SIGKILL)
-    assert _is_gone(own, bootstrap)
+    assert _stops(own, bootstrap)
 
 
 @pytest.mark.services
@@ -144,7 +144,7 @@ def test_ctrl_c_while_starting_leaves_no_broker(own: Settings, environment: dict
         text=True,
         env=os.environ | environment,
     )
-    assert comes_true(lambda: state.holder(own.broker) is not None)
+    assert wait_until(lambda: state.holder(own.broker) is not None)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "\nhub up: interrupted\n")
@@ -152,7 +152,7 @@ def test_ctrl_c_while_starting_leaves_no_broker(own: Settings, environment: dict
 
 
 @pytest.mark.services
-def test_broker_that_dies_while_starting_fails_at_once_with_its_last_word(own: Settings) -> None:
+def test_broker_that_dies_while_starting_fails_at_once_with_its_last_error(own: Settings) -> None:
     starved = own.broker.model_copy(update={"heap": "1m", "start_seconds": 60.0})
     with (
         pytest.raises(BrokerFailed, match=r"the broker stopped: .+\(see .*logs\)"),
@@ -167,12 +167,12 @@ def test_address_without_a_broker_tells_the_way_out(own: Settings) -> None:
         local_broker.address(own)
 
 
-def test_state_file_of_a_dead_broker_is_not_believed(own: Settings, tmp_path: Path) -> None:
+def test_state_file_of_a_dead_broker_is_ignored(own: Settings, tmp_path: Path) -> None:
     left = own.broker.model_copy(update={"dir": tmp_path})
-    state.keep(left, state.State("127.0.0.1:9", os.getpid(), "2026-01-01T00:00:00+00:00", leashed=False))
+    state.save(left, state.State("127.0.0.1:9", os.getpid(), "2026-01-01T00:00:00+00:00", leashed=False))
     (tmp_path / "broker.lock").write_text(str(os.getpid()))
     assert state.running(left) is None
-    assert local_broker.down(own.model_copy(update={"broker": left})) is None  # and nobody is killed
+    assert local_broker.down(own.model_copy(update={"broker": left})) is None  # and no process is killed
 
 
 def test_second_supervisor_does_not_get_the_folder(own: Settings, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_second_supervisor_does_not_get_the_folder(own: Settings, tmp_path: Path
     assert state.holder(shared) is None
 
 
-def test_ports_are_kept_until_another_takes_one(own: Settings, tmp_path: Path) -> None:
+def test_ports_stay_the_same_until_another_process_uses_one(own: Settings, tmp_path: Path) -> None:
     fresh = own.broker.model_copy(update={"dir": tmp_path})
     first = kraft.prepare(fresh)
     assert kraft.prepare(fresh) == first
@@ -195,9 +195,9 @@ def test_ports_are_kept_until_another_takes_one(own: Settings, tmp_path: Path) -
         assert kraft.prepare(fresh).broker != first.broker
 
 
-def test_missing_java_is_told(own: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_java_is_reported(own: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(PartsMissing, match=r"no java in JAVA_HOME=.*Java 17"), local_broker.running(own):
+    with pytest.raises(JvmMissing, match=r"no java in JAVA_HOME=.*Java 17"), local_broker.running(own):
         pass
 
 
@@ -220,5 +220,5 @@ def test_external_cluster_gets_topics_and_is_never_stopped(
     assert json.loads(hub("status", "--json", **external).stdout)["broker"] == "external"
     stopped = hub("down", **external)
     assert stopped.status == 0
-    assert f"The cluster at {broker} is not ours" in stopped.stdout
-    assert is_open(broker)
+    assert f"The external cluster at {broker} was not stopped" in stopped.stdout
+    assert port_is_open(broker)

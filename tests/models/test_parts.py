@@ -21,14 +21,14 @@ from models.evaluation.metrics import evaluate
 from models.messages import Disconnected, Done, EpochEnded, Failed, Registered, Started, Stepped
 from models.nets import schedule
 from models.pictures import inputs
-from models.pictures.inputs import BatchSchedule, Rows, equal_share, whole_share
-from models.plan import SIDES, TrainingPlan
+from models.pictures.inputs import BatchSchedule, RowRange, evaluation_rows, training_rows
+from models.plan import TrainingPlan
 from models.runs.preflight import check_trainable
 from models.runs.run_state import RunState
 from models.runs.train import train
 from models.workers.checkpoints import Checkpoint, Checkpoints
 from models.workers.message_channel import MessageServer, Reporter
-from models.workers.worker_failures import Kind
+from models.workers.worker_failures import FailureKind
 from tests.support import tiny
 
 
@@ -43,23 +43,17 @@ def test_warm_up_never_takes_more_than_half_of_a_run() -> None:
     assert max(schedule.rates(steps=4, warmup=100, top=1.0)) == 1
 
 
-def test_every_architecture_has_the_side_that_plans_name() -> None:
-    from models.nets.resnet import ARCHITECTURES
-
-    assert {name: architecture.side for name, architecture in ARCHITECTURES.items()} == SIDES
-
-
 @pytest.mark.parametrize("rows", [1, 7, 64, 1437])
 @pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
 def test_workers_share_rows_without_overlap_and_take_equal_steps(rows: int, workers: int) -> None:
     if rows >= workers:
-        shares = [equal_share(rows, worker, workers) for worker in range(workers)]
+        shares = [training_rows(rows, worker, workers) for worker in range(workers)]
         assert {len(share) for share in shares} == {rows // workers}
         taken = [row for share in shares for row in range(share.start, share.stop)]
         assert len(set(taken)) == len(taken) and max(taken) < rows
         pace = BatchSchedule.of(rows, workers, 32)
         assert pace.steps >= 1 and pace.steps * pace.batch <= rows // workers
-    measured = [whole_share(rows, worker, workers) for worker in range(workers)]
+    measured = [evaluation_rows(rows, worker, workers) for worker in range(workers)]
     assert [row for share in measured for row in range(share.start, share.stop)] == list(range(rows))
 
 
@@ -69,7 +63,7 @@ def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
 
 def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "measured", (8, 0, 5))
-    pictures = inputs.read(snapshot, Split.TEST, Rows(0, 5), 32)
+    pictures = inputs.read_pictures(snapshot, Split.TEST, RowRange(0, 5), 32)
     assert pictures.images.shape == (5, 36, 36, 3) and pictures.image_ids[4] == "test-4"
     weights = [weights.tolist() for _, _, weights in inputs.evaluation_batches(pictures, 32, 3)]
     assert weights == [[1, 1, 1], [1, 1, 0]]
@@ -77,16 +71,16 @@ def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:
 
 def test_prediction_sees_the_pixels_that_measuring_sees(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "pixels", (1, 0, 1))
-    pictures = inputs.read(snapshot, Split.TEST, Rows(0, 1), 32)
+    pictures = inputs.read_pictures(snapshot, Split.TEST, RowRange(0, 1), 32)
     jpeg = next(iter(snapshot.batches(Split.TEST, 0, 1)))["jpeg"][0].as_py()
     (measured,) = (images[0] for images, _, _ in inputs.evaluation_batches(pictures, 32, 1))
-    assert np.array_equal(inputs.square(jpeg, 32), measured)
+    assert np.array_equal(inputs.decode_centre_crop(jpeg, 32), measured)
 
 
 def test_servers_enlarge_no_more_than_the_hub_does(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
-    from models.formats.serving_signature import prepared
+    from models.formats.serving_signature import prepare_picture
 
     resize, sizes = tf.image.resize, []
 
@@ -98,7 +92,10 @@ def test_servers_enlarge_no_more_than_the_hub_does(monkeypatch: pytest.MonkeyPat
     columns = np.random.default_rng(1).integers(0, 256, (1, 3000, 3), dtype=np.uint8)
     for picture in (columns, columns.transpose(1, 0, 2), np.tile(columns, (2, 1, 1))):
         content = tf.io.encode_png(picture)
-        apart = np.abs(prepared(content, 32).numpy() - inputs.square(content.numpy(), 32).astype(float))
+        apart = np.abs(
+            prepare_picture(content, 32).numpy()
+            - inputs.decode_centre_crop(content.numpy(), 32).astype(float)
+        )
         assert apart.max() <= 1
     assert sizes == [[36, 144], [144, 36], [36, 144]]
 
@@ -116,14 +113,14 @@ def test_scores_worked_out_on_paper() -> None:
     assert (c.precision, c.recall, c.f1, c.support) == (0, 0, 0, 1)
     assert [mistake.image_id for mistake in found.mistakes] == ["z", "w"]  # the surest first
     assert artifacts.report(found)["confusion"] == found.confusion.tolist()
-    assert plots.confusion(found, "m").startswith(b"\x89PNG")
+    assert plots.confusion_matrix(found, "m").startswith(b"\x89PNG")
 
 
 def test_nothing_to_test_on_has_no_accuracy() -> None:
     none = np.array([], np.int32)
     found = evaluate(("a", "b"), (), none, none, np.array([]))
     assert found.accuracy is None
-    assert plots.confusion(found, "m").startswith(b"\x89PNG")
+    assert plots.confusion_matrix(found, "m").startswith(b"\x89PNG")
 
 
 EPOCH = EpochEnded(0, 1, 0.5, 0.8, None, None, 0.1, 2.0, 100.0)
@@ -134,57 +131,57 @@ def test_curves_are_drawn_without_validation() -> None:
 
 
 def test_messages_arrive_as_they_were_sent() -> None:
-    failed = Failed(1, "the loss is nan", Kind.DIVERGED)
+    failed = Failed(1, "the loss is nan", FailureKind.DIVERGED)
     for message in (Started(1, 2, 3, 4, 0), Stepped(0, 1, 2, 3.5, 0.1, 0.2), EPOCH, Done(1), failed):
         assert messages.decode(messages.encode(message)) == message
 
 
-def test_the_desk_takes_messages_only_from_those_who_know_the_key() -> None:
-    desk = MessageServer("127.0.0.1")
+def test_the_server_accepts_messages_only_from_clients_that_know_the_key() -> None:
+    server = MessageServer("127.0.0.1")
 
     def intrude() -> None:
         with pytest.raises((AuthenticationError, OSError, EOFError)):
-            Client(("127.0.0.1", desk.port), authkey=b"guess").recv_bytes()
+            Client(("127.0.0.1", server.port), authkey=b"guess").recv_bytes()
 
     stranger = threading.Thread(target=intrude)
     stranger.start()
     stranger.join(10)
-    with Reporter(("127.0.0.1", desk.port), desk.authkey, 3) as reporter:
+    with Reporter(("127.0.0.1", server.port), server.authkey, 3) as reporter:
         reporter.send(Done(3))
-        heard = [desk.next(10), desk.next(10)]
-    first, second = (found.message if found else None for found in heard)
+        received = [server.receive(10), server.receive(10)]
+    first, second = (each.message if each else None for each in received)
     assert isinstance(first, Registered) and first.pid == os.getpid() and second == Done(3)
-    assert desk.next(0) is None
-    desk.close()
+    assert server.receive(0) is None
+    server.close()
 
 
-def test_the_first_cause_wins_over_what_followed_from_it() -> None:
-    record = RunState(workers=2, began=0)
-    record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
-    record.add(Failed(1, "ValueError: first", Kind.FINAL), 2)
-    record.add(Failed(0, "ValueError: second", Kind.FINAL), 3)
-    assert record.failure and record.failure.cause == "ValueError: first"
+def test_the_first_cause_wins_over_its_consequences() -> None:
+    state = RunState(workers=2, began=0)
+    state.add(Failed(0, "UnavailableError: peer", FailureKind.PEER), 1)
+    state.add(Failed(1, "ValueError: first", FailureKind.FINAL), 2)
+    state.add(Failed(0, "ValueError: second", FailureKind.FINAL), 3)
+    assert state.failure and state.failure.cause == "ValueError: first"
 
 
 def test_a_lost_worker_is_named_although_spark_knew_first() -> None:
-    record = RunState(workers=2, began=0)
-    record.failure = Failed(-1, "Spark lost a worker: ExecutorLostFailure", Kind.LOST)
-    record.add(Failed(0, "UnavailableError: peer", Kind.PEER), 1)
-    assert record.failure.worker == -1
-    record.add(Disconnected(1), 2)
-    assert record.failure.worker == 1 and "ended without a word" in record.failure.cause
-    record.add(Disconnected(0), 3)
-    assert record.failure.worker == 1
+    state = RunState(workers=2, began=0)
+    state.failure = Failed(-1, "Spark lost a worker: ExecutorLostFailure", FailureKind.LOST)
+    state.add(Failed(0, "UnavailableError: peer", FailureKind.PEER), 1)
+    assert state.failure.worker == -1
+    state.add(Disconnected(1), 2)
+    assert state.failure.worker == 1 and "ended without an error message" in state.failure.cause
+    state.add(Disconnected(0), 3)
+    assert state.failure.worker == 1
 
 
-def test_what_ends_after_spark_has_given_up_is_not_the_cause() -> None:
-    record = RunState(workers=2, began=0)
-    record.failure = Failed(-1, "SparkException: given up", Kind.FINAL)
-    record.add(Disconnected(1), 1)
-    assert record.failure.kind == Kind.FINAL
+def test_a_worker_that_ends_after_spark_has_given_up_is_not_the_cause() -> None:
+    state = RunState(workers=2, began=0)
+    state.failure = Failed(-1, "SparkException: given up", FailureKind.FINAL)
+    state.add(Disconnected(1), 1)
+    assert state.failure.kind == FailureKind.FINAL
 
 
-def test_checkpoints_keep_the_newest_two_and_pass_over_a_damaged_one(settings: Settings) -> None:
+def test_checkpoints_keep_the_newest_two_and_skip_a_damaged_one(settings: Settings) -> None:
     storage = Storage(settings.lake.at("checkpoints-test"), settings.s3)
     checkpoints = Checkpoints(storage)
     assert checkpoints.newest() is None
@@ -198,7 +195,7 @@ def test_checkpoints_keep_the_newest_two_and_pass_over_a_damaged_one(settings: S
     assert older and older.epochs == 2
 
 
-def test_what_cannot_be_trained_is_refused_before_any_cluster_starts(
+def test_an_untrainable_plan_is_refused_before_any_cluster_starts(
     settings: Settings,
 ) -> None:
     snapshot = tiny.snapshot(settings, "unfit")

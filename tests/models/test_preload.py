@@ -1,4 +1,4 @@
-"""Libraries are asked for ahead: a real file that has left the page cache comes back."""
+"""Prefetching libraries: a real file that has left the page cache is loaded again."""
 
 import ctypes
 import mmap
@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from models import preload
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 PAGES = 64
 
 
 def in_memory(mapped: mmap.mmap) -> int:
     """How many pages of a mapping the page cache holds."""
-    found = (ctypes.c_ubyte * PAGES)()
+    pages = (ctypes.c_ubyte * PAGES)()
     start = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
     libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), found) == 0
-    return sum(page & 1 for page in found)
+    assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(mapped)), pages) == 0
+    return sum(page & 1 for page in pages)
 
 
-def test_a_library_that_has_left_memory_is_there_again(tmp_path: Path) -> None:
+def test_a_library_that_has_left_memory_is_prefetched(tmp_path: Path) -> None:
     if not hasattr(os, "posix_fadvise"):
         pytest.skip("this system does not take advice on files")
     path = tmp_path / "lib with a blank.so.1"
@@ -30,9 +30,9 @@ def test_a_library_that_has_left_memory_is_there_again(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        # Private, as libraries are mapped; not touched, so nothing of it is read by this.
+        # A private mapping, as for libraries; it is not touched, so it does not load any page.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     if in_memory(mapped):
         pytest.skip("files below the temporary folder do not leave memory")
     preload.prefetch_libraries().join(30)
-    assert comes_true(lambda: in_memory(mapped) == PAGES, 30)
+    assert wait_until(lambda: in_memory(mapped) == PAGES, 30)

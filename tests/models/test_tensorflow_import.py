@@ -12,26 +12,26 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_keras_is_loaded_without_what_it_can_do_without_and_others_find_it() -> None:
-    told = run(
+def test_keras_is_loaded_without_optional_packages_and_later_imports_find_them() -> None:
+    output = run(
         "import sys\n"
-        "from models import frameworks\n"
-        "frameworks.load()\n"
+        "from models import tensorflow_import\n"
+        "tensorflow_import.load()\n"
         "print('keras' in sys.modules, 'tensorflow' in sys.modules)\n"
-        "print(sorted(frameworks.OPTIONAL & set(sys.modules)))\n"
-        "print(frameworks._Hidden in map(type, sys.meta_path))\n"
+        "print(sorted(tensorflow_import.OPTIONAL & set(sys.modules)))\n"
+        "print(tensorflow_import._OptionalPackagesHidden in map(type, sys.meta_path))\n"
         "import pandas, scipy.stats, sklearn, matplotlib\n"
         "import keras\n"
         "print(keras.ops.convert_to_numpy(keras.ops.softmax(keras.ops.ones((1, 2)))).tolist())\n"
     )
-    assert told.splitlines() == ["True True", "[]", "False", "[[0.5, 0.5]]"]
+    assert output.splitlines() == ["True True", "[]", "False", "[[0.5, 0.5]]"]
 
 
-def test_what_is_hidden_from_the_loading_thread_is_found_by_others() -> None:
-    told = run(
+def test_packages_hidden_from_the_loading_thread_are_found_by_other_threads() -> None:
+    output = run(
         "import sys, threading\n"
-        "from models import frameworks\n"
-        "sys.meta_path.insert(0, frameworks._Hidden())\n"
+        "from models import tensorflow_import\n"
+        "sys.meta_path.insert(0, tensorflow_import._OptionalPackagesHidden())\n"
         "def other():\n"
         "    import pandas\n"
         "    print(pandas.__name__)\n"
@@ -43,4 +43,4 @@ def test_what_is_hidden_from_the_loading_thread_is_found_by_others() -> None:
         "thread.start()\n"
         "thread.join()\n"
     )
-    assert told.splitlines() == ["pandas hidden", "pandas"]
+    assert output.splitlines() == ["pandas hidden", "pandas"]

@@ -1,4 +1,4 @@
-"""`hub train --labels`: a dataset that is made if none fits, and a model that is not trained twice."""
+"""`hub train --labels`: the dataset is created if needed, and an equal model is reused."""
 
 import json
 from dataclasses import asdict, replace
@@ -10,7 +10,7 @@ import pytest
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
-from lake.schemas import Table
+from lake.table import Table
 from models.evaluation import artifacts
 from models.plan import TrainingPlan
 from models.registry import model_cards
@@ -23,15 +23,15 @@ from tests.support.commands import Hub
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-THERE = "resnet20-20261121-0800-dddd"
+EXISTING = "resnet20-20261121-0800-dddd"
 
 
-def put(settings: Settings, plan: TrainingPlan, model_id: str = THERE, **card: Any) -> None:
-    """A ready model of a plan, as a run leaves it: what the plan left open has been decided."""
+def write_model(settings: Settings, plan: TrainingPlan, model_id: str = EXISTING, **card: Any) -> None:
+    """Write a ready model of a plan as a run does, which decides what the plan left open."""
     decided = asdict(replace(plan, pixels="unit"))
     of = {"dataset_id": plan.dataset_id, "workers": 2, "accuracy": 0.9}
     colours.model(settings, model_id, plan=decided, **(of | card))
-    files = model_cards.artifacts(settings, model_id)
+    files = model_cards.artifact_storage(settings, model_id)
     artifacts.write_run(files, list(colours.COLOURS), [])
     files.write_json(artifacts.METRICS, {"steps": 12, "seconds": 30.0, "images_per_second": 800.0})
 
@@ -43,11 +43,13 @@ def own(settings: Settings, tmp_path: Path) -> Settings:
 
 def test_a_model_is_found_by_its_dataset_architecture_and_settings(own: Settings, tmp_path: Path) -> None:
     plan = TrainingPlan.of(own, "ds-1", 2, epochs=3)
-    assert demand.existing(own, plan) is None
-    put(own, plan)
-    found = demand.existing(own, plan)
-    assert found and found.model_id == THERE
-    assert demand.existing(own, replace(plan, workers=4, cache_mb=1)) == found  # the same by other means
+    assert demand.find_model(own, plan) is None
+    write_model(own, plan)
+    found = demand.find_model(own, plan)
+    assert found and found.model_id == EXISTING
+    assert (
+        demand.find_model(own, replace(plan, workers=4, cache_mb=1)) == found
+    )  # execution settings are ignored
     for other in (
         {"dataset_id": "ds-2"},
         {"architecture": "resnet32"},
@@ -57,22 +59,22 @@ def test_a_model_is_found_by_its_dataset_architecture_and_settings(own: Settings
         {"source": "another-model"},
         {"weights": "w.h5"},
     ):
-        assert demand.existing(own, replace(plan, **other)) is None, other
-    model_cards.mark(own, THERE, State.RETIRED)
-    assert demand.existing(own, plan) is None
+        assert demand.find_model(own, replace(plan, **other)) is None, other
+    model_cards.set_state(own, EXISTING, State.RETIRED)
+    assert demand.find_model(own, plan) is None
 
 
 def test_the_newest_of_several_is_taken(own: Settings) -> None:
     plan = TrainingPlan.of(own, "ds-1", 2)
-    put(own, plan, created="2026-11-20T08:00:00+00:00")
-    put(own, plan, "resnet20-20261121-0900-eeee", created="2026-11-21T09:00:00+00:00")
-    found = demand.existing(own, plan)
+    write_model(own, plan, created="2026-11-20T08:00:00+00:00")
+    write_model(own, plan, "resnet20-20261121-0900-eeee", created="2026-11-21T09:00:00+00:00")
+    found = demand.find_model(own, plan)
     assert found and found.model_id == "resnet20-20261121-0900-eeee"
 
 
 @pytest.mark.faults  # it takes 40 s
 @pytest.mark.services
-def test_labels_get_their_dataset_and_the_model_that_is_there(
+def test_labels_reuse_their_dataset_and_an_existing_model(
     own: Settings, spark: "SparkSession", hub: Hub
 ) -> None:
     tables.create(spark, own.lake)
@@ -88,12 +90,16 @@ def test_labels_get_their_dataset_and_the_model_that_is_there(
     samples = uploads.select("image_id", "upload_id", "label", "phash", "flags")
     samples.write.format("delta").mode("append").save(own.lake.at(Table.SAMPLES))
     dataset = organize(spark, own, ["cat", "dog"])
-    put(own, TrainingPlan.of(own, dataset.dataset_id, 2, epochs=3))
+    write_model(own, TrainingPlan.of(own, dataset.dataset_id, 2, epochs=3))
     done = hub("train", "--labels", "dog, cat", "--epochs", "3", "--json", HUB__LAKE__ROOT=own.lake.root)
     assert done.status == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["dataset_id"], said["model_id"], said["reused"]) == (dataset.dataset_id, THERE, True)
-    assert said["steps"] == 12 and said["test_accuracy"] == 0.9
+    results = json.loads(done.stdout)
+    assert (results["dataset_id"], results["model_id"], results["reused"]) == (
+        dataset.dataset_id,
+        EXISTING,
+        True,
+    )
+    assert results["steps"] == 12 and results["test_accuracy"] == 0.9
     unknown = hub("train", "--labels", "cat,yak", HUB__LAKE__ROOT=own.lake.root)
     assert unknown.status == 1 and "no images of label 'yak'" in unknown.stderr
 

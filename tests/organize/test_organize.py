@@ -1,4 +1,4 @@
-"""Datasets from samples, on real Delta tables."""
+"""Datasets from samples, on real Delta tables: splits, shards, ids, the table `datasets`."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.errors import DamagedSnapshot, NothingToOrganize
-from lake.schemas import Table
-from lake.snapshot import MANIFEST, Snapshot, Split
+from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
+from lake.table import Table
 from organize import dataset as organizing
-from organize.dataset import Organized, organize
+from organize.dataset import OrganizedDataset, organize
 from organize.duplicates import near_pairs
 from tests.support import pictures
 
@@ -47,7 +47,7 @@ def _fill(spark: SparkSession, own: Settings) -> None:
         spread = int.from_bytes(
             hashlib.sha256(str(number // 10 * 10).encode()).digest()[:8], "big", signed=True
         )
-        phash = spread ^ (number % 10 == 1) if number % 10 < 2 else _apart(number)
+        phash = spread ^ (number % 10 == 1) if number % 10 < 2 else _distant_hash(number)
         label = ("cat", "dog", "owl")[number // _PER_LABEL]
         rows.append((f"{number:064x}", f"u{number}", label, phash, pictures.jpeg(40, 40, number)))
     rows.append((f"{999:064x}", "u999", "yak", 12345, pictures.jpeg(40, 40, 999)))
@@ -61,21 +61,21 @@ def _fill(spark: SparkSession, own: Settings) -> None:
     samples.write.format("delta").mode("append").save(own.lake.at(Table.SAMPLES))
 
 
-def _apart(number: int) -> int:
+def _distant_hash(number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"apart {number}".encode()).digest()[:8], "big", signed=True)
 
 
 @pytest.fixture(scope="module")
-def organized(spark: SparkSession, own: Settings) -> Iterator[Organized]:
+def organized(spark: SparkSession, own: Settings) -> Iterator[OrganizedDataset]:
     yield organize(spark, own)
 
 
-def rows_of(snapshot: Snapshot, split: Split) -> list[tuple[str, int]]:
-    batches = snapshot.batches(split, 0, snapshot.rows(split))
+def rows_of(snapshot: DatasetSnapshot, split: Split) -> list[tuple[str, int]]:
+    batches = snapshot.batches(split, 0, snapshot.row_count(split))
     return [(row["image_id"], row["label"]) for batch in batches for row in batch.to_pylist()]
 
 
-def test_ready_labels_are_chosen_and_every_image_is_in_one_split(organized: Organized) -> None:
+def test_ready_labels_are_chosen_and_every_image_is_in_one_split(organized: OrganizedDataset) -> None:
     assert organized.snapshot.labels == ("cat", "dog", "owl")
     assert organized.left_out == {"label_not_chosen": 1}
     everything = [image for split in Split for image, _ in rows_of(organized.snapshot, split)]
@@ -85,7 +85,9 @@ def test_ready_labels_are_chosen_and_every_image_is_in_one_split(organized: Orga
             assert label == int(image, 16) // _PER_LABEL
 
 
-def test_near_copies_never_cross_splits(organized: Organized, spark: SparkSession, own: Settings) -> None:
+def test_near_duplicates_are_in_the_same_split(
+    organized: OrganizedDataset, spark: SparkSession, own: Settings
+) -> None:
     split_of = {image: split for split in Split for image, _ in rows_of(organized.snapshot, split)}
     pairs = [(f"{n:064x}", f"{n + 1:064x}") for n in range(0, 300, 10)]
     assert all(split_of[one] == split_of[other] for one, other in pairs)
@@ -95,7 +97,9 @@ def test_near_copies_never_cross_splits(organized: Organized, spark: SparkSessio
     assert all(groups[image].split == split for image, split in split_of.items())
 
 
-def test_the_same_again_is_the_same_dataset(organized: Organized, spark: SparkSession, own: Settings) -> None:
+def test_organizing_again_gives_the_same_dataset(
+    organized: OrganizedDataset, spark: SparkSession, own: Settings
+) -> None:
     version = tables.version(spark, own.lake, Table.SAMPLES)
     again = organize(spark, own)
     assert again.reused
@@ -106,10 +110,10 @@ def test_the_same_again_is_the_same_dataset(organized: Organized, spark: SparkSe
     )
 
 
-def test_written_anew_the_bytes_are_the_same(
-    organized: Organized, spark: SparkSession, own: Settings
+def test_a_rewritten_dataset_has_the_same_bytes(
+    organized: OrganizedDataset, spark: SparkSession, own: Settings
 ) -> None:
-    """As after a crash before the manifest: the folder is there, the manifest is not."""
+    """After a crash before the manifest is written, the folder exists without a manifest."""
     storage = organized.snapshot.storage
     Path(storage.root, MANIFEST).unlink()
     again = organize(spark, own)
@@ -118,14 +122,16 @@ def test_written_anew_the_bytes_are_the_same(
     assert again.snapshot.shards == organized.snapshot.shards
 
 
-def test_another_seed_is_another_dataset(organized: Organized, spark: SparkSession, own: Settings) -> None:
+def test_another_seed_is_another_dataset(
+    organized: OrganizedDataset, spark: SparkSession, own: Settings
+) -> None:
     plan = own.organize.model_copy(update={"seed": 8})
     other = organize(spark, own.model_copy(update={"organize": plan}))
     assert other.dataset_id != organized.dataset_id
     assert rows_of(other.snapshot, Split.TEST) != rows_of(organized.snapshot, Split.TEST)
 
 
-def test_shards_are_of_equal_rows_and_hashed(organized: Organized) -> None:
+def test_shards_have_equal_row_counts_and_hashes(organized: OrganizedDataset) -> None:
     shards = organized.snapshot.shards[Split.TRAIN]
     assert len(shards) > 3
     assert max(shard.rows for shard in shards) - min(shard.rows for shard in shards) <= 1
@@ -135,8 +141,8 @@ def test_shards_are_of_equal_rows_and_hashed(organized: Organized) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
-def test_any_number_of_readers_share_the_rows(organized: Organized, workers: int) -> None:
-    snapshot, total = organized.snapshot, organized.snapshot.rows(Split.TRAIN)
+def test_any_number_of_readers_read_each_row_once(organized: OrganizedDataset, workers: int) -> None:
+    snapshot, total = organized.snapshot, organized.snapshot.row_count(Split.TRAIN)
     edges = [total * worker // workers for worker in range(workers + 1)]
     seen = []
     for start, stop in pairwise(edges):
@@ -154,7 +160,7 @@ def test_unknown_label_and_single_image_are_refused(spark: SparkSession, own: Se
     with pytest.raises(NothingToOrganize, match="'unicorn'; there are cat, dog, owl, yak"):
         organize(spark, own, ["cat", "unicorn"])
     plan = own.organize.model_copy(update={"seed": _seed_that_tests("yak")})
-    with pytest.raises(NothingToOrganize, match=r"'yak' has 1 image\(s\), none of them to train on"):
+    with pytest.raises(NothingToOrganize, match=r"'yak' has 1 image\(s\), none in the training split"):
         organize(spark, own.model_copy(update={"organize": plan}), ["cat", "yak"])
 
 
@@ -166,23 +172,25 @@ def _seed_that_tests(label: str) -> int:
     return next(s for s in range(100) if split_of(f"{999:064x}", s, (0.8, 0.1, 0.1)) is Split.TEST)
 
 
-def test_an_empty_lake_says_what_to_do(spark: SparkSession, own: Settings, tmp_path: Path) -> None:
+def test_the_error_for_an_empty_lake_has_the_next_command(
+    spark: SparkSession, own: Settings, tmp_path: Path
+) -> None:
     empty = own.model_copy(update={"lake": Lake(root=str(tmp_path))})
     with pytest.raises(NothingToOrganize, match="hub ingest --once"):
         organize(spark, empty)
 
 
-def test_a_damaged_snapshot_is_named(organized: Organized, tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_snapshot_has_its_path(organized: OrganizedDataset, tmp_path: Path) -> None:
     with pytest.raises(DamagedSnapshot, match="nowhere"):
-        Snapshot.load(Storage(str(tmp_path / "nowhere"), organized.snapshot.storage.s3))
+        DatasetSnapshot.load(Storage(str(tmp_path / "nowhere"), organized.snapshot.storage.s3))
     manifest = organized.snapshot.manifest() | {"format": 99}
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(DamagedSnapshot, match="format 99"):
-        Snapshot.load(Storage(str(tmp_path), organized.snapshot.storage.s3))
+        DatasetSnapshot.load(Storage(str(tmp_path), organized.snapshot.storage.s3))
 
 
-def test_pairs_of_near_hashes_are_all_found(spark: SparkSession) -> None:
-    """Against comparing all with all, on hashes made by flipping up to six bits."""
+def test_all_pairs_of_near_hashes_are_found(spark: SparkSession) -> None:
+    """Compared with a comparison of all pairs, on hashes with up to six flipped bits."""
     rng_bits = [
         int.from_bytes(hashlib.sha256(str(i).encode()).digest()[:8], "big", signed=True) for i in range(40)
     ]
@@ -204,10 +212,10 @@ def test_pairs_of_near_hashes_are_all_found(spark: SparkSession) -> None:
         assert {(row.low, row.high) for row in found.collect()} == expected
 
 
-def test_what_is_ingested_while_versions_are_read_has_its_pictures(
+def test_samples_ingested_while_versions_are_read_have_their_pictures(
     spark: SparkSession, own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the two versions an ingestion commits to both tables, the ledger first."""
+    """An ingestion commits to both tables, the ledger first, after the first version is read."""
     shutil.copytree(own.lake.root, tmp_path / "lake", ignore=shutil.ignore_patterns("snapshots"))
     busy = own.model_copy(update={"lake": Lake(root=str(tmp_path / "lake"))})
     version, read = tables.version, {}
@@ -221,11 +229,11 @@ def test_what_is_ingested_while_versions_are_read_has_its_pictures(
                 rows.write.format("delta").mode("append").save(lake.at(name))
         return read[table]
 
-    def enough(*_: object) -> None:
+    def stop(*_: object) -> None:
         raise InterruptedError
 
     monkeypatch.setattr(tables, "version", version_and_ingestion)
-    monkeypatch.setattr(organizing, "with_split", enough)
+    monkeypatch.setattr(organizing, "with_split", stop)
     with pytest.raises(InterruptedError):
         organize(spark, busy)
     samples, uploads = (
@@ -234,8 +242,8 @@ def test_what_is_ingested_while_versions_are_read_has_its_pictures(
     assert samples.join(uploads, ["image_id", "upload_id"], "left_anti").isEmpty()
 
 
-def test_the_row_of_a_dataset_says_how_to_make_it_again(
-    organized: Organized, spark: SparkSession, own: Settings
+def test_the_row_of_a_dataset_has_all_that_reproduces_it(
+    organized: OrganizedDataset, spark: SparkSession, own: Settings
 ) -> None:
     row = tables.read(spark, own.lake, Table.DATASETS).where(f"dataset_id = '{organized.dataset_id}'").head()
     assert row is not None

@@ -1,3 +1,5 @@
+"""Splits and the label hierarchy, without Spark."""
+
 from pathlib import Path
 
 import pytest
@@ -11,20 +13,20 @@ from organize.splits import split_of
 FRACTIONS = (0.8, 0.1, 0.1)
 
 
-def test_a_group_is_dealt_to_the_same_split_every_time() -> None:
+def test_split_of_a_group_is_deterministic() -> None:
     assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(50)] == [
         split_of(f"g{i}", 7, FRACTIONS) for i in range(50)
     ]
 
 
-def test_splits_have_about_the_shares_asked_for() -> None:
-    dealt = [split_of(f"g{i}", 7, FRACTIONS) for i in range(20_000)]
+def test_splits_have_the_requested_fractions() -> None:
+    splits = [split_of(f"g{i}", 7, FRACTIONS) for i in range(20_000)]
     # Four standard deviations of a binomial share of 0.1 in 20,000 are 0.0085.
-    assert dealt.count(Split.VALIDATION) / 20_000 == pytest.approx(0.1, abs=0.0085)
-    assert dealt.count(Split.TEST) / 20_000 == pytest.approx(0.1, abs=0.0085)
+    assert splits.count(Split.VALIDATION) / 20_000 == pytest.approx(0.1, abs=0.0085)
+    assert splits.count(Split.TEST) / 20_000 == pytest.approx(0.1, abs=0.0085)
 
 
-def test_another_seed_deals_anew() -> None:
+def test_another_seed_gives_other_splits() -> None:
     assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(99)] != [
         split_of(f"g{i}", 8, FRACTIONS) for i in range(99)
     ]
@@ -48,7 +50,7 @@ def test_hierarchy_names_ancestors_and_survives_a_cycle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["label;parent\n", "label,parent,display_name\na,nowhere,A\n", "\xff\xfe"]
 )
-def test_a_broken_labels_file_is_named(tmp_path: Path, content: str) -> None:
+def test_the_error_for_a_broken_labels_file_has_its_name(tmp_path: Path, content: str) -> None:
     file = tmp_path / "labels.csv"
     file.write_bytes(content.encode("latin-1"))
     with pytest.raises(SettingError, match=r"labels\.csv"):

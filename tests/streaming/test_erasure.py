@@ -1,4 +1,4 @@
-"""Erasing a user, on real tables: nothing of them is left in any file, and everybody else keeps theirs."""
+"""Erasure of a user, on real tables: none of their data is left in any file, other users' data stays."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from pyspark.sql import functions as f
 from conf.sections import S3, Kafka, Lake
 from conf.settings import Settings
 from lake import tables, views
+from lake.erasure.rules import RULES
 from lake.errors import InUse
-from lake.locks import lease as held
-from lake.locks import maintenance_lock
+from lake.locks import lease, maintenance_lock
 from lake.locks.lock_holder import LockHolder
-from lake.schemas import Table
 from lake.storage import Storage
+from lake.table import Table
 from organize.dataset import organize
 from streaming import erasure
 from streaming.contract.record import Upload
@@ -32,11 +32,11 @@ from streaming.ledger import lake_lease
 from tests.support import pictures
 from tests.support.commands import hub_command
 from tests.support.uploads import received, send, upload
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
-GONER = "user-to-be-forgotten"
+ERASED_USER = "user-to-be-forgotten"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest, "labels": labels})
 
 
-def ingested(spark: SparkSession, own: Settings) -> IngestReport:
+def ingest_once(spark: SparkSession, own: Settings) -> IngestReport:
     report = IngestReport()
     Ingestion(spark, own, own.kafka.bootstrap).once(report)
     return report
@@ -58,16 +58,16 @@ def rows(spark: SparkSession, own: Settings, table: Table) -> list[Row]:
     return tables.read(spark, own.lake, table).collect()
 
 
-def mine(number: int, **changed: object) -> Upload:
-    return replace(upload(number), **({"user": GONER, "device": "phone-of-goner"} | changed))  # type: ignore[arg-type]
+def erased_upload(number: int, **changed: object) -> Upload:
+    return replace(upload(number), **({"user": ERASED_USER, "device": "phone-of-goner"} | changed))  # type: ignore[arg-type]
 
 
 def image_id(sent: Upload) -> str:
     return hashlib.sha256(sent.content or b"").hexdigest()
 
 
-def found_in_files(folder: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:
-    """Which files hold any of these bytes, as they are or inside of Parquet columns."""
+def find_in_files(folder: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:
+    """Files that contain any of these bytes, either directly or inside Parquet columns."""
     import pyarrow.parquet as pq
 
     wanted, found = list(needles), []
@@ -84,50 +84,56 @@ def found_in_files(folder: Path, needles: Iterable[bytes]) -> list[tuple[str, by
     return found
 
 
-def in_files(content: bytes) -> bytes:
-    """Binary as `found_in_files` sees it in a column: the inside of its repr."""
+def as_repr(content: bytes) -> bytes:
+    """Bytes as `find_in_files` searches for them in a column: the inside of their repr."""
     return repr(content)[2:-1].encode()
 
 
 @pytest.mark.faults  # slow
-def test_nothing_of_a_user_is_left_and_others_keep_theirs(spark: SparkSession, own: Settings) -> None:
-    shared, early = upload(50, label="cat"), mine(50, label="dog")
+def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSession, own: Settings) -> None:
+    shared, early = upload(50, label="cat"), erased_upload(50, label="dog")
     handed_over = replace(upload(51, label="cat"), content=pictures.jpeg(seed=90))
-    sent = [mine(90, label="dog"), *(mine(number, label="goners-own-label") for number in range(91, 95))]
-    broken = mine(96, content=pictures.jpeg(seed=96)[:900])
-    unreadable = (b"phone", b"rubbish", [*[h for h in mine(97).headers() if h[0] != "ce_time"]])
+    sent = [
+        erased_upload(90, label="dog"),
+        *(erased_upload(number, label="goners-own-label") for number in range(91, 95)),
+    ]
+    broken = erased_upload(96, content=pictures.jpeg(seed=96)[:900])
+    unreadable = (b"phone", b"rubbish", [*[h for h in erased_upload(97).headers() if h[0] != "ce_time"]])
     send(own.kafka, [upload(number) for number in range(10)])
-    ingested(spark, own)
+    ingest_once(spark, own)
     send(own.kafka, [*sent, early, broken, unreadable], partition=1)
-    ingested(spark, own)
+    ingest_once(spark, own)
     send(own.kafka, [handed_over, shared, upload(11)], partition=2)
-    ingested(spark, own)
+    ingest_once(spark, own)
     flagged = {row.image_id: row for row in rows(spark, own, Table.SAMPLES)}
-    assert flagged[image_id(handed_over)].user == GONER
+    assert flagged[image_id(handed_over)].user == ERASED_USER
     assert flagged[image_id(handed_over)].flags == ["label_conflict"]
     snapshot = organize(spark, own, ["goners-own-label", "cat"])
     alone = {image_id(each) for each in sent[1:]}
     stored = [row.jpeg for row in rows(spark, own, Table.UPLOADS) if row.image_id in alone]
-    needles = [GONER.encode(), b"phone-of-goner", in_files(b"rubbish")]
+    needles = [ERASED_USER.encode(), b"phone-of-goner", as_repr(b"rubbish")]
     needles += [image_id(each)[:32].encode() for each in sent[1:]]
     needles += [each.id.encode() for each in [*sent, early, broken]]
     # The beginnings of JPEGs are all alike.
-    needles += [in_files(content)[-400:-100] for content in (*stored, broken.content or b"")]
+    needles += [as_repr(content)[-400:-100] for content in (*stored, broken.content or b"")]
     needles.append(b"goners-own-label")
-    # The row of a snapshot names its labels; snapshots are immutable and reported.
-    folders = [Path(own.lake.at(table)) for table in (Table.UPLOADS, Table.SAMPLES, Table.LABELS)]
-    before = [each for folder in folders for each in found_in_files(folder, needles)]
-    assert {needle for _, needle in before} == set(needles), "the search must see what is there"
+    folders = [Path(own.lake.at(table)) for table in Table]
+    # The row of a dataset names its labels; dataset snapshots are immutable, and the erasure reports them.
+    immutable = (Path(own.lake.at(Table.DATASETS)), needles[-1:])
+    before = [each for folder in folders for each in find_in_files(folder, needles)]
+    assert {needle for _, needle in before} == set(needles), "the search must find all of it before"
 
-    done = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    done = erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
 
-    assert [each for folder in folders for each in found_in_files(folder, needles)] == []
-    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
-    assert found_in_files(own.ingest.index_dir, [GONER.encode()]) == []
+    left = {str(folder): find_in_files(folder, needles) for folder in folders}
+    allowed = {str(immutable[0]): find_in_files(*immutable)}
+    assert {name: matches for name, matches in left.items() if matches} == allowed
+    assert find_in_files(Path(own.lake.root), [ERASED_USER.encode()]) == []
+    assert find_in_files(own.ingest.index_dir, [ERASED_USER.encode()]) == []
     assert (done.traces.uploads, done.traces.accepted) == (8, 6)
     assert (done.traces.images_removed, done.traces.images_kept) == (4, 2)
     assert done.traces.datasets == {snapshot.dataset_id: 4}
-    reach = "\n".join(done.out_of_reach)
+    reach = "\n".join(done.remaining_copies)
     assert f"topic {own.kafka.topic}: kept for 168 h" in reach
     assert f"snapshot {snapshot.dataset_id}: 4 of the images" in reach
 
@@ -142,22 +148,22 @@ def test_nothing_of_a_user_is_left_and_others_keep_theirs(spark: SparkSession, o
     assert labels == {"cat": 13}
     uploads = rows(spark, own, Table.UPLOADS)
     assert len({(row.partition, row.offset) for row in uploads}) == len(uploads) == 21
-    left = [row.asDict() for row in uploads if row.verdict == "erased"]
-    assert len(left) == 8
+    erased = [row.asDict() for row in uploads if row.verdict == "erased"]
+    assert len(erased) == 8
     kept = {"topic", "partition", "offset", "verdict", "upload_id", "ingest_time", "ingest_batch"}
-    assert all({name for name, value in row.items() if value is not None} <= kept for row in left)
+    assert all({name for name, value in row.items() if value is not None} <= kept for row in erased)
     views.register(spark, own.lake)
-    shown = views.rows(spark, "SELECT sum(submitted) AS n FROM batches", 1).rows
+    shown = views.query(spark, "SELECT sum(submitted) AS n FROM batches", 1).rows
     assert shown == [{"n": 13}]
 
 
 @pytest.mark.faults
-def test_followers_and_the_ledger_go_on_after_an_erasure(spark: SparkSession, own: Settings) -> None:
-    gone, cut = mine(1), mine(2, content=b"")
+def test_followers_and_the_ledger_continue_after_an_erasure(spark: SparkSession, own: Settings) -> None:
+    gone, cut = erased_upload(1), erased_upload(2, content=b"")
     send(own.kafka, [upload(0), gone, cut], partition=0)
-    ingested(spark, own)
+    ingest_once(spark, own)
     letters = len(received(own.kafka, own.kafka.rejected_topic))
-    erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
     checkpoint = Path(own.lake.at("checkpoints", f"ingest-{own.kafka.topic}"))
     for round_, lost in enumerate(("nothing", "index", "checkpoint")):
         if lost == "index":
@@ -166,54 +172,64 @@ def test_followers_and_the_ledger_go_on_after_an_erasure(spark: SparkSession, ow
         if lost == "checkpoint":
             checkpoint.rename(checkpoint.with_name("lost"))
         send(own.kafka, [upload(10 + round_), upload(20 + round_, content=b""), gone], partition=0)
-        report = ingested(spark, own)
+        report = ingest_once(spark, own)
         assert (report.records, report.accepted) == (3, 1), f"after {lost} was lost"
         assert report.rejected == {"empty": 1, "duplicate_upload": 1}
     assert tables.read(spark, own.lake, Table.UPLOADS).count() == 12
     assert len(rows(spark, own, Table.SAMPLES)) == 4
     assert [row.accepted for row in rows(spark, own, Table.LABELS)] == [4]
     assert len(received(own.kafka, own.kafka.rejected_topic)) == letters + 6
-    # The repetitions named the user again; a second erasure takes them, too.
-    again = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    # The repeated uploads named the user again; a second erasure redacts them, too.
+    again = erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
     assert (again.traces.uploads, again.traces.accepted) == (3, 0)
-    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+    assert find_in_files(Path(own.lake.root), [ERASED_USER.encode()]) == []
 
 
 @pytest.mark.faults  # half a minute each
 @pytest.mark.parametrize("which", ["ingest.lock", "organize.lock"])
-def test_an_erasure_that_lost_a_lease_stops_before_it_removes_what_may_be_of_others(
+def test_an_erasure_that_lost_a_lease_stops_before_it_deletes_unused_files(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
-    """Another process may be writing by then, and its files are in no version yet."""
-    send(own.kafka, [mine(1), upload(2)])
-    ingested(spark, own)
-    tell: dict[str, Callable[[str], None]] = {}
-    hold = held.held
+    """Another process may be writing by then, and its files are not part of any version yet."""
+    send(own.kafka, [erased_upload(1), upload(2)])
+    ingest_once(spark, own)
+    on_losses: dict[str, Callable[[str], None]] = {}
+    original_held = lease.held
 
-    def noted(uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None]) -> Any:
-        tell[Path(uri).name] = on_loss
-        return hold(uri, s3, seconds, holder, on_loss)
+    def recording_held(
+        uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None]
+    ) -> Any:
+        on_losses[Path(uri).name] = on_loss
+        return original_held(uri, s3, seconds, holder, on_loss)
 
-    monkeypatch.setattr(held, "held", noted)
+    monkeypatch.setattr(lease, "held", recording_held)
 
     def lose(step: str) -> None:
-        if step.startswith("empty the rows"):
-            tell[which]("the lease is another's")
+        if step.startswith("redact the rows"):
+            on_losses[which]("the lease was taken")
 
     orphan = Path(own.lake.at(Table.UPLOADS)) / "part-of-an-unfinished-commit.snappy.parquet"
     orphan.write_bytes(b"PAR1")
-    with pytest.raises((LakeInUse, InUse), match="the lease is another's; run it again"):
-        erasure.erase(spark, own, own.kafka.bootstrap, GONER, lose)
+    with pytest.raises((LakeInUse, InUse), match="the lease was taken; run it again"):
+        erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER, lose)
     assert orphan.exists()
 
-    assert erasure.erase(spark, own, own.kafka.bootstrap, GONER).resumed
+    assert erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER).resumed
     assert not orphan.exists()
-    assert found_in_files(Path(own.lake.root), [GONER.encode()]) == []
+    assert find_in_files(Path(own.lake.root), [ERASED_USER.encode()]) == []
 
 
-def test_an_unknown_user_is_one_line_and_nothing_is_touched(spark: SparkSession, own: Settings) -> None:
+def test_every_table_has_a_rule_for_erasure() -> None:
+    """Without a rule, a new table would keep an erased user's data."""
+    assert set(RULES) == set(Table)
+    assert all(rule.step for rule in RULES.values())
+
+
+def test_an_unknown_user_is_a_one_line_error_and_nothing_is_changed(
+    spark: SparkSession, own: Settings
+) -> None:
     send(own.kafka, [upload(1)])
-    ingested(spark, own)
+    ingest_once(spark, own)
     versions = [tables.version(spark, own.lake, table) for table in Table]
     with pytest.raises(UnknownUser, match=r"no upload of user 'nobody'") as caught:
         erasure.erase(spark, own, own.kafka.bootstrap, "nobody")
@@ -222,34 +238,36 @@ def test_an_unknown_user_is_one_line_and_nothing_is_touched(spark: SparkSession,
 
 
 @pytest.mark.faults  # half a minute
-def test_a_dry_run_tells_the_same_and_touches_nothing(spark: SparkSession, own: Settings) -> None:
-    send(own.kafka, [upload(1), mine(2), mine(3, content=b"")])
-    ingested(spark, own)
+def test_a_dry_run_reports_the_same_and_changes_nothing(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [upload(1), erased_upload(2), erased_upload(3, content=b"")])
+    ingest_once(spark, own)
     versions = [tables.version(spark, own.lake, table) for table in Table]
-    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
+    planned = erasure.plan(spark, own, own.kafka.bootstrap, ERASED_USER)
     assert [tables.version(spark, own.lake, table) for table in Table] == versions
-    assert erasure.erase(spark, own, own.kafka.bootstrap, GONER) == told
+    assert erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER) == planned
 
 
-def test_erasing_waits_for_no_ingestion(spark: SparkSession, own: Settings) -> None:
-    send(own.kafka, [mine(2)])
-    ingested(spark, own)
+def test_erasing_is_refused_during_an_ingestion(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [erased_upload(2)])
+    ingest_once(spark, own)
     with (
         lake_lease.held(own, "ingest"),
         pytest.raises(LakeInUse, match=r"`hub ingest` on .* pid \d+, since 20"),
     ):
-        erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+        erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
 
 
 def test_erasing_and_organizing_exclude_each_other(spark: SparkSession, own: Settings) -> None:
-    send(own.kafka, [mine(2, label="dog"), *(upload(number, label="cat") for number in range(10, 16))])
-    ingested(spark, own)
+    send(
+        own.kafka, [erased_upload(2, label="dog"), *(upload(number, label="cat") for number in range(10, 16))]
+    )
+    ingest_once(spark, own)
     versions = [tables.version(spark, own.lake, table) for table in Table]
     with (
         maintenance_lock.held(own, "organize"),
         pytest.raises(InUse, match=r"`hub organize` on .* pid \d+, since 20"),
     ):
-        erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+        erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
     with (
         maintenance_lock.held(own, "erase"),
         pytest.raises(InUse, match=r"`hub erase` on .* pid \d+, since 20"),
@@ -260,21 +278,23 @@ def test_erasing_and_organizing_exclude_each_other(spark: SparkSession, own: Set
         assert sum(organize(spark, own, ["cat"]).totals().values()) == 6
 
 
-def test_a_snapshot_that_was_never_finished_is_told(spark: SparkSession, own: Settings) -> None:
-    send(own.kafka, [mine(2)])
-    ingested(spark, own)
+def test_an_unfinished_dataset_snapshot_is_reported(spark: SparkSession, own: Settings) -> None:
+    send(own.kafka, [erased_upload(2)])
+    ingest_once(spark, own)
     Storage(own.lake.at("snapshots"), own.s3).write("ds-half/train-00000.parquet", b"pictures")
-    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
-    assert told.traces.unreadable == ["ds-half"]
-    assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(told.out_of_reach)
+    planned = erasure.plan(spark, own, own.kafka.bootstrap, ERASED_USER)
+    assert planned.traces.unreadable == ["ds-half"]
+    assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(planned.remaining_copies)
 
 
 @pytest.mark.parametrize("damage", ["gone", pytest.param("cut", marks=pytest.mark.faults), "listless"])
-def test_a_damaged_snapshot_does_not_stand_in_the_way(
+def test_a_damaged_dataset_snapshot_does_not_prevent_an_erasure(
     spark: SparkSession, own: Settings, damage: str
 ) -> None:
-    send(own.kafka, [mine(2, label="cat"), *(upload(number, label="cat") for number in range(10, 16))])
-    ingested(spark, own)
+    send(
+        own.kafka, [erased_upload(2, label="cat"), *(upload(number, label="cat") for number in range(10, 16))]
+    )
+    ingest_once(spark, own)
     made = organize(spark, own, ["cat"])
     folder = Path(own.lake.at("snapshots", made.dataset_id))
     shard = next(folder.rglob("*.parquet"))
@@ -288,19 +308,23 @@ def test_a_damaged_snapshot_does_not_stand_in_the_way(
         (folder / "manifest.json").write_text(json.dumps(manifest))
     for sidecar in folder.rglob(".*.crc"):
         sidecar.unlink()
-    told = erasure.planned(spark, own, own.kafka.bootstrap, GONER)
-    assert told.traces.unreadable == [made.dataset_id]
+    planned = erasure.plan(spark, own, own.kafka.bootstrap, ERASED_USER)
+    assert planned.traces.unreadable == [made.dataset_id]
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("step", ["samples", "uploads", "sweep"])
-def test_an_erasure_killed_anywhere_is_finished_by_the_next(
+def test_an_erasure_that_was_killed_is_resumed_by_the_next(
     spark: SparkSession, own: Settings, step: str
 ) -> None:
     shared = replace(upload(8), content=pictures.jpeg(seed=5))
-    send(own.kafka, [upload(1), mine(2), mine(3), mine(4, content=b""), mine(5)], partition=0)
+    send(
+        own.kafka,
+        [upload(1), erased_upload(2), erased_upload(3), erased_upload(4, content=b""), erased_upload(5)],
+        partition=0,
+    )
     send(own.kafka, [shared], partition=1)
-    ingested(spark, own)
+    ingest_once(spark, own)
     environment = os.environ | {
         "HUB__LAKE__ROOT": own.lake.root,
         "HUB__INGEST__INDEX_DIR": str(own.ingest.index_dir),
@@ -312,30 +336,30 @@ def test_an_erasure_killed_anywhere_is_finished_by_the_next(
     version = tables.version(spark, own.lake, table) + (3 if step == "sweep" else 1)
     reached = Path(own.lake.at(table, "_delta_log", f"{version:020}.json"))
     eraser = subprocess.Popen(
-        hub_command("erase", "--user", GONER),
+        hub_command("erase", "--user", ERASED_USER),
         env=environment,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
     )
     try:
-        assert comes_true(lambda: reached.exists() or eraser.poll() is not None, 180)
+        assert wait_until(lambda: reached.exists() or eraser.poll() is not None, 180)
         assert eraser.poll() is None
     finally:
         os.killpg(eraser.pid, signal.SIGKILL)
         eraser.wait(30)
-    assert Storage(own.lake.at("erasures"), own.s3).names()
+    assert Storage(own.lake.at("erasures"), own.s3).list_files()
 
-    done = erasure.erase(spark, own, own.kafka.bootstrap, GONER)
+    done = erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
 
     assert done.resumed
     assert done.traces.uploads == 4
-    assert found_in_files(Path(own.lake.root), [GONER.encode(), b"phone-of-goner"]) == []
+    assert find_in_files(Path(own.lake.root), [ERASED_USER.encode(), b"phone-of-goner"]) == []
     samples = {row.image_id: row.upload_id for row in rows(spark, own, Table.SAMPLES)}
     assert samples[image_id(shared)] == shared.id
     assert [row.accepted for row in rows(spark, own, Table.LABELS)] == [2]
-    assert Storage(own.lake.at("erasures"), own.s3).names() == []
+    assert Storage(own.lake.at("erasures"), own.s3).list_files() == []
     send(own.kafka, [upload(30)])
-    assert ingested(spark, own).accepted == 1
+    assert ingest_once(spark, own).accepted == 1
     counted = tables.read(spark, own.lake, Table.LABELS).agg(f.sum("accepted")).head()
     assert counted is not None
     assert counted[0] == 3

@@ -1,4 +1,4 @@
-"""From Kafka to the tables, on the real broker and Delta tables."""
+"""Ingestion from Kafka to the tables, with a real broker and Delta tables."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables, views
 from lake.errors import BadQuery
-from lake.schemas import Table
+from lake.table import Table
 from streaming.errors import BrokerUnreachable, IngestFailed
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.ledger import ledger
 from tests.support import evil, pictures
 from tests.support.commands import ROOT, hub_command
 from tests.support.uploads import received, send, upload
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -38,7 +38,7 @@ def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest})
 
 
-def ingested(spark: SparkSession, own: Settings) -> IngestReport:
+def ingest_once(spark: SparkSession, own: Settings) -> IngestReport:
     report = IngestReport()
     Ingestion(spark, own, own.kafka.bootstrap).once(report)
     return report
@@ -58,20 +58,20 @@ def assert_every_offset_once(uploads: DataFrame, records: int) -> None:
     assert uploads.where("(verdict = 'accepted') = (reason IS NOT NULL)").isEmpty()
 
 
-@pytest.mark.parametrize("many", [ledger.MANY, 0], ids=["few rows", "as if many rows"])
+@pytest.mark.parametrize("many", [ledger.CODEGEN_ROWS, 0], ids=["few rows", "as if many rows"])
 def test_uploads_samples_labels_and_dead_letters(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    monkeypatch.setattr(ledger, "MANY", many)  # many are appended by generated code
+    monkeypatch.setattr(ledger, "MANY", many)  # from this number on, rows are appended with code generation
     good = [upload(number, label=["cat", "Dog"][number % 2]) for number in range(20)]
     cut = upload(30, content=pictures.jpeg(seed=30)[:200])
     nameless = (b"phone-9", pictures.jpeg(seed=31), [("ce_id", b"x"), ("other", b"\xff\0")])
     send(own.kafka, [*good, cut, nameless])
 
-    report = ingested(spark, own)
+    report = ingest_once(spark, own)
 
     assert spark.conf.get("spark.sql.codegen.wholeStage") == "true", (
-        "what else runs in the session is as it was"
+        "the session's properties were not restored"
     )
     assert (report.records, report.accepted) == (22, 20)
     assert report.rejected == {"truncated": 1, "missing_header": 1}
@@ -102,22 +102,22 @@ def test_uploads_samples_labels_and_dead_letters(
     )  # fmt: skip
     assert where["hub_detail"] == row.detail.encode()
 
-    assert ingested(spark, own).records == 0
+    assert ingest_once(spark, own).records == 0
 
 
-def test_the_same_upload_id_again_is_a_duplicate_wherever_it_comes(
+def test_a_repeated_upload_id_is_a_duplicate_in_any_batch_or_partition(
     spark: SparkSession, own: Settings
 ) -> None:
     first, other = upload(1), upload(2)
     within = replace(first, content=pictures.jpeg(seed=99))
     send(own.kafka, [first, within, other], partition=0)
-    assert ingested(spark, own).rejected == {"duplicate_upload": 1}
+    assert ingest_once(spark, own).rejected == {"duplicate_upload": 1}
     samples = table(spark, own, Table.SAMPLES).count()
     send(own.kafka, [other], partition=2)
-    for database in own.ingest.index_dir.iterdir():  # a new machine has no index: it is made anew
+    for database in own.ingest.index_dir.iterdir():  # a new machine has no index: it is rebuilt
         database.unlink()
 
-    report = ingested(spark, own)
+    report = ingest_once(spark, own)
 
     assert (report.accepted, report.rejected) == (0, {"duplicate_upload": 1})
     assert_every_offset_once(table(spark, own, Table.UPLOADS).where("partition = 0"), 3)
@@ -126,18 +126,18 @@ def test_the_same_upload_id_again_is_a_duplicate_wherever_it_comes(
     assert {letter.value for letter in letters} == {within.content, other.content}
 
 
-def test_what_breaks_a_decoder_costs_one_upload_each_and_the_rest_goes_on(
+def test_a_picture_that_crashes_or_blocks_the_decoder_is_rejected_and_the_others_are_accepted(
     spark: SparkSession, own: Settings
 ) -> None:
-    """The decoder of this test really segfaults, aborts, loops, hangs, leaves, and asks for 10 GiB."""
+    """The decoder of this test really segfaults, aborts, loops, hangs, exits, and allocates 10 GiB."""
     decoding = own.decoding.model_copy(
         update={"function": "tests.support.evil:prepare", "timeout_seconds": 2.0}
     )
     own = own.model_copy(update={"decoding": decoding})
     deeds = {
-        evil.SEGFAULT: "decoder_crashed", evil.ABORT: "decoder_crashed", evil.LEAVE: "decoder_crashed",
-        evil.GREED: "decoder_crashed", evil.GIANT: "decoder_crashed",
-        evil.LOOP: "decode_timeout", evil.SLEEP: "decode_timeout",
+        evil.SEGFAULT: "decoder_crashed", evil.ABORT: "decoder_crashed", evil.EXIT: "decoder_crashed",
+        evil.NUMPY_ALLOCATION: "decoder_crashed", evil.C_ALLOCATION: "decoder_crashed",
+        evil.BUSY_LOOP: "decode_timeout", evil.SLEEP: "decode_timeout",
     }  # fmt: skip
     good = [upload(number) for number in range(30)]
     bad = {
@@ -149,12 +149,12 @@ def test_what_breaks_a_decoder_costs_one_upload_each_and_the_rest_goes_on(
         mixed.insert(4 * number, each)
     send(own.kafka, mixed, partition=0)
 
-    report = ingested(spark, own)
+    report = ingest_once(spark, own)
 
     assert report.accepted == 30
     assert report.rejected == Counter(bad.values())
-    told = {row.upload_id: row.reason for row in table(spark, own, Table.UPLOADS).collect()}
-    assert told == {each.id: None for each in good} | {each.id: reason for each, reason in bad.items()}
+    reasons = {row.upload_id: row.reason for row in table(spark, own, Table.UPLOADS).collect()}
+    assert reasons == {each.id: None for each in good} | {each.id: reason for each, reason in bad.items()}
     letters = received(own.kafka, own.kafka.rejected_topic)
     assert {letter.value for letter in letters} == {each.content for each in bad}
 
@@ -163,26 +163,28 @@ def test_one_image_under_two_labels_is_a_conflict_in_either_order(spark: SparkSe
     """Within a batch and across batches; the ledger accepts it both times."""
     one, two = upload(1, label="cat"), upload(2, label="cat")
     send(own.kafka, [one, replace(upload(1, label="dog"), content=one.content), two])
-    assert ingested(spark, own).accepted == 3
+    assert ingest_once(spark, own).accepted == 3
     send(own.kafka, [replace(upload(2, label="dog"), content=two.content), upload(3)])
-    assert ingested(spark, own).accepted == 2
+    assert ingest_once(spark, own).accepted == 2
     flags = {row.upload_id: row.flags for row in table(spark, own, Table.SAMPLES).collect()}
     assert flags[one.id] == flags[two.id] == ["label_conflict"]
     assert len(flags) == 3
 
 
-def test_a_lost_checkpoint_goes_on_where_the_ledger_ends(spark: SparkSession, own: Settings) -> None:
+def test_without_a_checkpoint_ingestion_resumes_where_the_ledger_ends(
+    spark: SparkSession, own: Settings
+) -> None:
     send(own.kafka, [upload(number) for number in range(5)])
-    ingested(spark, own)
+    ingest_once(spark, own)
     checkpoint = Path(own.lake.at("checkpoints", f"ingest-{own.kafka.topic}"))
     checkpoint.rename(checkpoint.with_name("lost"))
     send(own.kafka, [upload(number) for number in range(5, 8)])
-    assert ingested(spark, own).records == 3
+    assert ingest_once(spark, own).records == 3
     assert_every_offset_once(table(spark, own, Table.UPLOADS), 8)
 
 
 @pytest.mark.faults
-def test_killed_between_batches_every_offset_still_ends_once(
+def test_after_a_kill_between_batches_every_offset_is_ingested_exactly_once(
     spark: SparkSession, own: Settings, tmp_path: Path
 ) -> None:
     send(own.kafka, [upload(number % 90) for number in range(300)])
@@ -197,8 +199,8 @@ def test_killed_between_batches_every_offset_still_ends_once(
     log = Path(own.lake.at(Table.UPLOADS, "_delta_log"))
     driver = subprocess.Popen(hub_command("ingest", "--once"), env=environment, start_new_session=True)
     try:
-        # Version 0 made the table; 3 is the third of ten batches.
-        assert comes_true((log / f"{3:020}.json").exists, 120)
+        # Version 0 created the table; 3 is the third of ten batches.
+        assert wait_until((log / f"{3:020}.json").exists, 120)
     finally:
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait(30)
@@ -226,34 +228,34 @@ def test_killed_between_batches_every_offset_still_ends_once(
 def test_a_missing_topic_is_named(spark: SparkSession, own: Settings) -> None:
     kafka = own.kafka.model_copy(update={"topic": "nobody"})
     with pytest.raises(IngestFailed, match=r"no topic 'nobody'.*hub up"):
-        ingested(spark, own.model_copy(update={"kafka": kafka}))
+        ingest_once(spark, own.model_copy(update={"kafka": kafka}))
 
 
-def test_an_absent_broker_is_told_in_time(spark: SparkSession, own: Settings) -> None:
+def test_an_unreachable_broker_is_reported_in_time(spark: SparkSession, own: Settings) -> None:
     kafka = own.kafka.model_copy(update={"bootstrap": "127.0.0.1:9", "connect_seconds": 1.0})
     with pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:9"):
-        ingested(spark, own.model_copy(update={"kafka": kafka}))
+        ingest_once(spark, own.model_copy(update={"kafka": kafka}))
 
 
-def test_views_answer_and_bad_sql_is_one_line(spark: SparkSession, own: Settings) -> None:
+def test_views_can_be_queried_and_bad_sql_is_a_one_line_error(spark: SparkSession, own: Settings) -> None:
     send(own.kafka, [upload(1), upload(2, content=b"")])
-    ingested(spark, own)
+    ingest_once(spark, own)
     views.register(spark, own.lake)
-    found = views.rows(spark, "SELECT submitted, accepted, rejected_by_reason, quality FROM batches", 10)
+    found = views.query(spark, "SELECT submitted, accepted, rejected_by_reason, quality FROM batches", 10)
     assert found.rows == [{"submitted": 2, "accepted": 1, "rejected_by_reason": {"empty": 1}, "quality": 0.5}]
-    assert views.rows(spark, "SELECT * FROM devices", 1).cut
-    pixels = views.rows(spark, "SELECT jpeg FROM uploads WHERE verdict = 'accepted'", 1).rows[0]["jpeg"]
+    assert views.query(spark, "SELECT * FROM devices", 1).truncated
+    pixels = views.query(spark, "SELECT jpeg FROM uploads WHERE verdict = 'accepted'", 1).rows[0]["jpeg"]
     assert pixels.endswith(" bytes>")
     with pytest.raises(BadQuery, match=r"nothing.*views: batches, datasets, devices"):
-        views.rows(spark, "SELECT * FROM nothing", 1)
+        views.query(spark, "SELECT * FROM nothing", 1)
 
 
 @pytest.mark.faults  # slow
-def test_a_script_that_knows_only_the_spark_defaults_answers(
+def test_a_script_with_only_the_spark_defaults_reads_the_tables(
     spark: SparkSession, own: Settings, tmp_path: Path
 ) -> None:
     send(own.kafka, [upload(1), upload(2, label="dog"), upload(3)])
-    ingested(spark, own)
+    ingest_once(spark, own)
     script = tmp_path / "count.py"
     script.write_text(
         "import sys\n"

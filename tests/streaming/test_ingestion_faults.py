@@ -1,4 +1,4 @@
-"""Ingestion on a disk that fills, and on a lake that may not be written."""
+"""Ingestion on a full disk, on a lake that is not writable, and with Ctrl-C."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
-from lake.schemas import Table
+from lake.table import Table
 from streaming.errors import IngestFailed
 from streaming.ingestion import Ingestion, IngestReport
 from tests.support.commands import hub_command
 from tests.support.disks import small_disk
 from tests.support.uploads import send, upload
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
@@ -57,7 +57,7 @@ def test_a_full_disk_stops_ingestion_and_loses_nothing(
     assert counted[0] == tables.read(spark, lake, Table.SAMPLES).count() == 320
 
 
-def test_ctrl_c_ends_a_continuous_ingestion_without_a_trace(
+def test_ctrl_c_ends_a_continuous_ingestion_without_a_traceback(
     spark: SparkSession, kafka: Kafka, tmp_path: Path
 ) -> None:
     lake = Lake(root=str(tmp_path / "lake"))
@@ -73,19 +73,19 @@ def test_ctrl_c_ends_a_continuous_ingestion_without_a_trace(
         hub_command("ingest"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert comes_true((Path(lake.at(Table.UPLOADS, "_delta_log")) / f"{1:020}.json").exists, 120)
+        assert wait_until((Path(lake.at(Table.UPLOADS, "_delta_log")) / f"{1:020}.json").exists, 120)
         driver.send_signal(signal.SIGINT)
         output, errors = driver.communicate(timeout=60)
     finally:
         driver.kill()
-    # A slow machine gets to the line that is written every 30 s.
-    traces = [line for line in errors.splitlines() if not line.startswith("10 records, ")]
-    assert (driver.returncode, traces) == (0, [])
-    assert "Stopped; the next ingest goes on where this one ended.\n10 records in 1 batches" in output
+    # A slow machine also prints the progress line of every 30 s.
+    errors_left = [line for line in errors.splitlines() if not line.startswith("10 records, ")]
+    assert (driver.returncode, errors_left) == (0, [])
+    assert "Stopped; the next ingest resumes where this one stopped.\n10 records in 1 batches" in output
     assert tables.read(spark, lake, Table.UPLOADS).count() == 10
 
 
-def test_a_lake_that_may_not_be_written_is_named(spark: SparkSession, settings: Settings) -> None:
-    # /proc takes no folders, not even from root.
+def test_a_lake_that_is_not_writable_is_named(spark: SparkSession, settings: Settings) -> None:
+    # Not even root can create folders in /proc.
     with pytest.raises(StorageError, match=r"/proc/lake.*HUB__LAKE__ROOT"):
         tables.create(spark, Lake(root="/proc/lake"))

@@ -1,4 +1,4 @@
-"""Running an ingestion: one at a time, on a sound checkpoint and the right topic; and what is seen of it."""
+"""Operating an ingestion: one at a time, checkpoints, lost records, topics created again, and metrics."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
-from lake.schemas import Table
+from lake.table import Table
 from streaming import topics
 from streaming.errors import (
     DamagedCheckpoint,
@@ -32,7 +32,7 @@ from streaming.ledger import lake_lease
 from streaming.watch import metrics
 from tests.support.commands import Hub, hub_command
 from tests.support.uploads import received, send, upload
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
 
@@ -46,7 +46,7 @@ def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest, "logs": logs})
 
 
-def ingested(spark: SparkSession, own: Settings, accept_loss: bool = False) -> IngestReport:
+def ingest_once(spark: SparkSession, own: Settings, accept_loss: bool = False) -> IngestReport:
     report = IngestReport()
     Ingestion(spark, own, own.kafka.bootstrap, accept_loss=accept_loss).once(report)
     return report
@@ -66,7 +66,7 @@ def environment(own: Settings) -> dict[str, str]:
     }
 
 
-def test_a_lock_names_its_holder_and_goes_with_it(own: Settings) -> None:
+def test_a_lock_names_its_holder_and_is_released(own: Settings) -> None:
     with lake_lease.held(own, "erase"):
         with pytest.raises(LakeInUse, match=rf"`hub erase` on .*, pid {os.getpid()}, since 20.*kill -INT"):
             lake_lease.refuse_if_held(own)
@@ -85,7 +85,7 @@ def test_a_second_ingest_refuses_and_a_killed_one_leaves_no_lock(own: Settings, 
         stdout=subprocess.DEVNULL,
     )
     try:
-        assert comes_true(lambda: _is_locked(own), 120)
+        assert wait_until(lambda: _is_locked(own), 120)
         second = hub("ingest", "--once", **environment(own))
         assert (second.status, second.stdout, second.stderr.count("\n")) == (1, "", 1)
         assert f"pid {holder.pid}, since" in second.stderr
@@ -116,7 +116,7 @@ def _empty(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "break_it", "told"),
+    ("name", "break_it", "message"),
     [
         ("offsets/1", _cut, "offsets/1"),
         ("offsets/1", _garble, "offsets/1"),
@@ -126,8 +126,8 @@ def _empty(file: Path) -> None:
         ("metadata", Path.unlink, "metadata is missing"),
     ],
 )
-def test_a_damaged_checkpoint_stops_and_says_what_to_do(
-    spark: SparkSession, two_batches: Settings, name: str, break_it: Callable[[Path], object], told: str
+def test_a_damaged_checkpoint_stops_ingestion_and_says_what_to_do(
+    spark: SparkSession, two_batches: Settings, name: str, break_it: Callable[[Path], object], message: str
 ) -> None:
     own, file = two_batches, checkpoint(two_batches) / name
     before, sidecar = file.read_bytes(), file.with_name(f".{file.name}.crc")
@@ -136,8 +136,8 @@ def test_a_damaged_checkpoint_stops_and_says_what_to_do(
     sidecar.unlink()
     try:
         with pytest.raises(DamagedCheckpoint, match="Move that folder away") as caught:
-            ingested(spark, own)
-        assert told in str(caught.value)
+            ingest_once(spark, own)
+        assert message in str(caught.value)
         assert str(checkpoint(own)) in str(caught.value)
         assert "\n" not in str(caught.value)
         assert tables.read(spark, own.lake, Table.UPLOADS).count() == 8
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_stops_and_says_what_to_do(
 def two_batches(
     spark: SparkSession, settings: Settings, broker: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """A lake that has taken eight records in two batches."""
+    """A lake that has ingested eight records in two batches."""
     folder = tmp_path_factory.mktemp("damaged")
     names = {"bootstrap": broker, "topic": "images-damaged", "rejected_topic": "images-damaged.rejected"}
     kafka = settings.kafka.model_copy(update=names)
@@ -160,78 +160,78 @@ def two_batches(
     own = settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest})
     for part in (range(4), range(4, 8)):
         send(kafka, [upload(number) for number in part])
-        ingested(spark, own)
+        ingest_once(spark, own)
     return own
 
 
-def test_followers_whose_checkpoint_was_moved_away_count_anew(
+def test_followers_whose_checkpoint_was_moved_away_count_again(
     spark: SparkSession, two_batches: Settings
 ) -> None:
     own = two_batches
     (checkpoint(own, "samples") / "metadata").write_text("{")
-    with pytest.raises(DamagedCheckpoint, match="labels are counted anew"):
-        ingested(spark, own)
+    with pytest.raises(DamagedCheckpoint, match="labels are counted again"):
+        ingest_once(spark, own)
     checkpoint(own, "samples").rename(checkpoint(own, "moved-away"))
-    assert ingested(spark, own).records == 0
+    assert ingest_once(spark, own).records == 0
     assert [row.accepted for row in tables.read(spark, own.lake, Table.LABELS).collect()] == [8]
     assert tables.read(spark, own.lake, Table.SAMPLES).count() == 8
 
 
 @pytest.mark.faults
-def test_a_record_whose_time_spark_cannot_read_is_told_with_the_way_out(
+def test_a_record_whose_time_spark_cannot_read_is_reported_with_the_way_out(
     spark: SparkSession, own: Settings, topic: str
 ) -> None:
-    """In a topic that somebody else made; those of the hub take no producer's word for the time."""
+    """In a topic that the hub did not create; the hub's topics ignore the producer's timestamp."""
     foreign = own.model_copy(update={"kafka": own.kafka.model_copy(update={"topic": f"{topic}-foreign"})})
-    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+    with topics.admin_client(own.kafka, own.kafka.bootstrap) as client:
         client.create_topics({foreign.kafka.topic: {"num_partitions": 1, "replication_factor": 1}})
         client.wait_for_topics([foreign.kafka.topic])
     send(foreign.kafka, [upload(0)])
-    ingested(spark, foreign)
-    producer = KafkaProducer(**topics.connection(own.kafka, own.kafka.bootstrap))
+    ingest_once(spark, foreign)
+    producer = KafkaProducer(**topics.client_options(own.kafka, own.kafka.bootstrap))
     producer.send(foreign.kafka.topic, value=b"poison", timestamp_ms=-(10**16)).get(30)
     producer.close()
     where = rf"record {foreign.kafka.topic}/0/1 .*\(-1{'0' * 16} ms\)"
     with pytest.raises(UnreadableRecord, match=where) as told:
-        ingested(spark, foreign)
-    assert "up to offset 2, go on with `hub ingest --accept-loss`" in str(told.value)
+        ingest_once(spark, foreign)
+    assert "up to offset 2, continue with `hub ingest --accept-loss`" in str(told.value)
 
-    topics.guard(foreign.kafka, own.kafka.bootstrap)
-    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+    topics.enforce_settings(foreign.kafka, own.kafka.bootstrap)
+    with topics.admin_client(own.kafka, own.kafka.bootstrap) as client:
         client.delete_records({TopicPartition(foreign.kafka.topic, 0): 2})
     send(foreign.kafka, [upload(2)])
-    report = ingested(spark, foreign, accept_loss=True)
+    report = ingest_once(spark, foreign, accept_loss=True)
 
     assert (report.accepted, report.lost) == (1, {0: (1, 1)})
     assert tables.read(spark, own.lake, Table.UPLOADS).count() == 2
 
 
 @pytest.mark.parametrize(
-    "forgotten",
+    "cleaned_up",
     [False, pytest.param(True, marks=pytest.mark.faults)],
-    ids=["version there", "version cleaned up"],
+    ids=["version exists", "version cleaned up"],
 )
-def test_followers_start_at_an_old_cut_without_the_ledgers_old_versions(
-    spark: SparkSession, own: Settings, forgotten: bool
+def test_followers_restart_at_an_old_version_that_delta_no_longer_reads(
+    spark: SparkSession, own: Settings, cleaned_up: bool
 ) -> None:
-    """Delta refuses to read a version after a week, and removes it from its log after a month."""
+    """Delta refuses to read a version after a week, and deletes it from its log after a month."""
     send(own.kafka, [upload(0), upload(1, label="dog")], partition=0)
-    ingested(spark, own)
+    ingest_once(spark, own)
     ledger = f"delta.`{own.lake.at(Table.UPLOADS)}`"
-    # As if the week had gone by.
+    # As if a week had passed.
     spark.sql(f"ALTER TABLE {ledger} SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = '0 seconds')")
-    cut = tables.version(spark, own.lake, Table.UPLOADS)
-    ledger_stream.restart_at(spark, own, cut)
+    version = tables.version(spark, own.lake, Table.UPLOADS)
+    ledger_stream.restart_at(spark, own, version)
     spark.sql(f"ALTER TABLE {ledger} SET TBLPROPERTIES ('one' = 'more')")
-    if forgotten:
-        tables.log(spark, own.lake, Table.UPLOADS).checkpoint()
-        for number in range(cut + 1):
+    if cleaned_up:
+        tables.delta_log(spark, own.lake, Table.UPLOADS).checkpoint()
+        for number in range(version + 1):
             for file in Path(own.lake.at(Table.UPLOADS, "_delta_log")).glob(f"*{number:020}.*"):
                 file.unlink()
         spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
     send(own.kafka, [upload(2), upload(3, content=b"")], partition=1)
 
-    assert ingested(spark, own).records == 2
+    assert ingest_once(spark, own).records == 2
 
     counted = {row.label: row.accepted for row in tables.read(spark, own.lake, Table.LABELS).collect()}
     assert counted == {"cat": 2, "dog": 1}
@@ -239,18 +239,18 @@ def test_followers_start_at_an_old_cut_without_the_ledgers_old_versions(
     assert [letter.value for letter in received(own.kafka, own.kafka.rejected_topic)] == [b""]
 
 
-def test_records_that_retention_removed_stop_it_until_the_loss_is_accepted(
+def test_records_that_retention_deleted_stop_ingestion_until_the_loss_is_accepted(
     spark: SparkSession, own: Settings
 ) -> None:
     send(own.kafka, [upload(number) for number in range(3)], partition=0)
     send(own.kafka, [upload(number) for number in range(2)], partition=1)
-    ingested(spark, own)
+    ingest_once(spark, own)
     send(own.kafka, [upload(number) for number in range(10, 20)], partition=0)
-    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+    with topics.admin_client(own.kafka, own.kafka.bootstrap) as client:
         client.delete_records({TopicPartition(own.kafka.topic, 0): 7})
 
     with pytest.raises(RecordsLost) as caught:
-        ingested(spark, own)
+        ingest_once(spark, own)
 
     told = str(caught.value)
     assert "removed 4 record(s)" in told
@@ -259,33 +259,31 @@ def test_records_that_retention_removed_stop_it_until_the_loss_is_accepted(
     assert "\n" not in told
     assert tables.read(spark, own.lake, Table.UPLOADS).count() == 5
 
-    report = ingested(spark, own, accept_loss=True)
+    report = ingest_once(spark, own, accept_loss=True)
 
     assert (report.records, report.lost) == (6, {0: (3, 6)})
     offsets = [
         row.offset for row in tables.read(spark, own.lake, Table.UPLOADS).where("partition = 0").collect()
     ]
     assert sorted(offsets) == [0, 1, 2, 7, 8, 9, 10, 11, 12]
-    assert ingested(spark, own).records == 0
+    assert ingest_once(spark, own).records == 0
 
 
 @pytest.mark.parametrize("records", [1, 9])
-def test_a_topic_that_was_made_again_is_not_taken_for_the_old_one(
-    spark: SparkSession, own: Settings, records: int
-) -> None:
+def test_a_topic_that_was_created_again_is_refused(spark: SparkSession, own: Settings, records: int) -> None:
     send(own.kafka, [upload(number) for number in range(5)], partition=0)
-    ingested(spark, own)
-    with topics.admin(own.kafka, own.kafka.bootstrap) as client:
+    ingest_once(spark, own)
+    with topics.admin_client(own.kafka, own.kafka.bootstrap) as client:
         client.delete_topics([own.kafka.topic])
-    assert comes_true(lambda: not topics.partitions(own.kafka, own.kafka.bootstrap, own.kafka.topic))
+    assert wait_until(lambda: not topics.partitions(own.kafka, own.kafka.bootstrap, own.kafka.topic))
     topics.create(own.kafka, own.kafka.bootstrap)
     send(own.kafka, [upload(20 + number) for number in range(records)], partition=0)
-    with pytest.raises(RecordsLost, match=r"is not the one this lake has taken.*HUB__KAFKA__TOPIC"):
-        ingested(spark, own, accept_loss=True)
+    with pytest.raises(RecordsLost, match=r"is not the one that this lake has ingested.*HUB__KAFKA__TOPIC"):
+        ingest_once(spark, own, accept_loss=True)
     assert tables.read(spark, own.lake, Table.UPLOADS).count() == 5
 
 
-def test_metrics_and_progress_are_those_of_the_ingestion(spark: SparkSession, own: Settings) -> None:
+def test_metrics_and_progress_log_match_the_ingestion(spark: SparkSession, own: Settings) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -312,7 +310,7 @@ def test_metrics_and_progress_are_those_of_the_ingestion(spark: SparkSession, ow
     assert sum(line["event"] == "terminated" for line in lines) == 3
 
 
-def test_a_port_that_is_taken_is_one_line(own: Settings) -> None:
+def test_a_port_that_is_in_use_is_a_one_line_error(own: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         chosen = own.metrics.model_copy(update={"port": port})

@@ -1,4 +1,4 @@
-"""Uploads by reference from the bucket to the tables, with every bad reference and a store that fails."""
+"""Uploads by reference, from the bucket to the tables; bad references of all kinds, and a failing store."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from pyspark.sql import SparkSession
 
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
-from lake.schemas import Table
+from lake.table import Table
 from streaming.contract.record import Upload
-from tests.streaming.test_ingestion import assert_every_offset_once, ingested, table
+from tests.streaming.test_ingestion import assert_every_offset_once, ingest_once, table
 from tests.support import pictures
 from tests.support.archives import foldered
-from tests.support.s3server import Between, Bucket
-from tests.support.sent import made
+from tests.support.s3server import Bucket, FaultProxy
+from tests.support.sent import producer_records
 from tests.support.uploads import received, send, upload
 
 pytestmark = pytest.mark.services
@@ -46,8 +46,8 @@ def by_reference(number: int, dataref: str, content: bytes | None = None, **chan
     return replace(upload(number), content=None, dataref=dataref, sha256=claimed, **changed)  # type: ignore[arg-type]
 
 
-def between_uploads(bucket: Bucket, count: int) -> Iterator[Upload]:
-    """Uploads whose objects are there, every other one inline."""
+def half_by_reference(bucket: Bucket, count: int) -> Iterator[Upload]:
+    """Valid uploads; every other one by reference, the others inline."""
     for number in range(count):
         content = pictures.jpeg(seed=number)
         if number % 2:
@@ -58,7 +58,7 @@ def between_uploads(bucket: Bucket, count: int) -> Iterator[Upload]:
 
 
 def assert_accepted_or_rejected(spark: SparkSession, own: Settings, sent: list[Upload]) -> None:
-    """Each offset once, and the dead letters are the rejected uploads as they were sent."""
+    """Each offset exactly once, and the dead letters are the rejected uploads, unchanged."""
     uploads = table(spark, own, Table.UPLOADS)
     assert_every_offset_once(uploads, len(sent))
     rejected = {row.upload_id for row in uploads.where("verdict = 'rejected'").collect()}
@@ -73,7 +73,7 @@ def assert_accepted_or_rejected(spark: SparkSession, own: Settings, sent: list[U
         assert letter.headers[: len(by_id[name].headers())] == by_id[name].headers()
 
 
-def test_what_is_pushed_by_reference_arrives_as_if_it_were_inline(
+def test_uploads_pushed_by_reference_are_ingested_like_inline_ones(
     spark: SparkSession, own: Settings, bucket: Bucket, tmp_path: Path
 ) -> None:
     contents = {f"cat/{n}.jpg": pictures.jpeg(400, 300, seed=n, quality=98) for n in range(12)}
@@ -81,11 +81,11 @@ def test_what_is_pushed_by_reference_arrives_as_if_it_were_inline(
     from streaming.upload.push_request import PushRequest
 
     order = PushRequest(str(foldered(tmp_path / "source", contents)), "b")
-    records = made(order, own)
+    records = producer_records(order, own)
     assert order.referenced["uploads"] == len(bucket.keys()) == 12
     send(own.kafka, [(record.key, record.value, record.headers) for record in records])
 
-    report = ingested(spark, own)
+    report = ingest_once(spark, own)
 
     assert (report.accepted, report.rejected) == (16, {})
     stored = {row.image_id: row.bytes for row in table(spark, own, Table.UPLOADS).collect()}
@@ -120,7 +120,7 @@ def test_every_bad_reference_gets_its_verdict_and_its_dead_letter(
     send(own.kafka, [good], partition=0)
     send(own.kafka, [each for kind in bad.values() for each in kind], partition=0)
 
-    report = ingested(spark, own)
+    report = ingest_once(spark, own)
 
     assert report.rejected == {reason: len(kind) for reason, kind in bad.items()}
     assert report.accepted == 1
@@ -130,17 +130,17 @@ def test_every_bad_reference_gets_its_verdict_and_its_dead_letter(
     assert sizes[bad["checksum_mismatch"][0].id] == len(content) - 100
     letters = received(own.kafka, own.kafka.rejected_topic)
     assert len(letters) == report.records - 1
-    # Of a duplicate the original record is read from Kafka once more: its value is null there, too.
+    # The dead letter of a duplicate has its original value, which is null for an upload by reference.
     (duplicate,) = [each for each in letters if dict(each.headers)["hub_reason"] == b"duplicate_upload"]
     assert duplicate.value is None
     assert duplicate.headers[: len(good.headers())] == good.headers()
     assert {each.value for each in letters} == {None, content}
 
 
-def test_store_that_answers_503_for_a_moment_loses_nothing(
+def test_temporary_503_answers_of_the_store_lose_no_upload(
     spark: SparkSession, own: Settings, bucket: Bucket
 ) -> None:
-    sent = list(between_uploads(bucket, 20))
+    sent = list(half_by_reference(bucket, 20))
     refused: set[str] = set()
 
     def twice(method: str, path: str) -> int | None:
@@ -148,35 +148,35 @@ def test_store_that_answers_503_for_a_moment_loses_nothing(
         refused.add(turn)
         return None if turn.endswith(" 2") else 503
 
-    between = Between(bucket.s3.endpoint, twice)
-    with between.running() as endpoint:
+    proxy = FaultProxy(bucket.s3.endpoint, twice)
+    with proxy.running() as endpoint:
         send(own.kafka, sent)
         away = own.model_copy(update={"s3": own.s3.model_copy(update={"endpoint": endpoint})})
-        assert ingested(spark, away).accepted == 20
-    assert len(between.seen) == 30
+        assert ingest_once(spark, away).accepted == 20
+    assert len(proxy.seen) == 30
     assert_accepted_or_rejected(spark, own, sent)
 
 
 @pytest.mark.faults  # slow
 @pytest.mark.parametrize("spoil", [503, "stall"])
-def test_store_that_fails_for_good_costs_its_uploads_a_verdict_and_a_replay_takes_them(
+def test_uploads_of_a_permanently_failing_store_are_rejected_and_can_be_replayed(
     spoil: int | str, spark: SparkSession, own: Settings, bucket: Bucket
 ) -> None:
-    sent = list(between_uploads(bucket, 24))
-    with Between(bucket.s3.endpoint, lambda method, path: spoil).running() as endpoint:
+    sent = list(half_by_reference(bucket, 24))
+    with FaultProxy(bucket.s3.endpoint, lambda method, path: spoil).running() as endpoint:
         away = own.model_copy(update={"s3": own.s3.model_copy(update={"endpoint": endpoint})})
         send(own.kafka, sent)
-        report = ingested(spark, away)
+        report = ingest_once(spark, away)
     assert (report.accepted, report.rejected) == (12, {"payload_unreachable": 12})
     assert_accepted_or_rejected(spark, own, sent)
     detail = table(spark, own, Table.UPLOADS).where("verdict = 'rejected'").select("detail").head()
     assert detail is not None
     assert bucket.name in detail[0]
 
-    # What replay does: the dead letter, without what the hub added to it, goes to the topic again.
+    # Like a replay: the dead letters are sent to the topic again, without the headers that the hub added.
     letters = received(own.kafka, own.kafka.rejected_topic)
     raw = [(e.key, e.value, [h for h in e.headers if not h[0].startswith("hub_")]) for e in letters]
     send(own.kafka, raw)
-    assert ingested(spark, own).accepted == 12
+    assert ingest_once(spark, own).accepted == 12
     images = table(spark, own, Table.UPLOADS).where("verdict = 'accepted'").select("image_id").distinct()
     assert images.count() == 24

@@ -1,10 +1,10 @@
-"""What Spark is told of a Kafka cluster."""
+"""Spark's options for a Kafka cluster."""
 
 import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from streaming.kafka_source import connection
+from streaming.kafka_source import spark_options
 
 pytestmark = pytest.mark.services
 
@@ -15,21 +15,21 @@ pytestmark = pytest.mark.services
 @pytest.mark.parametrize(
     ("mechanism", "module"), [("PLAIN", "PlainLoginModule"), ("SCRAM-SHA-512", "ScramLoginModule")]
 )
-def test_kafka_reads_a_login_as_it_was_set(
+def test_kafka_parses_a_login_unchanged(
     spark: SparkSession, settings: Settings, mechanism: str, module: str, password: str
 ) -> None:
-    """By Kafka's own parser, in the JVM."""
+    """Uses Kafka's own parser, in the JVM."""
     login = {"sasl_mechanism": mechanism, "sasl_username": f"hub {password}", "sasl_password": password}
     secured = settings.kafka.model_copy(update={"security_protocol": "SASL_SSL"} | login)
-    options = connection(secured, "a.example:9092")
+    options = spark_options(secured, "a.example:9092")
 
     jvm = spark._jvm
     assert jvm is not None
-    written = jvm.java.util.HashMap()
+    config = jvm.java.util.HashMap()
     secret = jvm.org.apache.kafka.common.config.types.Password(options["kafka.sasl.jaas.config"])
-    written.put("sasl.jaas.config", secret)
-    found = jvm.org.apache.kafka.common.security.JaasContext.loadClientContext(written)
+    config.put("sasl.jaas.config", secret)
+    context = jvm.org.apache.kafka.common.security.JaasContext.loadClientContext(config)
 
-    (entry,) = found.configurationEntries()
+    (entry,) = context.configurationEntries()
     assert entry.getLoginModuleName().endswith(f".{module}")
     assert dict(entry.getOptions()) == {"username": f"hub {password}", "password": password}

@@ -1,4 +1,4 @@
-"""Topics: made once with the design's settings, described, and told when no broker answers."""
+"""Topics: created once with the hub's settings, described; and errors when no broker answers."""
 
 import os
 import socket
@@ -28,25 +28,25 @@ def _closed_port() -> int:
     return port
 
 
-def test_topics_have_the_settings_of_the_design(kafka: Kafka, broker: str) -> None:
+def test_topics_have_the_hub_s_settings(kafka: Kafka, broker: str) -> None:
     wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (kafka.topic, kafka.rejected_topic)]
-    with topics.admin(kafka, broker) as client:
+    with topics.admin_client(kafka, broker) as client:
         described = client.describe_configs(wanted)["topic"]
     for name in (kafka.topic, kafka.rejected_topic):
         found = {key: entry["value"] for key, entry in described[name].items()}
         assert found["max.message.bytes"] == "12582912"
         assert found["retention.ms"] == str(168 * 3600 * 1000)
-        assert {key: found[key] for key in topics.GUARDS} == topics.GUARDS
+        assert {key: found[key] for key in topics.REQUIRED_CONFIG} == topics.REQUIRED_CONFIG
     assert topics.partitions(kafka, broker, kafka.topic) == [0, 1, 2, 3]
 
 
-def test_making_topics_twice_changes_nothing(kafka: Kafka, broker: str) -> None:
+def test_creating_topics_twice_changes_nothing(kafka: Kafka, broker: str) -> None:
     assert topics.create(kafka, broker) == []
 
 
-def test_refused_topic_is_told(kafka: Kafka, broker: str) -> None:
+def test_refused_topic_is_reported(kafka: Kafka, broker: str) -> None:
     greedy = kafka.model_copy(update={"topic": f"{kafka.topic}-3", "replication": 3})
-    with pytest.raises(StreamingError, match=f"cannot make topic {kafka.topic}-3"):
+    with pytest.raises(StreamingError, match=f"cannot create topic {kafka.topic}-3"):
         topics.create(greedy, broker)
 
 
@@ -54,9 +54,9 @@ def test_missing_topic_has_no_partitions(kafka: Kafka, broker: str) -> None:
     assert topics.partitions(kafka, broker, "never-made") == []
 
 
-def test_largest_record_passes_and_is_counted(kafka: Kafka, broker: str) -> None:
+def test_record_of_the_maximum_size_passes_and_is_counted(kafka: Kafka, broker: str) -> None:
     value = os.urandom(10 * 2**20)
-    options = topics.connection(kafka, broker)
+    options = topics.client_options(kafka, broker)
     producer = KafkaProducer(**options, acks="all", max_request_size=topics.RECORD_BYTES)
     sent = producer.send(kafka.topic, key=b"phone", value=value, headers=[("ce_id", b"1")]).get(30)
     producer.close()
@@ -73,10 +73,10 @@ def test_largest_record_passes_and_is_counted(kafka: Kafka, broker: str) -> None
     assert [record.value == value for record in records] == [True]
 
 
-def test_a_record_that_unpacks_to_more_than_the_ceiling_is_refused_by_the_broker(
+def test_the_broker_refuses_a_record_that_exceeds_the_maximum_size_when_decompressed(
     kafka: Kafka, broker: str
 ) -> None:
-    options = topics.connection(kafka, broker) | {"max_request_size": 1 << 26, "compression_type": "gzip"}
+    options = topics.client_options(kafka, broker) | {"max_request_size": 1 << 26, "compression_type": "gzip"}
     producer = KafkaProducer(**options)
     try:
         fits = producer.send(kafka.topic, key=b"phone", value=bytes(10 << 20))
@@ -89,9 +89,9 @@ def test_a_record_that_unpacks_to_more_than_the_ceiling_is_refused_by_the_broker
     assert topics.describe(kafka, broker)[0].records == 1
 
 
-def test_the_time_of_a_record_is_when_it_arrived(kafka: Kafka, broker: str) -> None:
-    """Some times overflow in Spark, which would stop at the record for good; others keep it for ever."""
-    producer = KafkaProducer(**topics.connection(kafka, broker))
+def test_the_timestamp_of_a_record_is_its_arrival_time(kafka: Kafka, broker: str) -> None:
+    """Some producer timestamps overflow in Spark and would stop ingestion; others prevent retention."""
+    producer = KafkaProducer(**topics.client_options(kafka, broker))
     try:
         before = time.time() * 1000
         sent = [
@@ -107,36 +107,36 @@ def test_the_time_of_a_record_is_when_it_arrived(kafka: Kafka, broker: str) -> N
         producer.close()
 
 
-def test_a_topic_of_somebody_else_is_given_what_it_lacks_and_nothing_more(
+def test_only_missing_settings_of_an_existing_topic_are_changed(
     kafka: Kafka, broker: str, topic: str, capsys: pytest.CaptureFixture[str], settings: Settings
 ) -> None:
     foreign = kafka.model_copy(update={"topic": f"{topic}-foreign"})
     own = settings.model_copy(update={"kafka": foreign})
     configs = {"max.message.bytes": "5000000", "compression.type": "uncompressed"}
-    with topics.admin(kafka, broker) as client:
+    with topics.admin_client(kafka, broker) as client:
         client.create_topics(
             {foreign.topic: {"num_partitions": 1, "replication_factor": 1, "configs": configs}}
         )
         client.wait_for_topics([foreign.topic])
-    assert topics.unguarded(foreign, broker) == {foreign.topic: ["message.timestamp.type"]}
-    ingest.warn(own, broker)
+    assert topics.missing_settings(foreign, broker) == {foreign.topic: ["message.timestamp.type"]}
+    ingest.warn_if_unprotected(own, broker)
     assert capsys.readouterr().out == (
-        f"Warning: topic {foreign.topic} has not message.timestamp.type=LogAppendTime, so one hostile record "
+        f"Warning: topic {foreign.topic} lacks message.timestamp.type=LogAppendTime, so one hostile record "
         "can stop ingestion: run `hub up`, which sets it.\n"
     )
 
-    assert topics.guard(foreign, broker) == [foreign.topic]
+    assert topics.enforce_settings(foreign, broker) == [foreign.topic]
 
-    assert topics.unguarded(foreign, broker) == {}
-    ingest.warn(own, broker)
+    assert topics.missing_settings(foreign, broker) == {}
+    ingest.warn_if_unprotected(own, broker)
     assert capsys.readouterr().out == ""
-    with topics.admin(kafka, broker) as client:
+    with topics.admin_client(kafka, broker) as client:
         described = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, foreign.topic)])
     assert described["topic"][foreign.topic]["max.message.bytes"]["value"] == "5000000"
-    assert topics.guard(foreign, broker) == []
+    assert topics.enforce_settings(foreign, broker) == []
 
 
-def test_address_where_nobody_answers_is_told_in_time(settings: Settings) -> None:
+def test_address_without_a_broker_is_reported_in_time(settings: Settings) -> None:
     bootstrap = f"127.0.0.1:{_closed_port()}"
     impatient = settings.kafka.model_copy(update={"connect_seconds": 1.0})
     before = time.monotonic()
@@ -145,7 +145,7 @@ def test_address_where_nobody_answers_is_told_in_time(settings: Settings) -> Non
     assert time.monotonic() - before < 5
 
 
-def test_listener_that_says_nothing_is_told_in_time(settings: Settings) -> None:
+def test_listener_that_does_not_answer_is_reported_in_time(settings: Settings) -> None:
     impatient = settings.kafka.model_copy(update={"connect_seconds": 1.0})
     before = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -155,7 +155,7 @@ def test_listener_that_says_nothing_is_told_in_time(settings: Settings) -> None:
     assert time.monotonic() - before < 5
 
 
-def test_commands_tell_an_unreachable_broker_in_one_line(hub: Hub) -> None:
+def test_commands_report_an_unreachable_broker_in_one_line(hub: Hub) -> None:
     away = {"HUB__KAFKA__BOOTSTRAP": f"127.0.0.1:{_closed_port()}", "HUB__KAFKA__CONNECT_SECONDS": "1"}
     done = hub("up", **away)
     assert (done.status, done.stdout) == (1, "")
@@ -166,11 +166,11 @@ def test_commands_tell_an_unreachable_broker_in_one_line(hub: Hub) -> None:
     assert "no Kafka broker answers" in shown.stdout
 
 
-def test_login_is_handed_to_the_client(settings: Settings) -> None:
+def test_login_is_passed_to_the_client(settings: Settings) -> None:
     secured = settings.kafka.model_copy(
         update={"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "hub"}
     )
-    options = topics.connection(secured, "a.example:9092, b.example:9092")
+    options = topics.client_options(secured, "a.example:9092, b.example:9092")
     assert options["bootstrap_servers"] == ["a.example:9092", "b.example:9092"]
     assert (options["sasl_mechanism"], options["sasl_plain_username"]) == ("SCRAM-SHA-512", "hub")
-    assert "sasl_mechanism" not in topics.connection(settings.kafka, "a.example:9092")
+    assert "sasl_mechanism" not in topics.client_options(settings.kafka, "a.example:9092")

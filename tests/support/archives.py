@@ -17,9 +17,9 @@ LIMIT = 1 << 21
 LIMITS = configuration.load().push.model_copy(update={"member_limit": LIMIT, "ratio_limit": 50})
 
 
-def read(path: Path, pattern: str | None = None) -> tuple[list[Item], Skipped]:
+def read_items(path: Path, pattern: str | None = None) -> tuple[list[Item], Skipped]:
     skipped = Skipped()
-    return list(open_source(str(path), Labelling.by(pattern), LIMITS).items(skipped)), skipped
+    return list(open_source(str(path), Labelling.from_pattern(pattern), LIMITS).items(skipped)), skipped
 
 
 def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:

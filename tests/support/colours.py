@@ -1,4 +1,4 @@
-"""A model made by hand that needs no training: the label is the channel with the largest mean."""
+"""A hand-made colour classifier that needs no training: the label is the channel with the largest mean."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
 
 
 def model(settings: Settings, model_id: str, **card: Any) -> str:
-    """Write such a model and its card, whose other fields may be given; its id."""
+    """Write the model and its model card; returns its id.
+
+    Args:
+        card: fields of the model card that differ from the default.
+    """
     import keras
 
     pixels = keras.Input((32, 32, 3))
@@ -33,7 +37,7 @@ def model(settings: Settings, model_id: str, **card: Any) -> str:
         "side": 32,
         "labels": tuple(COLOURS),
     } | card
-    model_cards.write(settings, ModelCard(model_id=model_id, **fields))
+    model_cards.write_card(settings, ModelCard(model_id=model_id, **fields))
     return model_id
 
 

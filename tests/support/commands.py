@@ -1,4 +1,4 @@
-"""The `hub` command as a user runs it, in a process of its own."""
+"""Running the `hub` command in a process of its own."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command left: its exit status and what it printed."""
+    """Exit status and output of a command that has ended."""
 
     status: int
     stdout: str

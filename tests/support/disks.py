@@ -1,4 +1,4 @@
-"""Small file systems, for tests that fill one."""
+"""Small file systems, for tests of a full disk."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """A file system of its own at a folder, made here; gives what makes it larger."""
+    """Mount a tmpfs of a size at a folder; yields a function that enlarges it. Needs root."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system takes root")
     folder.mkdir(parents=True)

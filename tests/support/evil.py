@@ -1,4 +1,4 @@
-"""A decoder that does to its process what a hostile picture may do to a real one, then the real work."""
+"""A hostile decoder for tests: crashes, hangs, allocates or lies as the trailer of a picture says."""
 
 import ctypes
 import mmap
@@ -15,59 +15,59 @@ from streaming.contract.rules import Rules
 from streaming.verify import preprocess
 from streaming.verify.prepared import Prepared
 
-SEGFAULT, ABORT, LOOP, SLEEP, GREED, GIANT, LEAVE = (
-    b"evil:" + name for name in (b"segfault", b"abort", b"loop", b"sleep", b"greed", b"giant", b"leave")
+SEGFAULT, ABORT, BUSY_LOOP, SLEEP, NUMPY_ALLOCATION, C_ALLOCATION, EXIT = (
+    b"evil:" + name for name in (b"segfault", b"abort", b"loop", b"sleep", b"numpy", b"malloc", b"exit")
 )
-# What only one can do that a picture has taken over.
-SHRINK, WORD, FLOOD, RESTLESS, EARLY, LIAR = (
-    b"evil:" + name for name in (b"shrink", b"word", b"flood", b"restless", b"early", b"liar")
-)
+# Attacks on the protocol with the Python worker, by a process that a picture has taken over.
+SHRINK_OUTPUT, PARTIAL_MESSAGE, FLOOD_CONTROL, FALSE_PROGRESS, EARLY_ANSWER, FALSE_SIZES = _PROTOCOL = (
+    b"evil:shrink", b"evil:partial", b"evil:flood", b"evil:progress", b"evil:early", b"evil:sizes",
+)  # fmt: skip
 
 
 def prepare(content: bytes, rules: Rules) -> Prepared:
-    """Do what the trailer of a picture says."""
+    """Do what the trailer of a picture says, then the real work."""
     if content.endswith(SEGFAULT):
         ctypes.string_at(0)
     if content.endswith(ABORT):
         os.abort()
-    if content.endswith(LOOP):
+    if content.endswith(BUSY_LOOP):
         while True:
             pass
     if content.endswith(SLEEP):
         signal.pause()
-    if content.endswith(GREED):
+    if content.endswith(NUMPY_ALLOCATION):
         np.ones(10 * 2**30, np.uint8)
-    if content.endswith(GIANT):
+    if content.endswith(C_ALLOCATION):
         libc = ctypes.CDLL(None)
         libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-        ctypes.memset(libc.malloc(10 * 2**30), 1, 1)  # as C code does that never asks whether it got any
-    if content.endswith(LEAVE):
+        ctypes.memset(libc.malloc(10 * 2**30), 1, 1)  # like C code that does not check for NULL
+    if content.endswith(EXIT):
         os._exit(3)
-    if content[content.rfind(b"evil:") :] in {SHRINK, WORD, FLOOD, RESTLESS, EARLY, LIAR}:
-        _taken_over(content)
+    if content[content.rfind(b"evil:") :] in _PROTOCOL:
+        _attack_protocol(content)
     return preprocess.prepare(content, rules)
 
 
-def _taken_over(content: bytes) -> None:
-    """Turn on the Python worker by what is shared with it."""
+def _attack_protocol(content: bytes) -> None:
+    """Attack the Python worker through the pipe and the memory that are shared with it."""
     control, output = int(sys.argv[1]), int(sys.argv[4])
-    if content.endswith(SHRINK):
+    if content.endswith(SHRINK_OUTPUT):
         os.ftruncate(output, 0)
     memory = mmap.mmap(output, 0)
     (task,) = struct.unpack_from("<Q", memory)
-    if content.endswith(WORD):
+    if content.endswith(PARTIAL_MESSAGE):
         os.write(control, b"x")
         signal.pause()
-    while content.endswith(FLOOD):
+    while content.endswith(FLOOD_CONTROL):
         os.write(control, b"x" * 8)
-    if content.endswith(RESTLESS):
+    if content.endswith(FALSE_PROGRESS):
         for begun in count(10):
             struct.pack_into("<Q", memory, 16, begun)
-            select.select([], [], [], 0.05)  # no CPU time
-    if content.endswith(EARLY):
+            select.select([], [], [], 0.05)  # waits without CPU time
+    if content.endswith(EARLY_ANSWER):
         os.write(control, struct.pack("<Q", task))
         signal.pause()
-    if content.endswith(LIAR):
+    if content.endswith(FALSE_SIZES):
         struct.pack_into("<QQ", memory, 8, 1 << 60, 1 << 60)
         os.write(control, struct.pack("<Q", task))
         signal.pause()

@@ -1,4 +1,4 @@
-"""Pictures built in code, for tests."""
+"""Pictures built in code: valid, broken and hostile JPEG, PNG and WebP."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def noise(width: int = 80, height: int = 60, seed: int = 0) -> Image.Image:
-    """Smooth colour noise: sharp enough, bright enough, no flag holds."""
+    """Blocks of random colours, sharp and bright enough to get no quality flag."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST)
 
@@ -28,9 +28,9 @@ def jpeg(width: int = 80, height: int = 60, seed: int = 0, **options: Any) -> by
 
 
 def separate(image: Image.Image, **options: Any) -> list[bytes]:
-    """A JPEG whose components come one after the other: its headers, the scans of Y, Cb and Cr, its end."""
+    """A non-interleaved JPEG in parts: its headers, the scans of Y, Cb and Cr, its end marker."""
     planes = [encoded(plane, **options) for plane in image.convert("YCbCr").split()]
-    frame = planes[0].index(b"\0\x0b\x08")  # of one component; behind it lie tables and scans
+    frame = planes[0].index(b"\0\x0b\x08")  # SOF of one component; tables and scans follow
     layers = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
     head = planes[0][:frame] + b"\0\x11" + planes[0][frame + 2 : frame + 7] + b"\3" + layers
     scan = b"\xff\xda\0\x08\1"
@@ -52,7 +52,7 @@ def png_of(
     interlace: int = 0,
     more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> bytes:
-    """A PNG of a header (width, height, bit depth, colour type), more chunks, and unfiltered rows."""
+    """A PNG from a header (width, height, bit depth, colour type), further chunks, and unfiltered rows."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlace)),
         *more,
@@ -63,7 +63,7 @@ def png_of(
 
 
 def interlaced(rgb: np.ndarray, passes: int = 7) -> bytes:
-    """An interlaced PNG, or the first few of its seven passes (ISO/IEC 15948, section 8.2)."""
+    """An interlaced PNG with its first passes of seven (ISO/IEC 15948, section 8.2)."""
     tops, lefts = (0, 0, 4, 0, 2, 0, 1), (0, 4, 0, 2, 0, 1, 0)
     downs, rights = (8, 8, 8, 4, 4, 2, 2), (8, 8, 4, 4, 2, 2, 1)
     rows = b"".join(
@@ -75,13 +75,13 @@ def interlaced(rgb: np.ndarray, passes: int = 7) -> bytes:
 
 
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A valid PNG with more chunks behind its header."""
-    whole = encoded(noise(), "PNG")
-    return whole[:33] + b"".join(chunk(*each) for each in chunks) + whole[33:]
+    """A valid PNG with further chunks after its header."""
+    content = encoded(noise(), "PNG")
+    return content[:33] + b"".join(chunk(*each) for each in chunks) + content[33:]
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header claims any size."""
+    """A small PNG whose header claims a size."""
     return png_of((width, height, 8, 2), b"\0" * 4096)
 
 
@@ -91,7 +91,7 @@ def rows_of_16_bits(values: np.ndarray) -> bytes:
 
 
 def webp_claiming(width: int, height: int) -> bytes:
-    """A WebP (VP8X) of a few bytes whose header claims any canvas up to 2^24 on a side."""
+    """A small WebP (VP8X) whose header claims a canvas, up to 2^24 per side."""
     body = b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     chunk = b"VP8X" + struct.pack("<I", len(body)) + body
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
@@ -100,12 +100,12 @@ def webp_claiming(width: int, height: int) -> bytes:
 def flat_webp(width: int, height: int) -> bytes:
     """A lossless WebP of one colour, complete in 28 bytes (RFC 9649, section 3).
 
-    Green, red, blue, alpha and distances have a prefix code of one symbol each, so that a pixel takes no bit.
+    Green, red, blue, alpha and distances have a prefix code of one symbol each, so a pixel takes no bit.
     """
     bits = 0x2F | (width - 1) << 8 | (height - 1) << 22
-    at = 43  # behind zeros: alpha is not used, version, no transform, no cache, one group of codes
+    at = 43  # after zeros: no alpha, version, no transform, no cache, one group of codes
     for _ in range(5):
-        bits |= 1 << at  # a simple code of one symbol, of one bit: 0
+        bits |= 1 << at  # a simple code with one symbol of one bit: 0
         at += 4
     body = bits.to_bytes((at + 7) // 8, "little")
     body = b"WEBPVP8L" + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
@@ -128,11 +128,11 @@ def halves(top: tuple[int, int, int] = (20, 150, 220), bottom: tuple[int, int, i
 
 
 def ycck(rgb: np.ndarray) -> bytes:
-    """A JPEG in YCCK as Adobe's programs write it: inverted ink, the first three channels turned to YCbCr."""
+    """A JPEG in YCCK as Adobe's programs write it: inverted ink, the first three channels as YCbCr."""
     ink = np.asarray(Image.fromarray(rgb).convert("CMYK"))
-    turned = np.asarray(Image.fromarray(np.ascontiguousarray(ink[..., :3])).convert("YCbCr"))
-    # Pillow inverts what it writes, so the channels go in inverted, but for the black that must be.
-    channels = np.dstack([255 - turned, ink[..., 3]])
+    converted = np.asarray(Image.fromarray(np.ascontiguousarray(ink[..., :3])).convert("YCbCr"))
+    # Pillow inverts CMYK when it writes, so the first three channels are inverted before; black is not.
+    channels = np.dstack([255 - converted, ink[..., 3]])
     image = Image.frombytes("CMYK", (rgb.shape[1], rgb.shape[0]), channels.tobytes())
     content = bytearray(encoded(image, "JPEG", quality=95))
     marker = content.index(b"Adobe")
@@ -141,7 +141,7 @@ def ycck(rgb: np.ndarray) -> bytes:
 
 
 def with_segment(content: bytes, marker: int, body: bytes) -> bytes:
-    """A JPEG with one more segment behind its start."""
+    """A JPEG with an additional segment after its start marker."""
     return content[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + content[2:]
 
 
@@ -152,11 +152,11 @@ def tiff(*entries: tuple[int, int, int, bytes], following: int = 0) -> bytes:
 
 
 def oriented(orientation: int, kind: str = "JPEG") -> bytes:
-    """A picture whose top left quarter is red when it is upright, stored under an EXIF orientation."""
+    """A picture with an EXIF orientation; upright, its top left quarter is red."""
     upright = np.zeros((64, 96, 3), np.uint8)
     upright[:, :] = (30, 90, 160)
     upright[:32, :48] = (220, 20, 20)
-    # How the pixels must be stored so that the orientation turns them upright (the inverse of each).
+    # The inverse of each orientation: how the pixels are stored.
     stored = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -173,5 +173,5 @@ def oriented(orientation: int, kind: str = "JPEG") -> bytes:
 
 
 def static(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Noise in every pixel: encodes to as much as a picture of its size can."""
+    """Noise in every pixel, which gives the largest files of a size."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 
 def parent(pid: int) -> int:
-    """The process that started another."""
+    """The parent's process id."""
     return int(_stat(pid)[1])
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and not just waiting to be reaped."""
+    """Whether a process runs, and is not a zombie."""
     try:
         return _stat(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -18,7 +18,7 @@ def runs(pid: int) -> bool:
 
 
 def descendants(pid: int) -> set[int]:
-    """All that a process has started, and what those have."""
+    """All child processes of a process, and their children."""
     found: set[int] = set()
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -34,7 +34,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def listening(pid: int | None = None) -> set[str]:
-    """TCP ports (hexadecimal) that a process listens on; this one's without a pid."""
+    """TCP addresses (hexadecimal) that a process listens on; without a pid, this process."""
     folder = Path(f"/proc/{pid or os.getpid()}")
     sockets = set()
     for link in (folder / "fd").iterdir():

@@ -1,4 +1,4 @@
-"""A real S3 server (S3Proxy on local files) for the test run, and a proxy that spoils its answers."""
+"""A real S3 server (S3Proxy on local files) for the test run, and a proxy that injects faults."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from conf.places import home
+from conf.places import base_dir
 from conf.sections import S3
 
 KEY, SECRET = "tests", "tests-secret"
@@ -42,8 +42,8 @@ _LOGGING = """\
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """Where a server with its data below a folder answers; it ends with the block, or with this process."""
-    jars = home() / "jars" / "s3server"
+    """Run a server on a folder during the block; yields its URL. It also ends with this process."""
+    jars = base_dir() / "jars" / "s3server"
     if not any(jars.glob("s3proxy-*.jar")):
         pytest.fail(f"no S3 server in {jars}: run `make setup-s3server`")
     (folder / "data").mkdir(parents=True)
@@ -63,9 +63,9 @@ def running(folder: Path) -> Iterator[str]:
             preexec_fn=_die_with_parent,
         )
     try:
-        from tests.support.waiting import comes_true, is_open
+        from tests.support.waiting import port_is_open, wait_until
 
-        up = comes_true(lambda: server.poll() is not None or is_open(f"127.0.0.1:{port}"), 60)
+        up = wait_until(lambda: server.poll() is not None or port_is_open(f"127.0.0.1:{port}"), 60)
         assert up and server.poll() is None, (folder / "out.log").read_text()[-2000:]
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -78,7 +78,7 @@ def running(folder: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -93,10 +93,10 @@ def _die_with_parent() -> None:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket that no other test has.
+    """A bucket for one test.
 
     Args:
-        s3: settings of its store.
+        s3: settings of the S3 server.
         name: of the bucket.
     """
 
@@ -105,7 +105,7 @@ class Bucket:
 
     @property
     def client(self) -> Any:
-        """A client that is not the hub's."""
+        """A boto3 client, independent of the hub's code."""
         import boto3
         from botocore.config import Config
 
@@ -122,7 +122,7 @@ class Bucket:
             client.put_object(Bucket=self.name, Key=key, Body=content)
 
     def keys(self) -> list[str]:
-        """Keys of all objects (of the first 1,000), without the folders that S3Proxy shows."""
+        """Keys of the first 1,000 objects, without S3Proxy's folder markers."""
         found = self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
         return [each["Key"] for each in found if not each["Key"].endswith("/")]
 
@@ -131,33 +131,31 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
 
-# What a proxy makes of an answer, and does to a request: pass it on, answer with a status, say nothing, break
-# off in mid-body, or pass on another answer.
-Change = Callable[[bytes], bytes]
-Spoil = Callable[[str, str], int | str | Change | None]
+Change = Callable[[bytes], bytes]  # from a response to another response
+ChooseFault = Callable[[str, str], int | str | Change | None]
 
 
 @dataclass
-class Between:
-    """A TCP proxy before the server; it reads each request's first line and may spoil the answer.
+class FaultProxy:
+    """A TCP proxy in front of the server that injects faults into responses.
 
     Args:
-        server: host:port of the real one.
-        spoil: gets method and path of each request and says what becomes of it: None passes it on, a number
-            is the status of an error, "stall" gets no answer, "trickle" the second half of the body byte by
-            byte, "cut" only the first half, "untagged" all but the ETag; a function makes another of it.
+        server: host:port of the real server.
+        spoil: maps method and path of a request to a fault: None forwards the response, a number is an error
+            status, "stall" gives no response, "trickle" the second half of the body byte by byte, "cut" only
+            the first half, "untagged" no ETag; a function changes the response.
         seen: method and path of every request.
     """
 
     server: str
-    spoil: Spoil = lambda method, path: None
+    spoil: ChooseFault = lambda method, path: None
     seen: list[tuple[str, str]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Where the proxy answers, for as long as the block."""
-        with _Proxy(("127.0.0.1", 0), partial(_Conversation, between=self)) as proxy:
+        """Run the proxy during the block; yields its URL."""
+        with _Proxy(("127.0.0.1", 0), partial(_Connection, proxy=self)) as proxy:
             thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
             try:
@@ -174,36 +172,36 @@ class _Proxy(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
 
-class _Conversation(socketserver.StreamRequestHandler):
-    """One connection; the server's answers end by closing it."""
+class _Connection(socketserver.StreamRequestHandler):
+    """One connection; the server ends each response by closing it."""
 
-    def __init__(self, *arguments: Any, between: Between) -> None:
-        self.between = between
+    def __init__(self, *arguments: Any, proxy: FaultProxy) -> None:
+        self.proxy = proxy
         super().__init__(*arguments)
 
     def handle(self) -> None:
         while (head := self._head()) is not None:
             method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             body = self.rfile.read(_length(head))
-            self.between.seen.append((method, path))
-            what = self.between.spoil(method, path)
-            if what == "stall":
-                self.between.over.wait(60)
+            self.proxy.seen.append((method, path))
+            fault = self.proxy.spoil(method, path)
+            if fault == "stall":
+                self.proxy.over.wait(60)
                 return
-            if isinstance(what, int):
-                self.wfile.write(_error(what, method))
+            if isinstance(fault, int):
+                self.wfile.write(_error(fault, method))
                 continue
             answer = self._answer(head, body)
-            change = _CHANGES.get(what, what)
+            change = _CHANGES.get(fault, fault)
             if callable(change):
                 self.wfile.write(change(answer))
                 return
-            begin = answer.index(b"\r\n\r\n") + 4
-            half = begin + (len(answer) - begin) // 2
+            body_start = answer.index(b"\r\n\r\n") + 4
+            half = body_start + (len(answer) - body_start) // 2
             self.wfile.write(answer[:half])
-            if what == "trickle":
+            if fault == "trickle":
                 for position in range(half, len(answer)):
-                    if self.between.over.wait(0.2):
+                    if self.proxy.over.wait(0.2):
                         break
                     try:
                         self.wfile.write(answer[position : position + 1])
@@ -224,7 +222,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         return b"".join(lines) if lines else None
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
-        host, _, port = self.between.server.rpartition(":")
+        host, _, port = self.proxy.server.rpartition(":")
         with socket.create_connection((host.removeprefix("http://"), int(port)), 10) as upstream:
             upstream.sendall(head + b"Connection: close\r\n\r\n" + body)
             answer = bytearray()
@@ -233,20 +231,20 @@ class _Conversation(socketserver.StreamRequestHandler):
         return bytes(answer)
 
 
-def headed(name: str, value: str | None, answer: bytes) -> bytes:
-    """The answer with another value of a header, or without it."""
+def with_header(name: str, value: str | None, answer: bytes) -> bytes:
+    """Set a header of a response, or remove it."""
     line = b"" if value is None else f"\r\n{name}: {value}".encode()
     head, _, body = answer.partition(b"\r\n\r\n")
     others = re.sub(rb"\r\n%s:[^\r]*" % name.encode(), b"", head, flags=re.IGNORECASE)
     return others + line + b"\r\n\r\n" + body
 
 
-_CHANGES: dict[object, Change] = {None: bytes, "untagged": partial(headed, "etag", None)}
+_CHANGES: dict[object, Change] = {None: bytes, "untagged": partial(with_header, "etag", None)}
 
 
 def chunked(answer: bytes) -> bytes:
-    """The answer as a server gives it that learns of its length only at its end."""
-    answer = headed("transfer-encoding", "chunked", headed("content-length", None, answer))
+    """The response with chunked transfer encoding, without Content-Length."""
+    answer = with_header("transfer-encoding", "chunked", with_header("content-length", None, answer))
     head, _, body = answer.partition(b"\r\n\r\n")
     parts = [body[start : start + 40] for start in range(0, len(body), 40)]
     return head + b"\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])

@@ -1,4 +1,4 @@
-"""Records to push, and what of them arrived."""
+"""Producer records for tests, and the records that arrived in the topic."""
 
 import os
 from collections import Counter
@@ -19,8 +19,10 @@ def records(count: int, size: int = 1000, devices: int = 5) -> list[ProducerReco
     return [ProducerRecord.of(fleet.upload(number, item)) for number, item in enumerate(items)]
 
 
-def made(order: PushRequest, settings: Settings) -> list[ProducerRecord]:
-    return [record for record in push_request.records(order, settings) if isinstance(record, ProducerRecord)]
+def producer_records(request: PushRequest, settings: Settings) -> list[ProducerRecord]:
+    return [
+        record for record in push_request.records(request, settings) if isinstance(record, ProducerRecord)
+    ]
 
 
 def header(record: ProducerRecord, name: str) -> str:
@@ -31,5 +33,5 @@ def identity(record: ProducerRecord) -> tuple[object, ...]:
     return record.key, record.value, tuple(record.headers)
 
 
-def arrived(kafka: Kafka) -> Counter[tuple[object, ...]]:
+def received_counts(kafka: Kafka) -> Counter[tuple[object, ...]]:
     return Counter((r.key, r.value, tuple(r.headers)) for r in received(kafka, kafka.topic))

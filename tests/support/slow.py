@@ -1,4 +1,4 @@
-"""A decoder that takes its time, so that a test can find it at work."""
+"""A slow decoder, so that a test can interrupt an ingestion, and one that fails once per picture."""
 
 import hashlib
 import threading
@@ -19,7 +19,7 @@ def prepare(content: bytes, rules: Rules) -> Prepared:
 
 
 def moody(content: bytes, rules: Rules) -> Prepared:
-    """Refuse each picture the first time it is seen, as an overloaded machine may."""
+    """Reject each picture the first time, like a timeout on an overloaded machine."""
     seen = rules.ingest.index_dir / hashlib.sha256(content).hexdigest()
     if not seen.exists():
         seen.touch()

@@ -1,4 +1,4 @@
-"""A tiny dataset for training tests: stripes and plain colours, built in code."""
+"""A tiny dataset for training tests: stripes and colours, built in code; and scanned digits."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.settings import Settings
-from lake.snapshot import MANIFEST, SHARD, Shard, Snapshot, Split
+from lake.snapshot import MANIFEST, SHARD_SCHEMA, DatasetSnapshot, Shard, Split
 from lake.storage import Storage
 
 LABELS = ("across", "down", "green", "red")
@@ -42,8 +42,12 @@ def snapshot(
     rows: tuple[int, int, int] = (256, 33, 41),
     labels: tuple[str, ...] = LABELS,
     shard_rows: int = 100,
-) -> Snapshot:
-    """Write a snapshot with so many rows in train, validation and test."""
+) -> DatasetSnapshot:
+    """Write a dataset snapshot.
+
+    Args:
+        rows: in train, validation and test.
+    """
     random = np.random.default_rng(3)
     pictures = {
         split: [
@@ -52,37 +56,47 @@ def snapshot(
         ]
         for split, count in zip(Split, rows, strict=True)
     }
-    return written(settings, dataset_id, labels, pictures, shard_rows)
+    return write_snapshot(settings, dataset_id, labels, pictures, shard_rows)
 
 
-def written(
+def write_snapshot(
     settings: Settings,
     dataset_id: str,
     labels: tuple[str, ...],
     pictures: dict[Split, list[tuple[str, int, bytes]]],
     shard_rows: int = 100,
-) -> Snapshot:
-    """Write a snapshot of these pictures: id, label and JPEG of each, by split."""
+) -> DatasetSnapshot:
+    """Write a dataset snapshot of pictures.
+
+    Args:
+        pictures: split to (image id, label index, JPEG).
+    """
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
     shards: dict[Split, tuple[Shard, ...]] = {}
     for split, listed in pictures.items():
         shards[split] = ()
         for first in range(0, len(listed), shard_rows):
             rows = listed[first : first + shard_rows]
-            columns = zip(SHARD.names, zip(*rows, strict=True), strict=True)
-            table = pa.table({name: list(column) for name, column in columns}, schema=SHARD)
+            columns = zip(SHARD_SCHEMA.names, zip(*rows, strict=True), strict=True)
+            table = pa.table({name: list(column) for name, column in columns}, schema=SHARD_SCHEMA)
             file = io.BytesIO()
             pq.write_table(table, file, row_group_size=32)
             path = f"{split}/{first:05}.parquet"
             storage.write(path, file.getvalue())
             shards[split] += (Shard(path, len(rows), hashlib.sha256(file.getvalue()).hexdigest()),)
-    made = Snapshot(storage, labels, shards, flip=False, seed=3, filter={})
+    made = DatasetSnapshot(storage, labels, shards, flip=False, seed=3, filter={})
     storage.write_json(MANIFEST, made.manifest())
     return made
 
 
-def digits(settings: Settings, dataset_id: str, rows: tuple[int, int, int] = (1100, 200, 497)) -> Snapshot:
-    """Write a snapshot of scikit-learn's scanned digits, 64 × 64 pixels, so many in each split."""
+def digits(
+    settings: Settings, dataset_id: str, rows: tuple[int, int, int] = (1100, 200, 497)
+) -> DatasetSnapshot:
+    """Write a dataset snapshot of scikit-learn's scanned digits, 64 × 64 pixels.
+
+    Args:
+        rows: in train, validation and test.
+    """
     from sklearn.datasets import load_digits
 
     scans = load_digits()
@@ -94,11 +108,11 @@ def digits(settings: Settings, dataset_id: str, rows: tuple[int, int, int] = (11
             (f"{split}-{number}", int(scans.target[number]), jpeg(_scan(scans.images[number])))
             for number in numbers
         ]
-    return written(settings, dataset_id, tuple("0123456789"), pictures)
+    return write_snapshot(settings, dataset_id, tuple("0123456789"), pictures)
 
 
 def _scan(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Grey 0 to 16 as dark ink on paper, enlarged."""
+    """Enlarge a scan (grey 0 to 16) and invert it to dark ink on white paper."""
     grey = cv2.resize(255 - (values * 15).astype(np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
     return np.repeat(grey[:, :, None], 3, axis=2)
 

@@ -1,4 +1,4 @@
-"""Sending uploads to the broker of the test run, and reading topics back."""
+"""Valid uploads, sending them to Kafka, and reading topics."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ Raw = tuple[bytes | None, bytes | None, Sequence[Header]]
 
 
 def upload(number: int, label: str = "cat", **changed: Any) -> Upload:
-    """A valid upload; each number has a picture of its own."""
+    """A valid upload; each number has another picture."""
     plain = Upload(
         id=uuid.uuid4().hex,
         device=f"phone-{number % 7}",
@@ -33,8 +33,8 @@ def upload(number: int, label: str = "cat", **changed: Any) -> Upload:
 
 
 def send(kafka: Kafka, uploads: Iterable[Upload | Raw], partition: int | None = None) -> None:
-    """Send uploads, or raw (key, value, headers), and wait until all are acknowledged."""
-    options = topics.connection(kafka, kafka.bootstrap) | {"max_request_size": topics.RECORD_BYTES}
+    """Send uploads or raw (key, value, headers), and wait for all acknowledgements."""
+    options = topics.client_options(kafka, kafka.bootstrap) | {"max_request_size": topics.RECORD_BYTES}
     producer = KafkaProducer(**options, acks="all", linger_ms=5)
     try:
         sent = []
@@ -52,8 +52,8 @@ def send(kafka: Kafka, uploads: Iterable[Upload | Raw], partition: int | None = 
 
 
 def received(kafka: Kafka, topic: str) -> list[Any]:
-    """All records of a topic, up to its end as it is now."""
-    options = topics.connection(kafka, kafka.bootstrap)
+    """Read all records of a topic, up to its current end."""
+    options = topics.client_options(kafka, kafka.bootstrap)
     del options["bootstrap_timeout_ms"]
     consumer = KafkaConsumer(**options, group_id=None, auto_offset_reset="earliest")
     try:

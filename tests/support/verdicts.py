@@ -1,4 +1,4 @@
-"""What the verify pass says of a picture: how the tests of verdicts ask it."""
+"""The verify pass on single pictures, for tests of verdicts."""
 
 import io
 from functools import cache
@@ -9,7 +9,7 @@ from PIL import Image
 
 from conf import settings as configuration
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason, Rejected
+from streaming.contract.verdict import Rejected, RejectReason
 from streaming.verify import file_checks
 from streaming.verify.prepared import Prepared
 from streaming.verify.preprocess import prepare
@@ -17,17 +17,17 @@ from streaming.verify.preprocess import prepare
 
 @cache
 def rules() -> Rules:
-    """The rules by the default settings."""
+    """The rules from the default settings."""
     return Rules.of(configuration.load())
 
 
-def reason(content: bytes) -> Reason | None:
+def reason(content: bytes) -> RejectReason | None:
     """Why a picture is rejected; None if it is accepted."""
-    problem = refusal(content)
+    problem = rejection(content)
     return problem.reason if problem else None
 
 
-def refusal(content: bytes) -> Rejected | None:
+def rejection(content: bytes) -> Rejected | None:
     """The rejection of a picture with its detail; None if it is accepted."""
     try:
         file_checks.image_id(content, None, rules().ingest)
@@ -38,12 +38,12 @@ def refusal(content: bytes) -> Rejected | None:
 
 
 def accepted(content: bytes) -> Prepared:
-    """What is made of a picture that must be accepted."""
+    """The prepared picture; fails if it is rejected."""
     return prepare(content, rules())
 
 
 def stored(content: bytes) -> Any:
-    """The pixels that are stored of a picture that must be accepted, int (h, w, 3)."""
+    """The stored pixels, int (h, w, 3); fails if the picture is rejected."""
     return pixels(accepted(content).jpeg)
 
 
@@ -55,7 +55,7 @@ def pixels(content: bytes) -> Any:
 
 
 def differs(one: Any, other: Any) -> float:
-    """Mean distance of two pictures' values, 0 to 255; infinite for other shapes."""
+    """Mean absolute difference of two pictures, 0 to 255; infinite if the shapes differ."""
     if one.shape != other.shape:
         return float("inf")
     return float(np.abs(one.astype(int) - other.astype(int)).mean())

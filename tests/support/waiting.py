@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline."""
+"""Polling a condition until a deadline."""
 
 import socket
 import threading
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 
-def comes_true(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether the condition holds before the deadline."""
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Poll a condition; False if it does not hold within the given time."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():
@@ -17,7 +17,7 @@ def comes_true(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return True
 
 
-def is_open(bootstrap: str) -> bool:
+def port_is_open(bootstrap: str) -> bool:
     """Whether something listens at host:port."""
     host, _, port = bootstrap.rpartition(":")
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""The report: what it shows of hostile uploads, and that none of them gets at its reader."""
+"""The HTML report: previews of hostile uploads are safe, and their texts are escaped."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from streaming.ingestion import Ingestion, IngestReport
 from tests.support import pictures
 from tests.support.uploads import send, upload
 from web import report
-from web.specimen import hexdump, specimen
+from web.specimen import hexdump, preview
 
 
-def test_a_truncated_picture_shows_what_there_is_of_it() -> None:
-    whole = pictures.jpeg(200, 150)
-    assert specimen(whole[: len(whole) // 2]).jpeg is not None
+def test_a_truncated_picture_is_shown_as_a_picture() -> None:
+    content = pictures.jpeg(200, 150)
+    assert preview(content[: len(content) // 2]).jpeg is not None
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ def test_a_truncated_picture_shows_what_there_is_of_it() -> None:
         b"%PDF-1.7 <script>alert(1)</script>",
     ],
 )
-def test_what_cannot_be_decoded_safely_is_shown_as_bytes(payload: bytes) -> None:
-    shown = specimen(payload)
+def test_unsafe_payloads_are_shown_as_a_hex_dump(payload: bytes) -> None:
+    shown = preview(payload)
     assert shown.jpeg is None
     assert shown.hexdump.startswith(payload[:8].hex(" "))
 
@@ -39,7 +39,7 @@ def test_hexdump_layout() -> None:
 
 
 @pytest.mark.services
-def test_the_page_shows_labels_refusals_and_splits_and_escapes_what_strangers_wrote(
+def test_the_page_shows_labels_and_rejected_examples_and_escapes_untrusted_text(
     spark: SparkSession, settings: Settings, kafka: Kafka, tmp_path: Path
 ) -> None:
     ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
@@ -53,14 +53,14 @@ def test_the_page_shows_labels_refusals_and_splits_and_escapes_what_strangers_wr
     send(kafka, [*good[:30], *bad, *good[30:]])
     Ingestion(spark, own, kafka.bootstrap).once(IngestReport())
 
-    uploads = report.uploads_of(spark, lake, "tests")
+    uploads = report.load_uploads(spark, lake, "tests")
     page = report.render(uploads, organize(spark, own), None)
 
     assert (uploads.submitted, uploads.accepted, uploads.rejected) == (63, 60, 3)
     assert {label: len(shown) for label, shown in uploads.samples.items()} == {"cat": 8, "dog": 8}
-    refusals = {refusal.reason: refusal for refusal in uploads.refusals}
-    assert set(refusals) == {"bad_label", "truncated", "empty"}
-    assert refusals["truncated"].picture.jpeg is not None
+    examples = {example.reason: example for example in uploads.rejected_examples}
+    assert set(examples) == {"bad_label", "truncated", "empty"}
+    assert examples["truncated"].picture.jpeg is not None
     assert script not in page
     assert "&lt;script&gt;" in page
     assert page.count('src="data:image/jpeg;base64,') == 16 + 2

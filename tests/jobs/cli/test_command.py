@@ -1,4 +1,4 @@
-"""What every command does alike: help, one-line errors, exit statuses, --json."""
+"""All commands: help, one-line errors, exit statuses, --json."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from conf.errors import HubError, UsageError
 from conf.settings import Settings
 from jobs.cli.command import Command, Outcome, run
 from jobs.hub import COMMANDS
-from jobs.hub import hub as whole
+from jobs.hub import hub as hub_group
 from lake.spark import session
 from tests.support.commands import Hub
 
@@ -19,7 +19,7 @@ from tests.support.commands import Hub
 @click.command(cls=Command, name="try", example="hub try ok")
 @click.argument("how")
 def attempt(how: str) -> Outcome:
-    """Succeed or fail as told."""
+    """Succeed or fail, as the argument says."""
     if how == "usage":
         raise UsageError("--workers 0: give 1 or more")
     if how == "failure":
@@ -103,17 +103,17 @@ def test_wrong_setting_ends_a_command_with_one_line_and_status_2(hub: Hub) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        ("organize --labels=,", "--labels ',' names no label: leave it out for all that are ready"),
-        ("organize --labels=", "--labels '' names no label: leave it out"),
+        ("organize --labels=,", "--labels ',' names no label: omit it for all ready labels"),
+        ("organize --labels=", "--labels '' names no label: omit it"),
         ("organize --seed -1", "'--seed': -1 is not in the range 0<=x<=4294967295"),
         ("organize --seed 9223372036854775808", "'--seed': 9223372036854775808 is not in the range"),
         ("rejects --since 999999d", "--since '999999d': give 30m, 12h, 7d, or a time such as"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line_and_no_session(
-    arguments: str, told: str, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+def test_wrong_arguments_are_one_line_and_start_no_spark(
+    arguments: str, message: str, settings: Settings, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     def started(*_: object, **__: object) -> None:
@@ -121,10 +121,10 @@ def test_what_cannot_be_meant_is_one_line_and_no_session(
 
     monkeypatch.setattr(session, "start", started)
     with pytest.raises(SystemExit) as left:
-        run(whole, arguments.split())
+        run(hub_group, arguments.split())
     error = capsys.readouterr().err
     assert (left.value.code, error.count("\n")) == (2, 1)
-    assert told in error
+    assert message in error
 
 
 def test_unknown_command_ends_with_status_2(hub: Hub) -> None:
@@ -136,7 +136,7 @@ def test_unknown_command_ends_with_status_2(hub: Hub) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        run(whole, [name, "--help"])
+        run(hub_group, [name, "--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
     assert re.search(rf"Example:\n +hub {name}", text)
@@ -145,6 +145,6 @@ def test_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixtu
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run(whole, ["--help"])
+        run(hub_group, ["--help"])
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in COMMANDS)

@@ -1,4 +1,4 @@
-"""One session in a process, whoever starts and ends it."""
+"""The Spark session of a process: start and stop, Java options, and the CDS archive."""
 
 import os
 import shutil
@@ -16,22 +16,22 @@ from lake.errors import SparkUnavailable
 from lake.spark import session
 
 
-def test_a_session_is_started_when_the_one_before_it_has_ended(
+def test_a_session_starts_only_after_the_one_before_has_stopped(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spark would hand out the one that is ending."""
+    """Otherwise Spark would return the session that is stopping."""
 
-    class Slow:
+    class SlowSession:
         def stop(self) -> None:
-            ended.wait(20)
+            stopped.wait(20)
 
     def refuse() -> None:
         started.set()
         raise SparkUnavailable("far enough")
 
-    ended, started = threading.Event(), threading.Event()
+    stopped, started = threading.Event(), threading.Event()
     monkeypatch.setattr(session, "_refuse_missing_jars", refuse)
-    session.stop_aside(Slow())  # type: ignore[arg-type]
+    session.stop_in_background(SlowSession())  # type: ignore[arg-type]
 
     def start() -> None:
         with pytest.raises(SparkUnavailable, match="far enough"):
@@ -40,23 +40,23 @@ def test_a_session_is_started_when_the_one_before_it_has_ended(
     second = threading.Thread(target=start)
     second.start()
     assert not started.wait(0.3)
-    ended.set()
+    stopped.set()
     second.join(20)
     assert started.is_set()
 
 
-def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: SparkSession) -> None:
-    if not session.CLASSES.exists():
-        pytest.skip(f"set-up could not make {session.CLASSES} on this machine")
+def test_jvms_load_spark_s_classes_from_the_archive_that_set_up_has_created(spark: SparkSession) -> None:
+    if not session.CDS_ARCHIVE.exists():
+        pytest.skip(f"set-up could not create {session.CDS_ARCHIVE} on this machine")
     jvm = spark.sparkContext._jvm
     assert jvm
-    given = [*jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()]
-    assert f"-XX:SharedArchiveFile={session.CLASSES}" in given, "the session's JVM was not told of it"
+    options = [*jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()]
+    assert f"-XX:SharedArchiveFile={session.CDS_ARCHIVE}" in options, "the session's JVM has no such option"
     path = jvm.java.lang.System.getProperty("java.class.path")
     java = Path(jvm.java.lang.System.getProperty("java.home")) / "bin/java"
     command = [
         java,
-        *given,
+        *options,
         "-Xlog:class+load:stdout",
         "-cp",
         path,
@@ -64,23 +64,24 @@ def test_jvms_take_spark_s_classes_from_the_file_that_set_up_has_made(spark: Spa
         "--version",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    found = [line for line in done.stdout.splitlines() if "shared objects file (top)" in line]
-    assert any("org.apache.spark." in line for line in found)
+    archived = [line for line in done.stdout.splitlines() if "shared objects file (top)" in line]
+    assert any("org.apache.spark." in line for line in archived)
 
 
-def test_java_options_with_blanks_and_quotes_in_their_paths_arrive_whole(
+def test_java_options_with_blanks_and_quotes_in_their_paths_stay_intact(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Spark's own launcher takes them apart, for the driver; executors' are by the same rules."""
+    """Spark's own launcher splits them here, for the driver; the same rules apply to executors."""
     folder = tmp_path / 'my "own" \\ folder'
     shutil.copytree(CONF, folder / "conf", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(session, "CONF", folder / "conf")
-    monkeypatch.setattr(session, "QUICK_START", session.quoted(f"-XX:SharedArchiveFile={folder}/spark.jsa"))
+    cds_option = session.quote_option(f"-XX:SharedArchiveFile={folder}/spark.jsa")
+    monkeypatch.setattr(session, "CDS_OPTION", cds_option)
     own = settings.model_copy(update={
         "logs": settings.logs.model_copy(update={"dir": folder / "logs"}),
         "spark": settings.spark.model_copy(update={"work_dir": folder / "work"}),
     })  # fmt: skip
-    options = session.defaults(own)["spark.driver.extraJavaOptions"]
+    options = session.spark_properties(own)["spark.driver.extraJavaOptions"]
     spark_home = Path(pyspark.__file__).parent
     done = subprocess.run(
         ["java", "-cp", f"{spark_home}/jars/*", "org.apache.spark.launcher.Main",
@@ -100,12 +101,12 @@ def test_java_options_with_blanks_and_quotes_in_their_paths_arrive_whole(
         assert option in arguments
 
 
-def test_the_jvm_has_its_whole_heap_from_the_start(settings: Settings) -> None:
-    properties = session.defaults(settings)
+def test_the_initial_heap_size_is_the_maximum(settings: Settings) -> None:
+    properties = session.spark_properties(settings)
     assert f"-Xms{properties['spark.driver.memory']} " in properties["spark.driver.extraJavaOptions"]
 
 
-def test_the_session_s_jvm_has_it(spark: SparkSession) -> None:
+def test_the_session_s_jvm_has_committed_its_whole_heap(spark: SparkSession) -> None:
     assert spark._jvm
     usage = spark._jvm.java.lang.management.ManagementFactory.getMemoryMXBean().getHeapMemoryUsage()
     assert usage.getCommitted() >= 0.9 * usage.getMax()

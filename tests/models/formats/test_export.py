@@ -1,4 +1,4 @@
-"""The four formats of a trained model: what they answer, and what they say of themselves."""
+"""The four formats of an exported model: their predictions and their metadata."""
 
 import io
 import struct
@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conf.settings import Settings
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.formats.tflite_metadata import IDENTIFIER, NAME
 from models.inference import prediction
-from models.pictures.inputs import Rows, evaluation_batches, read, square
+from models.pictures.inputs import RowRange, decode_centre_crop, evaluation_batches, read_pictures
 from models.registry import model_cards
 from models.runs.train import TrainedModel, load_snapshot
 
-pytestmark = [pytest.mark.services, pytest.mark.faults]  # a training, half a minute
+pytestmark = [pytest.mark.services, pytest.mark.faults]  # trains a model, half a minute
 
 
 @pytest.fixture(scope="module")
 def files(digits_model: TrainedModel, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model's artifacts on this disk."""
+    """The model's artifacts in a local folder."""
     folder = tmp_path_factory.mktemp("artifacts")
-    model_cards.artifacts(settings, digits_model.model_id).download(folder)
+    model_cards.artifact_storage(settings, digits_model.model_id).download(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def snapshot(digits_model: TrainedModel, settings: Settings) -> Snapshot:
+def snapshot(digits_model: TrainedModel, settings: Settings) -> DatasetSnapshot:
     return load_snapshot(settings, "digits")
 
 
 @pytest.fixture(scope="module")
-def served(files: Path) -> Any:
+def serving_default(files: Path) -> Any:
     """The SavedModel's default signature."""
     import tensorflow as tf
 
@@ -52,40 +52,44 @@ def served(files: Path) -> Any:
     return answer
 
 
-def of_test_split(snapshot: Snapshot) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[bytes]]:
-    """Prepared pictures, label indices, and the pictures as they are stored."""
-    rows = snapshot.rows(Split.TEST)
-    pictures = read(snapshot, Split.TEST, Rows(0, rows), 32)
+def read_test_split(snapshot: DatasetSnapshot) -> tuple[NDArray[np.uint8], NDArray[np.int32], list[bytes]]:
+    """Prepared pictures, label indices, and the encoded pictures."""
+    rows = snapshot.row_count(Split.TEST)
+    pictures = read_pictures(snapshot, Split.TEST, RowRange(0, rows), 32)
     images = np.concatenate([images for images, _, _ in evaluation_batches(pictures, 32, 1)])
     stored = [jpeg.as_py() for part in snapshot.batches(Split.TEST, 0, rows) for jpeg in part["jpeg"]]
     return images, pictures.labels, stored
 
 
-def on_phone(file: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What a TFLite file answers to one picture after the other."""
+def run_tflite(file: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Outputs of a TFLite file for each picture."""
     import tensorflow as tf
 
-    phone = tf.lite.Interpreter(str(file))
-    phone.allocate_tensors()
-    (taken,), (given,) = phone.get_input_details(), phone.get_output_details()
+    interpreter = tf.lite.Interpreter(str(file))
+    interpreter.allocate_tensors()
+    (input_detail,), (output_detail,) = interpreter.get_input_details(), interpreter.get_output_details()
     answers = []
     for image in images:
-        phone.set_tensor(taken["index"], image[None].astype(taken["dtype"]))
-        phone.invoke()
-        answers.append(phone.get_tensor(given["index"])[0])
+        interpreter.set_tensor(input_detail["index"], image[None].astype(input_detail["dtype"]))
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(output_detail["index"])[0])
     return np.array(answers)
 
 
-def test_all_formats_do_alike_on_the_test_split(
-    digits_model: TrainedModel, settings: Settings, snapshot: Snapshot, files: Path, served: Any
+def test_all_formats_have_the_same_accuracy_on_the_test_split(
+    digits_model: TrainedModel,
+    settings: Settings,
+    snapshot: DatasetSnapshot,
+    files: Path,
+    serving_default: Any,
 ) -> None:
-    images, true, stored = of_test_split(snapshot)
-    whole = prediction.load(settings, digits_model.model_id).keras
+    images, true, stored = read_test_split(snapshot)
+    keras_model = prediction.load_model(settings, digits_model.model_id).keras
     found = {
-        KERAS: np.asarray(whole.predict_on_batch(images.astype(np.float32))).argmax(1),
-        SAVED_MODEL: served(stored)["labels"][:, 0].astype(int),  # the labels are digits
-        TFLITE: on_phone(files / TFLITE, images).argmax(1),
-        TFLITE_INT8: on_phone(files / TFLITE_INT8, images).argmax(1),
+        KERAS: np.asarray(keras_model.predict_on_batch(images.astype(np.float32))).argmax(1),
+        SAVED_MODEL: serving_default(stored)["labels"][:, 0].astype(int),  # the labels are digits
+        TFLITE: run_tflite(files / TFLITE, images).argmax(1),
+        TFLITE_INT8: run_tflite(files / TFLITE_INT8, images).argmax(1),
     }
     accuracies = {name: float((answers == true).mean()) for name, answers in found.items()}
     assert accuracies[KERAS] == digits_model.evaluation.accuracy
@@ -93,12 +97,12 @@ def test_all_formats_do_alike_on_the_test_split(
     assert max(accuracies.values()) - min(accuracies.values()) <= 0.01, accuracies
 
 
-def test_the_saved_model_answers_labels_with_probabilities_likeliest_first(
-    digits_model: TrainedModel, settings: Settings, snapshot: Snapshot, served: Any
+def test_the_saved_model_returns_labels_by_descending_probability(
+    digits_model: TrainedModel, settings: Settings, snapshot: DatasetSnapshot, serving_default: Any
 ) -> None:
-    images, _, stored = of_test_split(snapshot)
-    answered = served(stored[:50])
-    model = prediction.load(settings, digits_model.model_id)
+    images, _, stored = read_test_split(snapshot)
+    answered = serving_default(stored[:50])
+    model = prediction.load_model(settings, digits_model.model_id)
     expected = np.asarray(model.keras.predict_on_batch(images[:50].astype(np.float32)))
     assert answered["probabilities"].shape == (50, 10)
     assert (np.diff(answered["probabilities"], axis=1) <= 0).all()
@@ -109,42 +113,42 @@ def test_the_saved_model_answers_labels_with_probabilities_likeliest_first(
 
 
 def photograph(side: tuple[int, int] = (300, 180)) -> Image.Image:
-    """A smooth picture without symmetry, width × height, so that scaling by another way shows little."""
+    """A smooth asymmetric picture, width × height, so that two ways of scaling differ little."""
     across, down = np.meshgrid(np.linspace(0, 1, side[0]), np.linspace(0, 1, side[1]))
     channels = [across, down, (across - down) ** 2]
     return Image.fromarray((np.stack(channels, -1) * 255).astype(np.uint8))
 
 
-def encoded(image: Image.Image, kind: str, **how: Any) -> bytes:
+def encode(image: Image.Image, kind: str, **how: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **how)
     return file.getvalue()
 
 
-def turned(value: int) -> bytes:
-    """A JPEG whose EXIF says that it lies this way."""
+def rotated(value: int) -> bytes:
+    """A JPEG with this EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = value
     exif[0x010F] = "a maker, so that the tag is not the first"
-    return encoded(photograph(), "JPEG", quality=95, exif=exif)
+    return encode(photograph(), "JPEG", quality=95, exif=exif)
 
 
 def transparent() -> bytes:
     image = photograph().convert("RGBA")
     image.putalpha(photograph().convert("L"))
-    return encoded(image, "PNG")
+    return encode(image, "PNG")
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        encoded(photograph(), "JPEG", quality=95),
-        encoded(photograph((20, 25)), "JPEG", quality=95),
-        encoded(photograph(), "PNG"),
-        encoded(photograph().convert("L"), "JPEG", quality=95),
+        encode(photograph(), "JPEG", quality=95),
+        encode(photograph((20, 25)), "JPEG", quality=95),
+        encode(photograph(), "PNG"),
+        encode(photograph().convert("L"), "JPEG", quality=95),
         transparent(),
-        *(turned(value) for value in range(1, 9)),
-        turned(1)[:40] + b"\xff" * 12 + turned(1)[52:],  # EXIF that points anywhere
+        *(rotated(value) for value in range(1, 9)),
+        rotated(1)[:40] + b"\xff" * 12 + rotated(1)[52:],  # EXIF that points outside the data
     ],
     ids=[
         "jpeg",
@@ -159,15 +163,15 @@ def transparent() -> bytes:
 def test_the_saved_model_prepares_pictures_as_the_hub_does(content: bytes) -> None:
     import tensorflow as tf
 
-    from models.formats.serving_signature import prepared
+    from models.formats.serving_signature import prepare_picture
 
-    theirs = tf.function(prepared)(tf.constant(content), 32).numpy()
-    apart = np.abs(theirs - square(content, 32).astype(np.float32))
-    assert apart.mean() < 1.5 and apart.max() <= 16, (apart.mean(), apart.max())
+    prepared = tf.function(prepare_picture)(tf.constant(content), 32).numpy()
+    difference = np.abs(prepared - decode_centre_crop(content, 32).astype(np.float32))
+    assert difference.mean() < 1.5 and difference.max() <= 16, (difference.mean(), difference.max())
 
 
-def of_metadata(file: bytes) -> Reader:
-    """The root of a TFLite file's metadata."""
+def read_metadata(file: bytes) -> Reader:
+    """The root table of a TFLite file's metadata."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     content = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
@@ -177,16 +181,16 @@ def of_metadata(file: bytes) -> Reader:
     return Reader(data, int.from_bytes(data[:4], "little"))
 
 
-def at(table: Reader, slot: int) -> int:
-    """Where a field of the schema lies."""
+def field_position(table: Reader, slot: int) -> int:
+    """Position of a field of the schema."""
     offset = table.Offset(4 + 2 * slot)
-    assert offset, f"field {slot} is not there"
+    assert offset, f"field {slot} is missing"
     return int(table.Pos + offset)
 
 
-def first(table: Reader, slot: int) -> Reader:
-    """The first table of a vector of them."""
-    place = table.Vector(at(table, slot) - table.Pos)
+def first_table(table: Reader, slot: int) -> Reader:
+    """The first table of a vector of tables."""
+    place = table.Vector(field_position(table, slot) - table.Pos)
     return Reader(table.Bytes, table.Indirect(place))
 
 
@@ -195,27 +199,33 @@ def test_tflite_files_carry_metadata_and_labels(name: str, files: Path, digits_m
     file = (files / name).read_bytes()
     with zipfile.ZipFile(io.BytesIO(file)) as archive:
         assert archive.read("labels.txt").decode().split() == list("0123456789")
-    root = of_metadata(file)
-    assert root.String(at(root, 0)).decode() == digits_model.model_id
-    graph = first(root, 3)
-    taken, given = first(graph, 2), first(graph, 3)
-    unit = first(taken, 4)
-    scaling = Reader(taken.Bytes, unit.Indirect(at(unit, 1)))
+    root = read_metadata(file)
+    assert root.String(field_position(root, 0)).decode() == digits_model.model_id
+    graph = first_table(root, 3)
+    input_detail, output_detail = first_table(graph, 2), first_table(graph, 3)
+    unit = first_table(input_detail, 4)
+    scaling = Reader(input_detail.Bytes, unit.Indirect(field_position(unit, 1)))
     mean, deviation = (
-        struct.unpack_from("<f", scaling.Bytes, scaling.Vector(at(scaling, slot) - scaling.Pos))
+        struct.unpack_from("<f", scaling.Bytes, scaling.Vector(field_position(scaling, slot) - scaling.Pos))
         for slot in (0, 1)
     )
     assert (mean, deviation) == ((0,), (1,))  # scaling is in the model
-    assert given.String(at(given, 0)).decode() == "probability"
-    assert first(given, 6).String(at(first(given, 6), 0)).decode() == "labels.txt"
+    assert output_detail.String(field_position(output_detail, 0)).decode() == "probability"
+    assert (
+        first_table(output_detail, 6).String(field_position(first_table(output_detail, 6), 0)).decode()
+        == "labels.txt"
+    )
 
 
 def test_the_int8_file_computes_with_integers(files: Path) -> None:
     import tensorflow as tf
 
-    phone = tf.lite.Interpreter(str(files / TFLITE_INT8))
-    kinds = [detail["dtype"] for detail in phone.get_tensor_details()]
+    interpreter = tf.lite.Interpreter(str(files / TFLITE_INT8))
+    kinds = [detail["dtype"] for detail in interpreter.get_tensor_details()]
     assert sum(kind in (np.int8, np.int32) for kind in kinds) >= 0.9 * len(kinds)
-    (taken,) = phone.get_input_details()
-    assert taken["dtype"] == np.uint8 and taken["quantization"] == (1.0, 0)  # a camera's bytes as they are
+    (input_detail,) = interpreter.get_input_details()
+    assert input_detail["dtype"] == np.uint8 and input_detail["quantization"] == (
+        1.0,
+        0,
+    )  # a camera's bytes unchanged
     assert (files / TFLITE_INT8).stat().st_size < 0.4 * (files / TFLITE).stat().st_size

@@ -1,4 +1,4 @@
-"""`hub predict --table`: all pictures of a table labelled on Spark into another."""
+"""`hub predict --table`: label all pictures of a table into another table, on Spark."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,8 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
-from lake.schemas import SAMPLES, UPLOADS, Table
+from lake.schemas import SAMPLES, UPLOADS
+from lake.table import Table
 from models.errors import UnusableModel
 from models.inference.batch_inference import predict_table
 from models.registry.model_cards import State
@@ -33,7 +34,7 @@ def model(settings: Settings) -> str:
 
 
 def rows() -> list[tuple[str, bytes | None]]:
-    """Names that begin with the colour, and pictures, of which one is broken and one is not there."""
+    """Names that begin with the colour, and pictures; one picture is broken, one is null."""
     names = [list(COLOURS)[number % 3] for number in range(PICTURES)]
     listed: list[tuple[str, bytes | None]] = [
         (f"{name}-{number}", colours.jpeg(name)) for number, name in enumerate(names)
@@ -52,11 +53,11 @@ def pictures(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def right(found: "DataFrame") -> bool:
+def labels_are_correct(found: "DataFrame") -> bool:
     listed = {row.image_id: row for row in found.collect()}
     broken, missing = listed.pop("broken"), listed.pop("missing")
     assert broken.label is None and broken.probability is None and "cannot read" in broken.error
-    assert missing.label is None and "there is none" in missing.error
+    assert missing.label is None and "it is null" in missing.error
     return all(
         name.startswith(row.label) and row.probability > 0.9 and row.error is None
         for name, row in listed.items()
@@ -71,14 +72,14 @@ def test_a_table_is_labelled_into_a_delta_table(
     assert (done.pictures, done.errors, done.target) == (PICTURES, 2, str(target))
     found = spark.read.format("delta").load(str(target))
     assert found.columns == ["image_id", "label", "probability", "error", "model_id"]
-    assert found.count() == PICTURES and right(found)
+    assert found.count() == PICTURES and labels_are_correct(found)
     assert [row.model_id for row in found.select("model_id").distinct().collect()] == [model]
 
 
 def test_each_python_worker_loads_the_model_once(
     spark: "SparkSession", settings: Settings, pictures: Path, tmp_path: Path
 ) -> None:
-    own = colours.model(settings, "by-hand-20261121-0800-0003")  # which no worker has loaded yet
+    own = colours.model(settings, "by-hand-20261121-0800-0003")  # not yet loaded by any worker
     spark.conf.set("spark.sql.files.openCostInBytes", 2**40)  # a task for each of the ten files
     try:
         tasks = spark.read.parquet(str(pictures)).rdd.getNumPartitions()
@@ -88,7 +89,7 @@ def test_each_python_worker_loads_the_model_once(
         spark.conf.unset("spark.sql.files.openCostInBytes")
     assert tasks == 10
     assert 1 <= done.loads <= 2  # the session has two cores, so at most two tasks run at a time
-    assert done.loads + again.loads <= 2  # whoever has loaded it keeps it
+    assert done.loads + again.loads <= 2  # a worker keeps the model it has loaded
 
 
 def test_a_single_large_file_is_shared_among_the_cores(
@@ -104,12 +105,12 @@ def test_a_single_large_file_is_shared_among_the_cores(
         str(target),
     )
     found = spark.read.parquet(str(target))
-    assert right(found) and len(found.inputFiles()) > 2
+    assert labels_are_correct(found) and len(found.inputFiles()) > 2
 
 
 @pytest.fixture(scope="module")
 def lake(spark: "SparkSession", settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A lake with three uploads of two images, one of which was refused."""
+    """A lake with two accepted uploads of one image, and a rejected upload."""
     root = str(tmp_path_factory.mktemp("bulk-lake"))
     own = settings.model_copy(update={"lake": settings.lake.model_copy(update={"root": root})})
     tables.create(spark, own.lake)
@@ -129,7 +130,7 @@ def lake(spark: "SparkSession", settings: Settings, tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.parametrize(("name", "count"), [("uploads", 2), ("samples", 1)])
-def test_the_lakes_own_tables_go_by_their_names(
+def test_the_tables_of_the_lake_are_sources_by_name(
     spark: "SparkSession", lake: Settings, name: str, count: int
 ) -> None:
     done = predict_table(spark, lake, "by-hand-20261121-0800-0005", name, replace=True)
@@ -138,18 +139,18 @@ def test_the_lakes_own_tables_go_by_their_names(
     assert [row.label for row in spark.read.format("delta").load(done.target).collect()] == ["red"] * count
 
 
-def test_what_cannot_be_labelled_is_refused_in_one_line(
+def test_sources_and_targets_that_cannot_be_used_are_refused_in_one_line(
     spark: "SparkSession", settings: Settings, model: str, pictures: Path, tmp_path: Path
 ) -> None:
     def label(source: str, target: str = str(tmp_path / "out"), model_id: str = model) -> None:
         predict_table(spark, settings, model_id, source, target)
 
-    with pytest.raises(UsageError, match=r"is none of uploads, samples, nor a Delta or Parquet table"):
+    with pytest.raises(UsageError, match=r"is neither uploads, samples nor a Delta or Parquet table"):
         label("nowhere")
     spark.range(3).write.parquet(str(tmp_path / "numbers"))
     with pytest.raises(UsageError, match=r"has no binary column named jpeg, image, .*; it has id"):
         label(str(tmp_path / "numbers"))
-    with pytest.raises(UsageError, match="is there already: --replace"):
+    with pytest.raises(UsageError, match="exists already: --replace"):
         label(str(pictures), str(tmp_path / "numbers"))
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot"):
@@ -161,11 +162,11 @@ def test_what_cannot_be_labelled_is_refused_in_one_line(
 
 
 @pytest.mark.faults  # half a minute
-def test_the_command_says_where_the_labels_are(hub: Hub, model: str, pictures: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_target_table(hub: Hub, model: str, pictures: Path, tmp_path: Path) -> None:
     done = hub("predict", "--model", model, "--table", str(pictures), "--to", str(tmp_path / "out"), "--json")
     assert done.status == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["pictures"], said["errors"], said["path"]) == (PICTURES, 2, str(tmp_path / "out"))
+    output = json.loads(done.stdout)
+    assert (output["pictures"], output["errors"], output["path"]) == (PICTURES, 2, str(tmp_path / "out"))
     assert (tmp_path / "out" / "_delta_log").is_dir()
     wrong = hub("predict", "--model", model, "--table", str(pictures), "a.jpg")
     assert wrong.status == 2 and "one table with --table" in wrong.stderr

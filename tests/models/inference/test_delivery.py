@@ -1,4 +1,4 @@
-"""`hub models export`: a model's files in a folder or an object store, whole or not at all."""
+"""`hub models export`: export to a folder or an object store, all or nothing."""
 
 import resource
 import tempfile
@@ -12,7 +12,7 @@ from conf.settings import Settings
 from lake.errors import StorageError
 from models.errors import ExportRefused
 from models.formats import export
-from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8, Exported
+from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8, ExportableModel
 from models.inference import delivery, prediction
 from models.registry import model_cards
 from tests.support import colours
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.services
 
 @pytest.fixture(scope="module")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where temporary files go while the model is written."""
+    """The folder for temporary files while the model is written."""
     return tmp_path_factory.mktemp("temporary")
 
 
 @pytest.fixture(scope="module")
 def model_id(settings: Settings, temporary: Path) -> str:
-    """A model with all its formats, labels, and a checkpoint that nobody who uses it needs."""
+    """A model with all formats, labels, and a checkpoint, which is not exported."""
     made = colours.model(settings, "by-hand-20261121-0800-0007")
-    files = model_cards.artifacts(settings, made)
-    model = Exported(prediction.load(settings, made).keras, made, tuple(colours.COLOURS))
+    files = model_cards.artifact_storage(settings, made)
+    model = ExportableModel(prediction.load_model(settings, made).keras, made, tuple(colours.COLOURS))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
         export.write(model, files)
@@ -44,8 +44,8 @@ def model_id(settings: Settings, temporary: Path) -> str:
     return made
 
 
-def limited(work: Callable[[], object], size: int) -> None:
-    """Do something while no file may grow beyond a size: a disk that fills, for this process alone."""
+def with_file_size_limit(work: Callable[[], object], size: int) -> None:
+    """Run `work` with a limit on file sizes, as if the disk were full, for this process only."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -54,34 +54,34 @@ def limited(work: Callable[[], object], size: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_an_export_is_there_whole_or_not_at_all(model_id: str, settings: Settings, tmp_path: Path) -> None:
+def test_an_export_is_complete_or_absent(model_id: str, settings: Settings, tmp_path: Path) -> None:
     target = tmp_path / "out" / "phone"
     with pytest.raises(StorageError, match=f"cannot write {target}"):
-        limited(lambda: delivery.export(settings, model_id, str(target)), 5_000)
-    assert list((tmp_path / "out").iterdir()) == [], "something half written was left"
+        with_file_size_limit(lambda: delivery.export(settings, model_id, str(target)), 5_000)
+    assert list((tmp_path / "out").iterdir()) == [], "an incomplete export was left"
     done = delivery.export(settings, model_id, str(target))
     written = {file.relative_to(target).as_posix() for file in target.rglob("*") if file.is_file()}
-    assert written == set(done.files) >= {KERAS, TFLITE, TFLITE_INT8, "metrics.json", model_cards.CARD}
+    assert written == set(done.files) >= {KERAS, TFLITE, TFLITE_INT8, "metrics.json", model_cards.CARD_FILE}
     assert not any(name.startswith(("checkpoints", "tensorboard")) for name in written)
     assert done.size == sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    with pytest.raises(ExportRefused, match="holds something already"):
+    with pytest.raises(ExportRefused, match="exists and is not empty"):
         delivery.export(settings, model_id, str(target))
-    with pytest.raises(ExportRefused, match="holds something already"):
+    with pytest.raises(ExportRefused, match="exists and is not empty"):
         delivery.export(settings, model_id, str(target / KERAS))
 
 
-def test_nothing_temporary_stays(model_id: str, temporary: Path) -> None:
-    assert model_id and list(temporary.iterdir()) == [], "AutoGraph leaves files"
+def test_no_temporary_files_remain(model_id: str, temporary: Path) -> None:
+    assert model_id and list(temporary.iterdir()) == [], "AutoGraph left files"
 
 
 def test_one_format_comes_with_its_labels(model_id: str, settings: Settings, tmp_path: Path) -> None:
-    for shape, path in delivery.FORMATS.items():
-        done = delivery.export(settings, model_id, str(tmp_path / shape), [shape])
-        rest = [name for name in done.files if not name.startswith(path)]
-        assert rest == ["labels.txt"] and len(done.files) >= 2
+    for model_format, path in delivery.FORMATS.items():
+        done = delivery.export(settings, model_id, str(tmp_path / model_format), [model_format])
+        others = [name for name in done.files if not name.startswith(path)]
+        assert others == ["labels.txt"] and len(done.files) >= 2
 
 
-def test_an_export_to_an_object_store_ends_with_what_makes_it_a_model(
+def test_an_export_to_an_object_store_writes_the_model_card_last(
     model_id: str, settings: Settings, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_REQUEST_CHECKSUM_CALCULATION", raising=False)  # as users have it
@@ -91,8 +91,8 @@ def test_an_export_to_an_object_store_ends_with_what_makes_it_a_model(
     listed = [entry["Key"] for entry in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]]
     files = {key for key in listed if not key.endswith("/")}  # this server lists folders, too
     assert files == {f"models/one/{name}" for name in done.files}
-    assert set(done.files[-2:]) == {model_cards.CARD, f"{SAVED_MODEL}/saved_model.pb"}
-    with pytest.raises(ExportRefused, match="holds something already"):
+    assert set(done.files[-2:]) == {model_cards.CARD_FILE, f"{SAVED_MODEL}/saved_model.pb"}
+    with pytest.raises(ExportRefused, match="exists and is not empty"):
         delivery.export(there, model_id, target)
     with pytest.raises(StorageError, match="cannot"):
         delivery.export(there, model_id, "s3://no-such-bucket-at-all/models")

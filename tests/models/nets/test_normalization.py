@@ -1,4 +1,4 @@
-"""Batch normalization by fused kernels beside Keras' own layer. One worker; for two see test_models_exact."""
+"""FusedBatchNormalization against Keras' own layer, on one worker."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from models.plan import TrainingPlan
 
 
 def layers(dtype: str = "float32") -> tuple[Any, Any]:
-    """Keras' layer and ours, with the same weights, for 8 channels."""
+    """Keras' layer and ours, with the same weights, 8 channels."""
     import keras
 
-    from models.nets.normalization import SharedNormalization
+    from models.nets.normalization import FusedBatchNormalization
 
     config: dict[str, Any] = {"momentum": 0.9, "epsilon": 1.001e-5, "dtype": dtype}
-    found = keras.layers.BatchNormalization(**config), SharedNormalization(0, **config)
+    found = keras.layers.BatchNormalization(**config), FusedBatchNormalization(0, **config)
     random = np.random.default_rng(1)
     weights = [random.normal(1, 0.5, 8), random.normal(0, 1, 8), random.normal(0, 1, 8), np.full(8, 0.7)]
     for layer in found:
@@ -25,7 +25,7 @@ def layers(dtype: str = "float32") -> tuple[Any, Any]:
     return found
 
 
-def taught(layer: Any, x: Any, training: bool) -> list[Any]:
+def outputs_and_gradients(layer: Any, x: Any, training: bool) -> list[Any]:
     """Outputs, gradients of the input and of the weights, running moments."""
     import tensorflow as tf
 
@@ -43,33 +43,40 @@ def taught(layer: Any, x: Any, training: bool) -> list[Any]:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [("float32", 2e-5), ("mixed_bfloat16", 0.06), ("float64", 1e-12)]
 )
-def test_it_does_what_keras_does(dtype: str, tolerance: float, training: bool) -> None:
+def test_outputs_gradients_and_moments_are_those_of_keras(
+    dtype: str, tolerance: float, training: bool
+) -> None:
     x = np.random.default_rng(3).normal(3, 2, (5, 6, 6, 8))
     theirs, ours = layers(dtype)
     names = "outputs", "input's", "gamma's", "beta's", "mean", "variance"
-    found = zip(names, taught(theirs, x, training), taught(ours, x, training), strict=True)
+    found = zip(
+        names,
+        outputs_and_gradients(theirs, x, training),
+        outputs_and_gradients(ours, x, training),
+        strict=True,
+    )
     for name, their, our in found:
         assert np.abs(their - our).max() <= tolerance * max(1, np.abs(their).max()), name
         assert our.any()
 
 
-def test_what_is_frozen_answers_by_its_running_moments_and_keeps_them() -> None:
+def test_a_frozen_layer_uses_its_running_moments_and_does_not_change_them() -> None:
     x = np.random.default_rng(3).normal(3, 2, (5, 6, 6, 8))
     _, ours = layers()
     ours.trainable = False
     before = [weight.copy() for weight in ours.get_weights()]
-    frozen, *_ = taught(ours, x, training=True)
-    assert np.array_equal(frozen, taught(ours, x, training=False)[0])
+    frozen, *_ = outputs_and_gradients(ours, x, training=True)
+    assert np.array_equal(frozen, outputs_and_gradients(ours, x, training=False)[0])
     assert all(map(np.array_equal, before, ours.get_weights()))
 
 
-def test_every_layer_of_a_model_has_a_number_of_its_own(settings: Settings) -> None:
-    from models.nets.normalization import SharedNormalization
+def test_every_layer_of_a_model_has_its_own_number(settings: Settings) -> None:
+    from models.nets.normalization import FusedBatchNormalization
     from models.pictures.inputs import BatchSchedule
     from models.workers.learner import Learner
 
     plan = TrainingPlan.of(settings, "any", 1, architecture="resnet20", normalization="local")
-    made = Learner(plan, BatchSchedule(8, 50), 4)
-    found = [layer for layer in made.model.layers if isinstance(layer, SharedNormalization)]
+    learner = Learner(plan, BatchSchedule(8, 50), 4)
+    found = [layer for layer in learner.model.layers if isinstance(layer, FusedBatchNormalization)]
     assert [layer._number for layer in found] == list(range(19))
-    assert not any(layer.together for layer in found)
+    assert not any(layer.across_workers for layer in found)

@@ -1,4 +1,4 @@
-"""Sixteen bits: what is computed in them, what is not, and the loss's scale. One worker, no cluster."""
+"""Mixed precision: dtypes of the layers, and loss scaling. One worker, no cluster."""
 
 from typing import Any
 
@@ -35,90 +35,90 @@ def test_without_a_gpu_auto_is_float32(settings: Settings) -> None:
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
-    made = learner(settings, "auto")
-    assert made.precision == "float32"
-    assert {layer.compute_dtype for layer in made.model.layers} == {"float32"}
+    trained = learner(settings, "auto")
+    assert trained.precision == "float32"
+    assert {layer.compute_dtype for layer in trained.model.layers} == {"float32"}
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_computes_in_16_bits_between_pixels_and_logits(
     precision: str, settings: Settings
 ) -> None:
-    made = learner(settings, precision)
+    trained = learner(settings, precision)
     half = precision.removeprefix("mixed_")
-    types = {layer.name: layer.compute_dtype for layer in made.model.layers}
+    types = {layer.name: layer.compute_dtype for layer in trained.model.layers}
     assert types["conv2_block1_1_conv"] == types["conv2_block1_1_bn"] == half
     assert types["scaled"] == types["logits"] == "float32"
-    assert {value.dtype for value in made.values()} <= {
+    assert {value.dtype for value in trained.values()} <= {
         np.dtype("float32"),
         np.dtype("int64"),
         np.dtype("int32"),
     }
-    losses = [float(made.step(*batch())[0]) for _ in range(8)]
+    losses = [float(trained.step(*batch())[0]) for _ in range(8)]
     assert losses[-1] < losses[0] / 2
-    # What is saved computes in float32, with the same variables.
-    made.update_plain()
-    assert {layer.compute_dtype for layer in made.plain.layers} == {"float32"}
+    # The saved model computes in float32, with the same variables.
+    trained.update_export_model()
+    assert {layer.compute_dtype for layer in trained.export_model.layers} == {"float32"}
     import tensorflow as tf
 
     images, _ = batch()
-    sixteen = tf.nn.softmax(made.model(images, training=False)).numpy()
-    assert sixteen == pytest.approx(made.plain(images).numpy(), abs=0.02)
+    sixteen = tf.nn.softmax(trained.model(images, training=False)).numpy()
+    assert sixteen == pytest.approx(trained.export_model(images).numpy(), abs=0.02)
 
 
-def test_a_scaled_step_is_the_unscaled_one(settings: Settings) -> None:
-    """Computed in float32 throughout: a scale is a power of two, so only the scale itself could differ."""
+def test_a_scaled_step_equals_the_unscaled_one(settings: Settings) -> None:
+    """All in float32: the scale is a power of two, so scaling alone changes no digit."""
     from models.nets import precision
     from models.workers import initial_weights
 
-    whole, scaled = learner(settings, "float32"), learner(settings, "mixed_float16")
+    unscaled, scaled = learner(settings, "float32"), learner(settings, "mixed_float16")
     with scaled.strategy.scope():
         import keras
 
-        from models.nets.normalization import Sharing
+        from models.nets.normalization import LayerCloner
 
         scaled.model = keras.models.clone_model(
-            initial_weights.built(plan(settings), 4), clone_function=Sharing()
+            initial_weights.build_model(plan(settings), 4), clone_function=LayerCloner()
         )
-        scaled._optimizer = precision.ScaledSGD(whole._optimizer._learning_rate, momentum=0.9)
+        scaled._optimizer = precision.ScaledSGD(unscaled._optimizer._learning_rate, momentum=0.9)
         scaled._optimizer.build(scaled.model.trainable_variables)
-    start = whole.values()[: len(whole.model.variables)]
+    start = unscaled.values()[: len(unscaled.model.variables)]
     for variable, value in zip(scaled.model.variables, start, strict=True):
         variable.value.assign(value)
-    for made in (whole, scaled):
-        made.step(*batch())
-        made.step(*batch())
-    for one, other in zip(whole.model.variables, scaled.model.variables, strict=True):
+    for trained in (unscaled, scaled):
+        trained.step(*batch())
+        trained.step(*batch())
+    for one, other in zip(unscaled.model.variables, scaled.model.variables, strict=True):
         assert np.allclose(one.numpy(), other.numpy(), atol=1e-6), one.path
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale(settings: Settings) -> None:
-    made = learner(settings, "mixed_float16")
-    optimizer = made._optimizer
-    made.step(*batch())
+    trained = learner(settings, "mixed_float16")
+    optimizer = trained._optimizer
+    trained.step(*batch())
     assert float(optimizer.scale.numpy()) == 2**15
-    # At 2^40 gradients are past float16's 65,504.
+    # At 2^40 gradients exceed float16's maximum of 65,504.
     optimizer.scale.value.assign(2.0**40)
-    before = [variable.numpy() for variable in made.model.trainable_variables]
+    before = [variable.numpy() for variable in trained.model.trainable_variables]
     momenta = [variable.numpy() for variable in optimizer.momentums]
-    made.step(*batch())
-    after = [variable.numpy() for variable in made.model.trainable_variables]
+    trained.step(*batch())
+    after = [variable.numpy() for variable in trained.model.trainable_variables]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(momenta, optimizer.momentums, strict=True))
-    assert float(optimizer.scale.numpy()) == 2**24  # half of 2^40, and no more than the greatest
+    assert float(optimizer.scale.numpy()) == 2**24  # half of 2^40, limited to MAX_SCALE
     assert int(optimizer.iterations.numpy()) == 2
 
 
 def test_the_scale_doubles_after_many_good_steps_and_is_kept_in_checkpoints(settings: Settings) -> None:
     from models.nets.precision import GROWTH_STEPS
 
-    made = learner(settings, "mixed_float16")
-    made._optimizer.scale.value.assign(4.0)
-    made._optimizer._good.value.assign(GROWTH_STEPS - 2.0)
-    made.step(*batch())
-    assert float(made._optimizer.scale.numpy()) == 4
-    made.step(*batch())
-    assert float(made._optimizer.scale.numpy()) == 8
+    trained = learner(settings, "mixed_float16")
+    trained._optimizer.scale.value.assign(4.0)
+    trained._optimizer._good_steps.value.assign(GROWTH_STEPS - 2.0)
+    trained.step(*batch())
+    assert float(trained._optimizer.scale.numpy()) == 4
+    trained.step(*batch())
+    assert float(trained._optimizer.scale.numpy()) == 8
     resumed = learner(settings, "mixed_float16")
-    resumed.assign(made.values())
+    resumed.assign(trained.values())
     assert float(resumed._optimizer.scale.numpy()) == 8

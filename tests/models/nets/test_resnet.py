@@ -1,4 +1,4 @@
-"""ResNets against the published ones, and weights that move between them and Keras' own."""
+"""ResNets: parameter counts as published; weights files of Keras load into ours and the other way round."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
+from conf.choices import Pixels
 from conf.settings import Settings
-from models.errors import UnfitStart
-from models.plan import Pixels, TrainingPlan
+from models.errors import UnusableInitialWeights
+from models.plan import TrainingPlan
 from models.workers import initial_weights
 
 
-def learned(model: Any) -> int:
+def count_trainable(model: Any) -> int:
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
@@ -30,10 +31,11 @@ def learned(model: Any) -> int:
     ],
 )
 def test_small_resnets_have_the_paper_s_parameters(name: str, parameters: int, paper: float) -> None:
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     model = ARCHITECTURES[name].build(logits(10), Pixels.UNIT)
-    assert learned(model) == parameters and round(parameters / 1e6, 2) == paper
+    assert count_trainable(model) == parameters and round(parameters / 1e6, 2) == paper
 
 
 @pytest.mark.parametrize(
@@ -44,10 +46,11 @@ def test_small_resnets_have_the_paper_s_parameters(name: str, parameters: int, p
 def test_resnets_of_basic_blocks_have_the_published_parameters(
     name: str, parameters: int, depth: int
 ) -> None:
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     model = ARCHITECTURES[name].build(logits(1000), Pixels.UNIT)
-    assert learned(model) == parameters
+    assert count_trainable(model) == parameters
     kernels = [v for v in model.variables if v.name == "kernel" and "_0_conv" not in v.path]
     assert len(kernels) == depth
     assert model.get_layer("conv5_block1_out").output.shape == (None, 7, 7, 512)
@@ -55,14 +58,15 @@ def test_resnets_of_basic_blocks_have_the_published_parameters(
 
 @pytest.fixture(scope="module")
 def ours() -> Any:
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     return ARCHITECTURES["resnet50"].build(logits(1000), Pixels.CAFFE)
 
 
 @pytest.fixture(scope="module")
 def theirs() -> Any:
-    """Keras' ResNet-50 with variables drawn so that every one of them shows in the output."""
+    """Keras' ResNet-50 with random variables, so that each of them affects the output."""
     import keras
 
     model = keras.applications.ResNet50(weights=None, classifier_activation=None)
@@ -83,22 +87,22 @@ def photographs() -> Any:
     return np.random.default_rng(5).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
 
 
-def answers(model: Any) -> Any:
-    """What Keras' ResNet-50 answers, preprocessed as Keras says."""
+def keras_outputs(model: Any) -> Any:
+    """Output of Keras' ResNet-50 with Keras' own preprocessing."""
     import keras
 
     return np.asarray(model(keras.applications.resnet50.preprocess_input(photographs())))
 
 
-def agree(found: Any, expected: Any) -> bool:
-    """Whether two models answer the same, and each picture something else."""
+def outputs_match(found: Any, expected: Any) -> bool:
+    """Whether two models give the same outputs, and different ones for the two pictures."""
     size = np.abs(expected).max()
-    apart = np.abs(expected[0] - expected[1]).max()
-    return bool(np.abs(found - expected).max() < 1e-4 * size < 1e-2 * apart)
+    difference = np.abs(expected[0] - expected[1]).max()
+    return bool(np.abs(found - expected).max() < 1e-4 * size < 1e-2 * difference)
 
 
-def saved(model: Any, path: Path) -> Path:
-    """The model's weights as a file: of Keras 3 if the name ends in .weights.h5, else of Keras 1 and 2."""
+def save_weights(model: Any, path: Path) -> Path:
+    """Save the weights: in the format of Keras 3 if the name ends in .weights.h5, else of Keras 1 and 2."""
     from keras.src.legacy.saving import legacy_h5_format
 
     if path.name.endswith(".weights.h5"):
@@ -110,39 +114,41 @@ def saved(model: Any, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["keras.weights.h5", "resnet50_weights_tf_dim_ordering_tf_kernels.h5"])
-def test_keras_weights_answer_the_same_in_ours(name: str, ours: Any, theirs: Any, tmp_path: Path) -> None:
+def test_keras_weights_give_the_same_outputs_in_our_model(
+    name: str, ours: Any, theirs: Any, tmp_path: Path
+) -> None:
     from models.nets import weights
 
-    weights.load(ours, "resnet50", saved(theirs, tmp_path / name))
-    assert agree(np.asarray(ours(photographs())), answers(theirs))
+    weights.load(ours, "resnet50", save_weights(theirs, tmp_path / name))
+    assert outputs_match(np.asarray(ours(photographs())), keras_outputs(theirs))
 
 
-def test_our_weights_answer_the_same_in_keras(ours: Any, theirs: Any, tmp_path: Path) -> None:
+def test_our_weights_give_the_same_outputs_in_keras(ours: Any, theirs: Any, tmp_path: Path) -> None:
     random = np.random.default_rng(6)
     for variable in ours.variables:
         if "kernel" not in variable.path:
             variable.assign(random.uniform(0.6, 1.4, variable.shape))
-    theirs.load_weights(saved(ours, tmp_path / "ours.weights.h5"))
-    assert agree(np.asarray(ours(photographs())), answers(theirs))
+    theirs.load_weights(save_weights(ours, tmp_path / "ours.weights.h5"))
+    assert outputs_match(np.asarray(ours(photographs())), keras_outputs(theirs))
 
 
 @pytest.mark.parametrize("name", ["notop.weights.h5", "notop.h5"])
-def test_weights_without_top_leave_the_head_as_it_was(
+def test_weights_without_top_leave_the_head_unchanged(
     name: str, ours: Any, theirs: Any, tmp_path: Path
 ) -> None:
     import keras
 
     from models.nets import weights
-    from models.nets.resnet import features
+    from models.nets.resnet import feature_extractor
 
     bare = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg")
     for variable in bare.variables:
         if "kernel" not in variable.path:
             variable.assign(np.random.default_rng(7).uniform(0.5, 1.5, variable.shape))
     head = ours.get_layer("logits").kernel.numpy()
-    weights.load(ours, "resnet50", saved(bare, tmp_path / name))
+    weights.load(ours, "resnet50", save_weights(bare, tmp_path / name))
     assert np.array_equal(ours.get_layer("logits").kernel.numpy(), head)
-    assert agree(np.asarray(features(ours)(photographs())), answers(bare))
+    assert outputs_match(np.asarray(feature_extractor(ours)(photographs())), keras_outputs(bare))
 
 
 def plan(settings: Settings, **given: Any) -> TrainingPlan:
@@ -152,18 +158,19 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 def test_a_head_for_other_labels_is_new_and_pixels_follow_the_file(
     theirs: Any, settings: Settings, tmp_path: Path
 ) -> None:
-    path = saved(theirs, tmp_path / "published.h5")
+    path = save_weights(theirs, tmp_path / "published.h5")
     chosen = plan(settings, architecture="resnet50", weights=str(path))
-    resolved, start = initial_weights.resolved(settings, chosen, ("cat", "dog", "owl"))
+    resolved, start = initial_weights.resolve(settings, chosen, ("cat", "dog", "owl"))
     assert start and resolved.pixels == Pixels.CAFFE
     assert [value.shape for value in start.values[-2:]] == [(2048, 3), (3,)]
     assert np.array_equal(start.values[0], theirs.variables[0].numpy())
-    nothing, none = initial_weights.resolved(settings, plan(settings), ("cat", "dog"))
-    assert nothing.pixels == Pixels.UNIT and none is None
+    unchanged_plan, no_start = initial_weights.resolve(settings, plan(settings), ("cat", "dog"))
+    assert unchanged_plan.pixels == Pixels.UNIT and no_start is None
 
 
 def test_weights_that_do_not_fit_are_refused_in_one_line(settings: Settings, tmp_path: Path) -> None:
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     other = ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT)
     with h5py.File(tmp_path / "strange.weights.h5", "w") as strange:
@@ -171,13 +178,13 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(settings: Settings, tmp
     (tmp_path / "text.h5").write_text("no weights")
     (tmp_path / "model.keras").write_text("no weights")
     for path, cause in (
-        (saved(other, tmp_path / "other.weights.h5"), "does not fit resnet20"),
-        (saved(other, tmp_path / "old.h5"), "does not fit resnet20"),
+        (save_weights(other, tmp_path / "other.weights.h5"), "does not fit resnet20"),
+        (save_weights(other, tmp_path / "old.h5"), "does not fit resnet20"),
         (tmp_path / "strange.weights.h5", "does not fit resnet20"),
-        (tmp_path / "gone.h5", "is not there"),
-        (tmp_path / "text.h5", "is no HDF5 file"),
+        (tmp_path / "gone.h5", "does not exist"),
+        (tmp_path / "text.h5", "is not an HDF5 file"),
         (tmp_path / "model.keras", "goes to --from"),
     ):
-        with pytest.raises(UnfitStart, match=cause) as raised:
-            initial_weights.resolved(settings, plan(settings, weights=str(path)), ("cat", "dog"))
+        with pytest.raises(UnusableInitialWeights, match=cause) as raised:
+            initial_weights.resolve(settings, plan(settings, weights=str(path)), ("cat", "dog"))
         assert "\n" not in str(raised.value) and str(path) in str(raised.value)

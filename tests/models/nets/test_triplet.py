@@ -1,4 +1,4 @@
-"""Embeddings: the loss and its negatives, sampling, verification, on paper; then a run of one worker."""
+"""Triplet loss, sampling and verification, worked out on paper; then a run of one worker."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.settings import Settings
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
 from models import messages
 from models.errors import NotTrainable
 from models.evaluation.metrics import evaluate_retrieval
@@ -18,11 +18,11 @@ from models.messages import Done
 from models.nets import verification
 from models.nets.verification import Embeddings
 from models.pictures import sampling
-from models.pictures.inputs import BatchSchedule, Rows, evaluation_batches, read
+from models.pictures.inputs import BatchSchedule, RowRange, evaluation_batches, read_pictures
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards
 from models.runs.preflight import check_trainable
-from models.runs.run_report import Judgement
+from models.runs.run_report import ModelQuality
 from models.runs.run_state import RunState
 from models.runs.train import TrainedModel
 from models.workers.message_channel import MessageServer, Reporter
@@ -35,7 +35,7 @@ def on_circle(*degrees: float) -> Any:
 
 
 def apart(one: float, other: float) -> float:
-    """Squared distance of two vectors of length 1 at these angles."""
+    """Squared distance of two vectors of length 1 at these angles (degrees)."""
     return float(2 - 2 * np.cos(np.radians(one - other)))
 
 
@@ -46,19 +46,19 @@ def test_the_loss_takes_the_nearest_negative_that_is_farther_than_the_positive()
     labels = np.array([0, 0, 1, 1], np.int32)
     found = np.asarray(triplet.losses(on_circle(0, 20, 10, 60), labels, 0.5))
     expected = [
-        # 0°: 10° is nearer than the positive at 20°, so it is 60°, which is beyond the margin.
+        # 0°: the negative at 10° is nearer than the positive at 20°, so 60° is taken, beyond the margin.
         max(apart(0, 20) - apart(0, 60) + 0.5, 0),
         max(apart(20, 0) - apart(20, 60) + 0.5, 0),
-        # 10°: both negatives (10° away) are nearer than the positive (50°): the farthest of them.
+        # 10°: both negatives (10° away) are nearer than the positive (50° away): the farthest of them.
         apart(10, 60) - apart(10, 20) + 0.5,
-        # 60°: 20° (40° away) is nearer than the positive (50° away), 0° is not.
+        # 60°: the negative at 20° (40° away) is nearer than the positive (50° away), the one at 0° is not.
         apart(60, 10) - apart(60, 0) + 0.5,
     ]
     assert expected[0] == 0 and expected[1] > 0
     assert found == pytest.approx(np.array(expected, np.float32), abs=1e-5)
 
 
-def test_pictures_without_a_positive_or_a_negative_lose_nothing() -> None:
+def test_pictures_without_a_positive_or_a_negative_have_no_loss() -> None:
     from models.nets import triplet
 
     vectors = on_circle(0, 5, 90)
@@ -71,83 +71,83 @@ def test_a_picture_is_right_when_its_nearest_has_its_label() -> None:
 
     vectors = on_circle(0, 10, 25, 100)
     # 0° → 10°, 10° → 0°, 25° → 10°, 100° → 25°
-    assert float(triplet.right(vectors, np.array([0, 0, 1, 1], np.int32))) == 3
-    assert float(triplet.right(vectors, np.array([0, 0, 0, 1], np.int32))) == 3
-    assert float(triplet.right(vectors, np.array([0, 0, 0, 0], np.int32))) == 4
-    assert float(triplet.right(vectors, np.array([0, 1, 1, 0], np.int32))) == 1
+    assert float(triplet.count_correct(vectors, np.array([0, 0, 1, 1], np.int32))) == 3
+    assert float(triplet.count_correct(vectors, np.array([0, 0, 0, 1], np.int32))) == 3
+    assert float(triplet.count_correct(vectors, np.array([0, 0, 0, 0], np.int32))) == 4
+    assert float(triplet.count_correct(vectors, np.array([0, 1, 1, 0], np.int32))) == 1
 
 
-def test_every_batch_has_so_many_pictures_of_so_many_labels() -> None:
+def test_every_batch_has_per_label_pictures_of_each_of_its_labels() -> None:
     labels = np.repeat(np.arange(7, dtype=np.int32), [20, 3, 1, 8, 8, 2, 8])
-    rows = sampling.grouped(labels, 50, 12, 4, np.random.default_rng(1))
+    rows = sampling.sample_label_groups(labels, 50, 12, 4, np.random.default_rng(1))
     assert rows.shape == (50, 12) and rows.dtype == np.int32
     for batch in labels[rows]:
         names, counts = np.unique(batch, return_counts=True)
         assert counts.tolist() == [4, 4, 4] and 2 not in names  # label 2 has no pair
-    assert set(rows.ravel()) == set(range(50)) - {23}  # every picture of the others has had its turn
-    again = sampling.grouped(labels, 50, 12, 4, np.random.default_rng(1))
+    assert set(rows.ravel()) == set(range(50)) - {23}  # every picture of the other labels was drawn
+    again = sampling.sample_label_groups(labels, 50, 12, 4, np.random.default_rng(1))
     assert np.array_equal(rows, again)
 
 
 def test_fewer_labels_than_groups_are_repeated_so_that_batches_keep_their_size() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1], np.int32)
-    rows = sampling.grouped(labels, 3, 8, 2, np.random.default_rng(1))
+    rows = sampling.sample_label_groups(labels, 3, 8, 2, np.random.default_rng(1))
     assert [np.bincount(batch).tolist() for batch in labels[rows]] == [[4, 4]] * 3
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
 def test_every_worker_takes_the_same_steps_of_whole_groups(workers: int) -> None:
-    pace = BatchSchedule.of(250, workers, 30, group=4)
-    assert pace.batch == 28 and pace.steps == 250 // workers // 28
+    schedule = BatchSchedule.of(250, workers, 30, group=4)
+    assert schedule.batch == 28 and schedule.steps == 250 // workers // 28
     assert BatchSchedule.of(22, 2, 30, group=4) == BatchSchedule(8, 1)
 
 
 def test_a_threshold_makes_the_fewest_mistakes() -> None:
     distances = np.array([0.1, 0.2, 0.3, 0.5, 0.6, 0.9])
     same = np.array([True, True, False, True, False, False])
-    # Behind 0.2: one mistake (0.5); behind 0.5: one mistake (0.3). The first of them, half way to the next.
+    # After 0.2: one mistake (0.5). After 0.5: one mistake (0.3). The first is taken, half way to the next.
     assert verification.best_threshold(distances, same) == pytest.approx(0.25)
     assert verification.best_threshold(distances, ~same) in (0.0, pytest.approx(0.9 + 1e-6))
     assert verification.best_threshold(distances, np.ones(6, bool)) > 0.9
 
 
-def test_pairs_are_half_of_one_label_and_drawn_again_exactly() -> None:
+def test_half_of_the_pairs_share_a_label_and_the_draw_is_repeatable() -> None:
     labels = np.arange(60, dtype=np.int32) % 5
-    found = verification.pairs(labels, 3)
+    found = verification.draw_pairs(labels, 3)
     same = labels[found[:, 0]] == labels[found[:, 1]]
     assert same.sum() * 2 == len(found) == 2 * 5 * (12 * 11 // 2)
     assert len({tuple(sorted(pair)) for pair in found.tolist()}) == len(found)
-    assert np.array_equal(found, verification.pairs(labels, 3))
-    assert len(verification.pairs(np.arange(9, dtype=np.int32), 3)) == 0
+    assert np.array_equal(found, verification.draw_pairs(labels, 3))
+    assert len(verification.draw_pairs(np.arange(9, dtype=np.int32), 3)) == 0
 
 
-def test_verification_s_threshold_is_of_one_split_and_its_accuracy_of_the_other() -> None:
+def test_the_threshold_is_chosen_on_validation_and_its_accuracy_measured_on_test() -> None:
     ids = tuple("abcd")
     labels = np.array([0, 0, 1, 1], np.int32)
-    known = Embeddings(ids, labels, on_circle(0, 10, 90, 100))
-    asked = Embeddings(ids, labels, on_circle(0, 10, 20, 120))
-    found = verification.verify(known, asked, 1)
+    validation = Embeddings(ids, labels, on_circle(0, 10, 90, 100))
+    test = Embeddings(ids, labels, on_circle(0, 10, 20, 120))
+    found = verification.verify(validation, test, 1)
     assert found and found.pairs == 4
-    # Known: same pairs are 10° apart, others 80° and more; the threshold lies between.
+    # Validation: same pairs are 10° apart, others 80° and more; the threshold lies between.
     assert apart(0, 10) < found.threshold < apart(0, 80) + 1e-6
-    # Asked: 0°/10° is told right, 20°/120° is called different; 10°/20° is as near as 0°/10° and wrong.
-    chosen = verification.pairs(labels, 1)
+    # Test: 0°/10° is correct, 20°/120° counts as different; 10°/20° is as near as 0°/10° and wrong.
+    chosen = verification.draw_pairs(labels, 1)
     degrees = (0, 10, 20, 120)
     right = [
         (apart(degrees[a], degrees[b]) < found.threshold) == (labels[a] == labels[b])
         for a, b in chosen.tolist()
     ]
     assert found.accuracy == np.mean(right)
-    assert verification.verify(Embeddings((), labels[:0], on_circle()), asked, 1) is None
+    assert verification.verify(Embeddings((), labels[:0], on_circle()), test, 1) is None
 
 
-def test_retrieval_finds_the_nearest_other_picture_in_chunks_as_at_once(
+def test_nearest_neighbours_do_not_depend_on_the_chunk_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     vectors = on_circle(*np.random.default_rng(2).uniform(0, 360, 50))
-    positions, squared = verification.nearest(vectors)
+    positions, squared = verification.nearest_neighbours(vectors)
     monkeypatch.setattr(verification, "CHUNK", 7)
-    chunked, _ = verification.nearest(vectors)
+    chunked, _ = verification.nearest_neighbours(vectors)
     assert np.array_equal(positions, chunked)
     every = ((vectors[:, None] - vectors[None]) ** 2).sum(-1) + np.eye(50) * 9
     assert np.array_equal(positions, every.argmin(axis=1)) and squared == pytest.approx(
@@ -158,26 +158,30 @@ def test_retrieval_finds_the_nearest_other_picture_in_chunks_as_at_once(
 def test_one_test_picture_has_no_nearest_and_the_summary_says_so() -> None:
     from jobs.evaluate import summary
 
-    alone = Embeddings(("a",), np.array([1], np.int32), on_circle(0))
-    found = evaluate_retrieval(("cat", "dog"), alone)
+    single = Embeddings(("a",), np.array([1], np.int32), on_circle(0))
+    found = evaluate_retrieval(("cat", "dog"), single)
     assert found.accuracy is None
     assert summary(found).splitlines()[-1] == "accuracy – (no test pictures to compare)"
 
 
-def test_embeddings_travel_as_messages() -> None:
+def test_embeddings_are_sent_as_messages() -> None:
     one = Embeddings(("a", "b"), np.array([0, 1], np.int32), on_circle(1, 2))
     none = Embeddings((), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
-    sent = [messages.decode(messages.encode(messages.packed(0, "test", part))) for part in (none, one)]
-    record = RunState(2, 0)
-    for message in (*sent, messages.packed(1, "validation", one)):
-        record.add(message, 1)
-    assert np.array_equal(messages.unpacked([messages.packed(0, "test", one)] * 2).vectors[2:], one.vectors)
-    assert record.embeddings("test").image_ids == ("a", "b")
-    assert np.array_equal(record.embeddings("validation").vectors, one.vectors)
+    sent = [
+        messages.decode(messages.encode(messages.pack_embeddings(0, "test", part))) for part in (none, one)
+    ]
+    run_state = RunState(2, 0)
+    for message in (*sent, messages.pack_embeddings(1, "validation", one)):
+        run_state.add(message, 1)
+    assert np.array_equal(
+        messages.unpack_embeddings([messages.pack_embeddings(0, "test", one)] * 2).vectors[2:], one.vectors
+    )
+    assert run_state.embeddings("test").image_ids == ("a", "b")
+    assert np.array_equal(run_state.embeddings("validation").vectors, one.vectors)
 
 
 @pytest.fixture(scope="module")
-def snapshot(settings: Settings) -> Snapshot:
+def snapshot(settings: Settings) -> DatasetSnapshot:
     return tiny.snapshot(settings, "triplets", (128, 33, 41))
 
 
@@ -188,18 +192,18 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 
 
 @pytest.fixture(scope="module")
-def record(settings: Settings, snapshot: Snapshot) -> RunState:
-    """What one worker tells of a run, without a cluster."""
+def run_state(settings: Settings, snapshot: DatasetSnapshot) -> RunState:
+    """The messages of one worker's run, without a cluster."""
     from models.workers.worker import Worker
 
-    desk = MessageServer("127.0.0.1")
+    server = MessageServer("127.0.0.1")
     task = WorkerTask(
         replace(plan(settings), pixels="unit", embedding=16),
         "triplet-run",
         snapshot,
-        model_cards.artifacts(settings, "triplet-run"),
-        ("127.0.0.1", desk.port),
-        desk.authkey,
+        model_cards.artifact_storage(settings, "triplet-run"),
+        ("127.0.0.1", server.port),
+        server.authkey,
     )
     found = RunState(1, 0)
     with Reporter(task.address, task.authkey) as reporter:
@@ -207,47 +211,49 @@ def record(settings: Settings, snapshot: Snapshot) -> RunState:
         worker.train()
         worker.finish()
         reporter.send(Done(0, 0.0))
-        while not isinstance(heard := desk.next(30), type(None)):
-            found.add(heard.message, heard.at)
-            if isinstance(heard.message, Done):
+        while not isinstance(received := server.receive(30), type(None)):
+            found.add(received.message, received.at)
+            if isinstance(received.message, Done):
                 break
-    desk.close()
+    server.close()
     return found
 
 
-def trained_by(record: RunState, plan: TrainingPlan, snapshot: Snapshot) -> TrainedModel:
-    from models.runs.train import _trained
+def trained_model(run_state: RunState, plan: TrainingPlan, snapshot: DatasetSnapshot) -> TrainedModel:
+    from models.runs.train import _trained_model
 
-    return _trained(record, Judgement.of(record, plan, snapshot.labels), plan, "triplet-run", "", 0.0)
+    return _trained_model(
+        run_state, ModelQuality.of(run_state, plan, snapshot.labels), plan, "triplet-run", "", 0.0
+    )
 
 
-def test_embeddings_of_one_label_come_together(
-    record: RunState, settings: Settings, snapshot: Snapshot
+def test_pictures_of_one_label_have_near_embeddings(
+    run_state: RunState, settings: Settings, snapshot: DatasetSnapshot
 ) -> None:
-    trained = trained_by(record, plan(settings), snapshot)
+    trained = trained_model(run_state, plan(settings), snapshot)
     assert trained.evaluation.accuracy and trained.evaluation.accuracy >= 0.9
     assert trained.verification and trained.verification.accuracy and trained.verification.accuracy >= 0.85
     assert trained.metrics["retrieval_at_1"] == trained.evaluation.accuracy
     assert trained.metrics["verification_accuracy"] == trained.verification.accuracy
     assert "test_accuracy" not in trained.metrics and "validation_accuracy" in trained.metrics
     assert all(row.validation_loss is None for row in trained.history)
-    vectors = record.embeddings("test").vectors
+    vectors = run_state.embeddings("test").vectors
     assert vectors.shape == (41, 16) and np.linalg.norm(vectors, axis=1) == pytest.approx(
         np.ones(41), abs=1e-5
     )
 
 
-def test_what_is_exported_answers_the_same_embeddings(
-    record: RunState, settings: Settings, snapshot: Snapshot, tmp_path: Path
+def test_exported_models_return_the_same_embeddings(
+    run_state: RunState, settings: Settings, snapshot: DatasetSnapshot, tmp_path: Path
 ) -> None:
     import keras
     import tensorflow as tf
 
-    model_cards.artifacts(settings, "triplet-run").download(tmp_path)
-    images = next(evaluation_batches(read(snapshot, Split.TEST, Rows(0, 41), 32), 32, 41))[0].astype(
-        np.float32
-    )
-    expected = record.embeddings("test").vectors
+    model_cards.artifact_storage(settings, "triplet-run").download(tmp_path)
+    images = next(evaluation_batches(read_pictures(snapshot, Split.TEST, RowRange(0, 41), 32), 32, 41))[
+        0
+    ].astype(np.float32)
+    expected = run_state.embeddings("test").vectors
     assert np.abs(np.asarray(keras.models.load_model(tmp_path / KERAS)(images)) - expected).max() < 1e-4
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
     served = loaded.signatures["pixels"](tf.constant(images))["embeddings"]
@@ -261,25 +267,25 @@ def test_what_is_exported_answers_the_same_embeddings(
     assert np.abs(phone.get_tensor(given["index"]) - expected).max() < 1e-3
 
 
-def test_an_embedding_model_is_measured_again_and_refused_where_labels_are_asked_for(
-    record: RunState, settings: Settings, snapshot: Snapshot, tmp_path: Path
+def test_an_embedding_model_can_be_evaluated_again_but_not_used_for_labels(
+    run_state: RunState, settings: Settings, snapshot: DatasetSnapshot, tmp_path: Path
 ) -> None:
     from models.evaluation import artifacts
     from models.inference import prediction
     from models.inference.distributed_evaluation import evaluate_model
 
-    trained = trained_by(record, plan(settings), snapshot)
-    storage = model_cards.artifacts(settings, "triplet-run")
+    trained = trained_model(run_state, plan(settings), snapshot)
+    storage = model_cards.artifact_storage(settings, "triplet-run")
     storage.write_json(artifacts.METRICS, trained.metrics)
     card = model_cards.ModelCard("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
-    model_cards.write(settings, card)
+    model_cards.write_card(settings, card)
     assert evaluate_model(settings, "triplet-run").accuracy == trained.evaluation.accuracy
     files = tiny.folder(tmp_path / "pictures", 1)
-    with pytest.raises(UsageError, match="model triplet-run answers embeddings, not labels"):
+    with pytest.raises(UsageError, match="model triplet-run outputs embeddings, not labels"):
         prediction.predict_paths(settings, "triplet-run", files)
 
 
-def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot: Snapshot) -> None:
+def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot: DatasetSnapshot) -> None:
     check_trainable(plan(settings, workers=3), snapshot)
     for given, kind, cause in (
         ({"objective": "faces"}, UsageError, "--objective faces: must be one of labels, triplet"),

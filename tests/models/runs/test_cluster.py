@@ -1,4 +1,4 @@
-"""Training on a real two-worker TensorFlowOnSpark cluster, and what it leaves."""
+"""Training on a real two-worker TensorFlowOnSpark cluster, and its artifacts."""
 
 import csv
 import io
@@ -12,15 +12,15 @@ import pytest
 from conf import version
 from conf.settings import Settings
 from lake import tables
-from lake.schemas import Table
-from lake.snapshot import Snapshot, Split
+from lake.snapshot import DatasetSnapshot, Split
+from lake.table import Table
 from models.errors import ClusterTooSmall, TrainingFailed, UnknownModel
 from models.evaluation import artifacts
-from models.evaluation.metrics import answers
+from models.evaluation.metrics import predict_all
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.inference import prediction
 from models.inference.distributed_evaluation import evaluate_model
-from models.pictures.inputs import Rows, evaluation_batches, read
+from models.pictures.inputs import RowRange, evaluation_batches, read_pictures
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards, model_rows
 from models.registry.model_cards import State
@@ -37,12 +37,12 @@ pytestmark = [pytest.mark.services, pytest.mark.usefixtures("by_value")]
 
 @pytest.fixture(scope="module")
 def spark(cluster: "SparkSession") -> "SparkSession":
-    """Training takes executors that are processes of their own."""
+    """Training needs executors that are separate processes."""
     return cluster
 
 
 @pytest.fixture(scope="module")
-def snapshot(settings: Settings) -> Snapshot:
+def snapshot(settings: Settings) -> DatasetSnapshot:
     return tiny.snapshot(settings, "tiny")
 
 
@@ -58,7 +58,7 @@ def plan(settings: Settings, **given: Any) -> TrainingPlan:
 
 
 @pytest.fixture(scope="module")
-def trained(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> TrainedModel:
+def trained(settings: Settings, spark: "SparkSession", snapshot: DatasetSnapshot) -> TrainedModel:
     return train(settings, plan(settings), spark, bar=False)
 
 
@@ -74,17 +74,17 @@ def test_two_workers_learn_the_stripes(
     assert 0 < (trained.seconds_after_last_step or 0) < trained.seconds
     row = tables.read(spark, settings.lake, Table.MODELS).where(f"model_id = '{trained.model_id}'").head()
     assert row is not None and (row.state, row.workers, row.dataset_id) == ("ready", 2, "tiny")
-    assert row.seed == trained.plan.seed and row.code_version == version.of_code()
+    assert row.seed == trained.plan.seed and row.code_version == version.code_version()
     assert (row.seconds, row.cpu_seconds) == (row.metrics["seconds"], trained.cpu_seconds)
     assert 5 < row.cpu_seconds < 2 * trained.seconds + 5  # two processes of a core each import TensorFlow
     assert row.metrics["test_accuracy"] == trained.evaluation.accuracy and row.finished > row.created
-    assert model_rows.find(spark, settings.lake, trained.model_id) is State.READY
+    assert model_rows.find_state(spark, settings.lake, trained.model_id) is State.READY
 
 
-def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Settings) -> None:
-    storage = model_cards.artifacts(settings, trained.model_id)
-    names = storage.names()
-    expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, model_cards.CARD}
+def test_a_run_writes_all_its_artifacts(trained: TrainedModel, settings: Settings) -> None:
+    storage = model_cards.artifact_storage(settings, trained.model_id)
+    names = storage.list_files()
+    expected = {KERAS, f"{SAVED_MODEL}/saved_model.pb", TFLITE, model_cards.CARD_FILE}
     expected |= {
         TFLITE_INT8,
         artifacts.MISTAKES,
@@ -95,7 +95,7 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
     }
     assert expected | {artifacts.CURVES, artifacts.CONFUSION} <= set(names)
     assert any(name.startswith("tensorboard/events") for name in names)
-    assert Checkpoints(storage.below("checkpoints")).epochs() == [4, 5]
+    assert Checkpoints(storage.subfolder("checkpoints")).epochs() == [4, 5]
     assert storage.read(artifacts.LABELS).decode().split() == list(tiny.LABELS)
     history = list(csv.DictReader(io.StringIO(storage.read(artifacts.HISTORY).decode())))
     assert [float(row["loss"]) for row in history] == [row.loss for row in trained.history]
@@ -105,14 +105,14 @@ def test_a_run_leaves_everything_it_should(trained: TrainedModel, settings: Sett
 
 
 def test_saved_model_and_tflite_agree_with_keras(
-    trained: TrainedModel, settings: Settings, snapshot: Snapshot, tmp_path: Path
+    trained: TrainedModel, settings: Settings, snapshot: DatasetSnapshot, tmp_path: Path
 ) -> None:
     import tensorflow as tf
 
-    model_cards.artifacts(settings, trained.model_id).download(tmp_path)
-    pictures = read(snapshot, Split.TEST, Rows(0, 41), 32)
+    model_cards.artifact_storage(settings, trained.model_id).download(tmp_path)
+    pictures = read_pictures(snapshot, Split.TEST, RowRange(0, 41), 32)
     images = next(evaluation_batches(pictures, 32, 41))[0].astype(np.float32)
-    expected = np.asarray(prediction.load(settings, trained.model_id).keras(images))
+    expected = np.asarray(prediction.load_model(settings, trained.model_id).keras(images))
     assert expected.sum(axis=1) == pytest.approx(np.ones(41), abs=1e-5)
     loaded = tf.saved_model.load(str(tmp_path / SAVED_MODEL))
     served = loaded.signatures["pixels"](tf.constant(images))["probabilities"]
@@ -145,13 +145,13 @@ def test_a_broken_picture_is_an_error_in_its_row(
             assert row.error is None and row.label == Path(row.path).name.split("-")[0]
 
 
-def test_pictures_labelled_on_spark_get_the_answers_of_one_process(
+def test_predictions_on_spark_are_those_of_one_process(
     trained: TrainedModel, settings: Settings, spark: "SparkSession", tmp_path: Path
 ) -> None:
     files = tiny.folder(tmp_path / "many", 70)
-    model = prediction.load(settings, trained.model_id)
+    model = prediction.load_model(settings, trained.model_id)
     spread = prediction.predict_on_spark(spark, settings, model.card, files)
-    here = prediction.predict(model, files)
+    here = prediction.predict_files(model, files)
     assert [row.path for row in spread] == files
     assert [row.label for row in spread] == [row.label for row in here]
     assert [row.probability for row in spread] == pytest.approx([row.probability for row in here], abs=1e-4)
@@ -167,7 +167,7 @@ def test_one_worker_does_as_well_as_two(
 
 
 @pytest.mark.faults  # slow
-def test_two_workers_go_on_from_a_model_with_a_new_head_first(
+def test_two_workers_start_from_a_model_and_train_a_new_head_first(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:
     tiny.snapshot(settings, "renamed", (64, 17, 21), labels=("a", "b", "c", "d"))
@@ -179,20 +179,22 @@ def test_two_workers_go_on_from_a_model_with_a_new_head_first(
 
 
 @pytest.mark.faults  # slow
-def test_two_workers_learn_embeddings(settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> None:
+def test_two_workers_learn_embeddings(
+    settings: Settings, spark: "SparkSession", snapshot: DatasetSnapshot
+) -> None:
     chosen = plan(settings, epochs=3, batch_size=32, objective="triplet")
     found = train(settings, chosen, spark, bar=False)
     assert found.evaluation.pictures == 41 and found.steps == 3 * (256 // 2 // 32)
     assert found.evaluation.accuracy is not None and found.evaluation.accuracy >= 0.9
     assert found.verification is not None and found.verification.accuracy is not None
-    figures = model_cards.artifacts(settings, found.model_id).read_json(artifacts.METRICS)
+    figures = model_cards.artifact_storage(settings, found.model_id).read_json(artifacts.METRICS)
     assert figures["verification_accuracy"] == found.verification.accuracy >= 0.85
     assert figures["retrieval_at_1"] == found.evaluation.accuracy
-    assert model_cards.card(settings, found.model_id).objective == "triplet"
+    assert model_cards.ready_card(settings, found.model_id).objective == "triplet"
 
 
 def fails(task: WorkerTask, context: Any) -> None:
-    """Worker 1 breaks; worker 0 would wait for it for ever."""
+    """Worker 1 fails; worker 0 would wait for it for ever."""
     from models.workers.worker_main import main
 
     if context.executor_id == 1:
@@ -201,9 +203,9 @@ def fails(task: WorkerTask, context: Any) -> None:
 
 
 def test_a_failing_worker_ends_the_run_with_its_cause(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot
+    settings: Settings, spark: "SparkSession", snapshot: DatasetSnapshot
 ) -> None:
-    storage = model_cards.artifacts(settings, "failing")
+    storage = model_cards.artifact_storage(settings, "failing")
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(plan(settings), "failing", snapshot, storage, address, authkey)
@@ -214,29 +216,29 @@ def test_a_failing_worker_ends_the_run_with_its_cause(
 
 
 def test_more_workers_than_executors_are_refused(
-    settings: Settings, spark: "SparkSession", snapshot: Snapshot
+    settings: Settings, spark: "SparkSession", snapshot: DatasetSnapshot
 ) -> None:
     with pytest.raises(ClusterTooSmall, match="--workers 3 is more than the 2 executors"):
         train(settings, plan(settings, workers=3), spark, bar=False)
 
 
-def test_an_unknown_model_is_answered_with_those_there_are(
+def test_the_error_for_an_unknown_model_names_existing_ones(
     trained: TrainedModel, settings: Settings, spark: "SparkSession"
 ) -> None:
     assert trained.model_id.startswith("resnet20-")
     with pytest.raises(UnknownModel, match=r"no model 'resnet1': the newest are .*resnet20-\d{8}-"):
-        prediction.load(settings, "resnet1")
+        prediction.load_model(settings, "resnet1")
     with pytest.raises(UnknownModel, match=r"resnet20-\d{8}-"):
-        model_rows.find(spark, settings.lake, "resnet1")
+        model_rows.find_state(spark, settings.lake, "resnet1")
 
 
 def test_answers_do_not_depend_on_the_batch(
-    trained: TrainedModel, settings: Settings, snapshot: Snapshot
+    trained: TrainedModel, settings: Settings, snapshot: DatasetSnapshot
 ) -> None:
-    model = prediction.load(settings, trained.model_id).keras
-    whole = answers(model.predict_on_batch, read(snapshot, Split.TEST, Rows(0, 41), 32), 32)
+    model = prediction.load_model(settings, trained.model_id).keras
+    whole = predict_all(model.predict_on_batch, read_pictures(snapshot, Split.TEST, RowRange(0, 41), 32), 32)
     parts = [
-        answers(model.predict_on_batch, read(snapshot, Split.TEST, Rows(a, b), 32), 32)
+        predict_all(model.predict_on_batch, read_pictures(snapshot, Split.TEST, RowRange(a, b), 32), 32)
         for a, b in ((0, 20), (20, 41))
     ]
     assert whole.predicted == [label for part in parts for label in part.predicted]

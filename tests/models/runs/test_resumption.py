@@ -1,4 +1,4 @@
-"""Which run a command goes on with, and the rows of those whose driver has gone; no Spark, no workers."""
+"""Resuming unfinished runs, and marking runs without a driver as failed; no Spark, no workers."""
 
 import os
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ from lake import row_writer
 from lake.errors import InUse, StorageError
 from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
-from lake.schemas import Table
-from lake.snapshot import Snapshot
+from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
-from models.errors import ForeignCheckpoint
+from lake.table import Table
+from models.errors import CheckpointMismatch
 from models.inference import catalogue
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
@@ -37,7 +37,7 @@ def own(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 @pytest.fixture
-def snapshot(own: Settings) -> Snapshot:
+def snapshot(own: Settings) -> DatasetSnapshot:
     return tiny.snapshot(own, "small", (8, 4, 4))
 
 
@@ -45,70 +45,76 @@ def plan(own: Settings, **given: Any) -> TrainingPlan:
     return TrainingPlan.of(own, "small", 2, **given)
 
 
-def found(own: Settings) -> list[dict[str, Any]]:
+def model_table(own: Settings) -> list[dict[str, Any]]:
     table = DeltaTable(own.lake.at(Table.MODELS))
     query = QueryBuilder().register("models", table).execute("select * from models order by created")
     return pa.table(query.read_all()).to_pylist()
 
 
-def test_a_run_that_was_cut_off_is_gone_on_with_by_the_same_plan_only(
-    own: Settings, snapshot: Snapshot
+def test_an_interrupted_run_is_resumed_by_the_same_plan_only(
+    own: Settings, snapshot: DatasetSnapshot
 ) -> None:
     with resumption.run_locked(own, plan(own), snapshot, None) as first:
-        assert first.epochs is None
+        assert first.finished_epochs is None
     with resumption.run_locked(own, plan(own, seed=8), snapshot, None) as other:
-        assert other.model_id != first.model_id and other.epochs is None
+        assert other.model_id != first.model_id and other.finished_epochs is None
     with resumption.run_locked(own, plan(own), snapshot, InitialWeights((np.ones(2),))) as started:
         assert started.model_id not in (first.model_id, other.model_id)
     with resumption.run_locked(own, plan(own), snapshot, None) as again:
-        assert again.model_id == first.model_id and again.epochs == 0
-        again.close()
+        assert again.model_id == first.model_id and again.finished_epochs == 0
+        again.delete_entry()
     with resumption.run_locked(own, plan(own), snapshot, None) as fresh:
-        assert fresh.model_id != first.model_id and fresh.epochs is None
+        assert fresh.model_id != first.model_id and fresh.finished_epochs is None
 
 
-def test_the_same_command_twice_at_once_makes_two_runs(own: Settings, snapshot: Snapshot) -> None:
+def test_the_same_command_twice_at_once_makes_two_runs(own: Settings, snapshot: DatasetSnapshot) -> None:
     with (
         resumption.run_locked(own, plan(own), snapshot, None) as one,
         resumption.run_locked(own, plan(own), snapshot, None) as two,
     ):
-        assert one.model_id != two.model_id and one.epochs is two.epochs is None
-        assert resumption.abandoned_runs(own) == []
+        assert one.model_id != two.model_id and one.finished_epochs is two.finished_epochs is None
+        assert resumption.newly_abandoned_runs(own) == []
 
 
-def test_a_run_whose_driver_has_gone_is_marked_as_failed_once_and_keeps_its_row(
-    own: Settings, snapshot: Snapshot
+def test_a_run_without_a_driver_is_marked_as_failed_once_and_keeps_its_row(
+    own: Settings, snapshot: DatasetSnapshot
 ) -> None:
-    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
-        model_rows.begin(own, claim.model_id, plan(own), snapshot.labels)
-        assert mark_abandoned_runs(own) == []  # it is held
-        assert [card.state for card in catalogue.listed(own)] == [State.TRAINING]
-    assert mark_abandoned_runs(own) == [claim.model_id]
+    with resumption.run_locked(own, plan(own), snapshot, None) as lock:
+        model_rows.register_run(own, lock.model_id, plan(own), snapshot.labels)
+        assert mark_abandoned_runs(own) == []  # its driver holds the lock
+        assert [card.state for card in catalogue.list_models(own)] == [State.TRAINING]
+    assert mark_abandoned_runs(own) == [lock.model_id]
     assert mark_abandoned_runs(own) == []
-    (row,) = found(own)
-    assert row["state"] == "failed" and row["detail"].startswith("its driver ended without a word")
+    (row,) = model_table(own)
+    assert row["state"] == "failed" and row["detail"].startswith(
+        "its driver ended without recording a result"
+    )
     with resumption.run_locked(own, plan(own), snapshot, None) as again:
-        model_rows.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
-    (row,) = found(own)
-    assert (row["model_id"], row["state"], row["detail"]) == (claim.model_id, "training", None)
-    assert [card.state for card in catalogue.listed(own)] == [State.FAILED]  # and cut off again
+        model_rows.register_run(own, again.model_id, plan(own), snapshot.labels, resumed=True)
+    (row,) = model_table(own)
+    assert (row["model_id"], row["state"], row["detail"]) == (lock.model_id, "training", None)
+    assert [card.state for card in catalogue.list_models(own)] == [State.FAILED]  # and interrupted again
 
 
-def test_a_run_that_died_before_it_had_a_row_stands_in_nobodys_way(own: Settings, snapshot: Snapshot) -> None:
-    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
+def test_a_run_that_died_before_it_had_a_row_can_be_resumed(own: Settings, snapshot: DatasetSnapshot) -> None:
+    with resumption.run_locked(own, plan(own), snapshot, None) as lock:
         pass
-    assert mark_abandoned_runs(own) == [claim.model_id]
+    assert mark_abandoned_runs(own) == [lock.model_id]
     with resumption.run_locked(own, plan(own), snapshot, None) as again:
-        model_rows.begin(own, again.model_id, plan(own), snapshot.labels, resumed=True)
-    (row,) = found(own)
-    assert (row["model_id"], row["state"], row["architecture"]) == (claim.model_id, "training", "resnet20")
+        model_rows.register_run(own, again.model_id, plan(own), snapshot.labels, resumed=True)
+    (row,) = model_table(own)
+    assert (row["model_id"], row["state"], row["architecture"]) == (lock.model_id, "training", "resnet20")
 
 
-def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings, snapshot: Snapshot) -> None:
-    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
+def test_finished_epochs_are_those_of_the_newest_undamaged_checkpoint(
+    own: Settings, snapshot: DatasetSnapshot
+) -> None:
+    with resumption.run_locked(own, plan(own), snapshot, None) as lock:
         pass
-    of = CheckpointOwner("resnet20", "small", claim.entry.run)
-    checkpoints = Checkpoints(model_cards.artifacts(own, claim.model_id).below("checkpoints"), of, keep=3)
+    owner = CheckpointOwner("resnet20", "small", lock.entry.run)
+    checkpoints = Checkpoints(
+        model_cards.artifact_storage(own, lock.model_id).subfolder("checkpoints"), owner, keep=3
+    )
     for epochs in (1, 2, 3, 4):
         checkpoints.write(Checkpoint(epochs, (np.full(4, epochs),), ("head/kernel",)))
     assert checkpoints.epochs() == [2, 3, 4]
@@ -117,26 +123,29 @@ def test_epochs_are_counted_by_the_newest_checkpoint_that_is_whole(own: Settings
     damaged[100] ^= 1
     checkpoints.storage.write(name, bytes(damaged))
     with resumption.run_locked(own, plan(own), snapshot, None) as again:
-        assert again.epochs == 3
+        assert again.finished_epochs == 3
 
 
 @pytest.mark.parametrize(
-    ("theirs", "said"),
+    ("theirs", "expected"),
     [
-        (CheckpointOwner("resnet32", "small", "1"), "is of a resnet32 on small, not of a resnet20 on small"),
-        (CheckpointOwner("resnet20", "large", "1"), "is of a resnet20 on large, not of"),
+        (
+            CheckpointOwner("resnet32", "small", "1"),
+            "belongs to a resnet32 on small, not to a resnet20 on small",
+        ),
+        (CheckpointOwner("resnet20", "large", "1"), "belongs to a resnet20 on large, not to"),
         (CheckpointOwner("resnet20", "small", "1"), "with other settings or pictures"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused_before_any_cluster_time(
-    theirs: CheckpointOwner, said: str, own: Settings, snapshot: Snapshot
+    theirs: CheckpointOwner, expected: str, own: Settings, snapshot: DatasetSnapshot
 ) -> None:
-    with resumption.run_locked(own, plan(own), snapshot, None) as claim:
+    with resumption.run_locked(own, plan(own), snapshot, None) as lock:
         pass
-    place = model_cards.artifacts(own, claim.model_id).below("checkpoints")
+    place = model_cards.artifact_storage(own, lock.model_id).subfolder("checkpoints")
     Checkpoints(place, theirs).write(Checkpoint(1, (np.ones(2),)))
     with (
-        pytest.raises(ForeignCheckpoint, match=said) as caught,
+        pytest.raises(CheckpointMismatch, match=expected) as caught,
         resumption.run_locked(own, plan(own), snapshot, None),
     ):
         pass
@@ -150,7 +159,7 @@ def test_rows_are_added_and_changed_by_their_key(own: Settings) -> None:
     changed = {"model_id": "b", "state": "ready", "metrics": {"test_accuracy": 0.5}}
     assert row_writer.update(own, Table.MODELS, "model_id", changed) == 1
     assert row_writer.update(own, Table.MODELS, "model_id", {"model_id": "c", "state": "ready"}) == 0
-    first, second = sorted(found(own), key=lambda row: str(row["model_id"]))
+    first, second = sorted(model_table(own), key=lambda row: str(row["model_id"]))
     assert first["state"] is None and first["workers"] == second["workers"] == 2
     assert second["state"] == "ready" and dict(second["metrics"]) == {"test_accuracy": 0.5}
 
@@ -165,22 +174,22 @@ def test_rows_that_cannot_be_written_are_one_line(own: Settings) -> None:
 @pytest.mark.services
 def test_rows_are_kept_on_s3_as_well(own: Settings, bucket: Bucket) -> None:
     far = own.model_copy(update={"lake": Lake(root=f"s3a://{bucket.name}/lake"), "s3": bucket.s3})
-    model_rows.begin(far, "a", plan(own), ("x", "y"))
-    model_rows.begin(far, "b", plan(own), ("x", "y"))
-    model_rows.end(far, "a", {"test_accuracy": 0.5})
-    model_rows.end(far, "b", None, "no reason")
+    model_rows.register_run(far, "a", plan(own), ("x", "y"))
+    model_rows.register_run(far, "b", plan(own), ("x", "y"))
+    model_rows.record_result(far, "a", {"test_accuracy": 0.5})
+    model_rows.record_result(far, "b", None, "no reason")
     assert row_writer.update(far, Table.MODELS, "model_id", {"model_id": "c", "state": "ready"}) == 0
 
 
 @pytest.mark.services
-def test_a_run_is_held_on_s3_as_well(bucket: Bucket) -> None:
+def test_a_run_is_locked_on_s3_as_well(bucket: Bucket) -> None:
     uri = f"s3a://{bucket.name}/lake/runs/1/a.lock"
-    holder = LockHolder.this("train")
+    holder = LockHolder.this_process("train")
     with (
         lease.held(uri, bucket.s3, 60, holder),
         pytest.raises(InUse, match=rf"in use by `hub train` on .*, pid {os.getpid()}"),
-        lease.held(uri, bucket.s3, 60, LockHolder.this("train")),
+        lease.held(uri, bucket.s3, 60, LockHolder.this_process("train")),
     ):
         pass
-    with lease.held(uri, bucket.s3, 60, LockHolder.this("train")):
+    with lease.held(uri, bucket.s3, 60, LockHolder.this_process("train")):
         pass

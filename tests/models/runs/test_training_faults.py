@@ -1,4 +1,4 @@
-"""Workers that are killed, hang or run out of something: the run goes on by itself, or tells its cause."""
+"""Workers that are killed, hang, or run out of memory or disk: the run restarts, or fails with the cause."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from conf.sections import Train
 from conf.settings import Settings
-from lake.snapshot import Snapshot
+from lake.snapshot import DatasetSnapshot
 from models.errors import Diverged, TrainingFailed
 from models.messages import Disconnected, Message, Registered, Stepped
 from models.plan import TrainingPlan, WorkerTask
@@ -23,7 +23,7 @@ from models.runs.run_state import RunState
 from models.workers.checkpoints import Checkpoints
 from tests.support import processes, tiny
 from tests.support.disks import small_disk
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,7 +37,7 @@ Values = list[NDArray[Any]]
 class Runs:
     """Starts runs of one plan on one cluster."""
 
-    def __init__(self, settings: Settings, spark: "SparkSession", snapshot: Snapshot) -> None:
+    def __init__(self, settings: Settings, spark: "SparkSession", snapshot: DatasetSnapshot) -> None:
         self.settings, self.spark, self.snapshot = settings, spark, snapshot
         given = {"epochs": EPOCHS, "batch_size": 16, "warmup_epochs": 1.0}
         self.plan = TrainingPlan.of(settings, "faults", 2, **given)
@@ -54,8 +54,8 @@ class Runs:
         plan: TrainingPlan | None = None,
         **limits: Any,
     ) -> RunState:
-        """Run, calling `disturb(message, pids of the workers)` at every word of the workers."""
-        storage = model_cards.artifacts(self.settings, name)
+        """Run the plan and call `disturb(message, pids of the workers)` for every message."""
+        storage = model_cards.artifact_storage(self.settings, name)
         pids: dict[int, int] = {}
 
         def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
@@ -70,7 +70,9 @@ class Runs:
         return cluster.run(self.spark, main, task, 2, self.limits(**limits), bar=False, listener=listener)
 
     def weights(self, name: str) -> Values:
-        newest = Checkpoints(model_cards.artifacts(self.settings, name).below("checkpoints")).newest()
+        newest = Checkpoints(
+            model_cards.artifact_storage(self.settings, name).subfolder("checkpoints")
+        ).newest()
         assert newest and newest.epochs == EPOCHS
         return list(newest.values)
 
@@ -82,18 +84,18 @@ def runs(settings: Settings, cluster: "SparkSession") -> Runs:
 
 @pytest.fixture
 def clean(runs: Runs) -> Iterator[None]:
-    """Whatever happened, no worker runs on, nothing of ours listens and the session lives."""
+    """After every test no worker runs, no port of ours is open, and the session still works."""
     before = processes.listening()
     yield
-    assert comes_true(lambda: not any(processes.runs(pid) for pid in runs.pids), 20)
-    assert comes_true(lambda: processes.listening() <= before, 5)
+    assert wait_until(lambda: not any(processes.runs(pid) for pid in runs.pids), 20)
+    assert wait_until(lambda: processes.listening() <= before, 5)
     assert runs.spark.range(3).count() == 3
 
 
 def only_train(task: WorkerTask, context: Any) -> None:
-    from models.workers.worker_main import attended
+    from models.workers.worker_main import run_worker
 
-    attended(task, context, lambda worker: worker.train())
+    run_worker(task, context, lambda worker: worker.train())
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,7 @@ def test_the_same_plan_twice_gives_the_same_weights(runs: Runs, undisturbed: Val
         ("executor-killed", executor_killed, 1),
     ],
 )
-def test_what_is_killed_in_mid_epoch_is_started_again_and_ends_with_the_same_weights(
+def test_a_run_with_a_killed_process_is_restarted_and_ends_with_the_same_weights(
     name: str,
     act: Callable[[dict[int, int]], None],
     lost: int,
@@ -154,11 +156,11 @@ def test_what_is_killed_in_mid_epoch_is_started_again_and_ends_with_the_same_wei
     undisturbed: Values,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    record = runs.run(name, only_train, once_in_epoch_2(act))
-    assert record.restarts == 1 and record.resumed_from == 1 and sorted(record.epochs) == [1, 2, 3]
+    state = runs.run(name, only_train, once_in_epoch_2(act))
+    assert state.restarts == 1 and state.resumed_from == 1 and sorted(state.epochs) == [1, 2, 3]
     assert_same(runs.weights(name), undisturbed)
-    told = capsys.readouterr().err
-    assert f"worker {lost}: its process (pid " in told and "going on after epoch 1" in told
+    errors = capsys.readouterr().err
+    assert f"worker {lost}: its process (pid " in errors and "resuming after epoch 1" in errors
 
 
 @pytest.mark.usefixtures("clean")
@@ -168,14 +170,14 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_first_cause(runs: Ru
             os.kill(pids[1], signal.SIGKILL)
 
     with pytest.raises(
-        TrainingFailed, match=r"^worker 1: its process \(pid \d+ on .*\) ended without a word"
+        TrainingFailed, match=r"^worker 1: its process \(pid \d+ on .*\) ended without an error message"
     ):
         runs.run("killed-always", only_train, disturb, retries=1)
     assert len(runs.pids) >= 4
 
 
 @pytest.mark.usefixtures("clean")
-def test_a_single_worker_that_hangs_is_found_and_named_and_the_run_goes_on(
+def test_a_single_worker_that_hangs_is_named_and_the_run_is_restarted(
     runs: Runs, undisturbed: Values, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped: list[int] = []
@@ -185,12 +187,12 @@ def test_a_single_worker_that_hangs_is_found_and_named_and_the_run_goes_on(
         os.kill(pids[1], signal.SIGSTOP)
 
     # A busy machine may keep a thread waiting for some seconds; that is no hang.
-    record = runs.run("hanging", only_train, once_in_epoch_2(stop), stall_seconds=20)
-    assert record.restarts >= 1
+    state = runs.run("hanging", only_train, once_in_epoch_2(stop), stall_seconds=20)
+    assert state.restarts >= 1
     assert_same(runs.weights("hanging"), undisturbed)
-    told = capsys.readouterr().err
-    assert f"worker 1: its process (pid {stopped[0]} on " in told
-    assert "was silent while training for 20 s (train.stall_seconds)" in told
+    errors = capsys.readouterr().err
+    assert f"worker 1: its process (pid {stopped[0]} on " in errors
+    assert "sent no heartbeat while training for 20 s (train.stall_seconds)" in errors
 
 
 @pytest.mark.usefixtures("clean")
@@ -201,23 +203,23 @@ def test_a_worker_that_hangs_ends_a_run_without_retries_within_a_minute(runs: Ru
         at.append(time.monotonic())
         os.kill(pids[0], signal.SIGSTOP)
 
-    with pytest.raises(TrainingFailed, match=r"^worker 0: its process .* was silent while training for 40 s"):
+    with pytest.raises(
+        TrainingFailed, match=r"^worker 0: its process .* sent no heartbeat while training for 40 s"
+    ):
         runs.run("hanging-once", only_train, once_in_epoch_2(stop), retries=0)
     assert time.monotonic() - at[0] < 60
 
 
 @pytest.mark.usefixtures("clean")
-def test_a_disk_that_fills_while_saving_ends_the_run_and_with_room_it_goes_on(
-    runs: Runs, undisturbed: Values
-) -> None:
+def test_a_full_disk_ends_the_run_and_with_free_space_it_is_resumed(runs: Runs, undisturbed: Values) -> None:
     # A checkpoint takes 2.2 MB: there is room for one.
-    with small_disk(Path(model_cards.artifacts(runs.settings, "disk-full").root), "3m") as enlarge:
+    with small_disk(Path(model_cards.artifact_storage(runs.settings, "disk-full").root), "3m") as enlarge:
         cause = r"^worker 0: cannot write .*/epoch-00002/variables.npz: .*No space left on device"
         with pytest.raises(TrainingFailed, match=cause):
             runs.run("disk-full", only_train)
         enlarge("64m")
-        record = runs.run("disk-full", only_train)
-        assert record.resumed_from == 1 and record.restarts == 0
+        state = runs.run("disk-full", only_train)
+        assert state.resumed_from == 1 and state.restarts == 0
         assert_same(runs.weights("disk-full"), undisturbed)
 
 
@@ -225,12 +227,12 @@ def starved(task: WorkerTask, context: Any, always: bool) -> None:
     """Worker 1 may take no more memory than it has, from the first checkpoint on."""
     import resource
 
-    from models.workers.worker_main import attended
+    from models.workers.worker_main import run_worker
 
-    marker = task.artifacts.below("starved")
+    marker = task.artifacts.subfolder("starved")
 
     def train(worker: Any) -> None:
-        original = worker._epoch
+        original = worker._run_epoch
 
         def epoch(number: int, batches: Any) -> Any:
             if number == 2 and (always or not marker.exists("once")):
@@ -242,10 +244,10 @@ def starved(task: WorkerTask, context: Any, always: bool) -> None:
             return original(number, batches)
 
         if context.executor_id == 1:
-            worker._epoch = epoch
+            worker._run_epoch = epoch
         worker.train()
 
-    attended(task, context, train)
+    run_worker(task, context, train)
 
 
 def starved_once(task: WorkerTask, context: Any) -> None:
@@ -257,9 +259,9 @@ def starved_always(task: WorkerTask, context: Any) -> None:
 
 
 @pytest.mark.usefixtures("clean")
-def test_a_worker_short_of_memory_once_is_tried_again(runs: Runs, undisturbed: Values) -> None:
-    record = runs.run("starved-once", starved_once)
-    assert record.restarts == 1 and record.resumed_from == 1
+def test_a_worker_short_of_memory_once_is_restarted(runs: Runs, undisturbed: Values) -> None:
+    state = runs.run("starved-once", starved_once)
+    assert state.restarts == 1 and state.resumed_from == 1
     assert_same(runs.weights("starved-once"), undisturbed)
 
 

@@ -1,4 +1,4 @@
-"""The driver killed in the middle of a run, and the same command given again."""
+"""A driver that is killed in the middle of a run, and the same command run again."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from deltalake import DeltaTable, QueryBuilder
 
 from conf.sections import Lake
 from conf.settings import Settings
-from lake.schemas import Table
+from lake.table import Table
 from models.registry import model_cards
 from models.runs.training_run import mark_abandoned_runs
 from models.workers.checkpoints import Checkpoint, Checkpoints
 from tests.support import processes, tiny
 from tests.support.commands import hub_command
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.faults]
 
@@ -65,7 +65,7 @@ def trained(own: Settings) -> tuple[dict[str, Any], str]:
 
 
 def checkpoints(own: Settings, model_id: str) -> Checkpoints:
-    return Checkpoints(model_cards.artifacts(own, model_id).below("checkpoints"))
+    return Checkpoints(model_cards.artifact_storage(own, model_id).subfolder("checkpoints"))
 
 
 def newest(own: Settings, model_id: str) -> Checkpoint:
@@ -86,12 +86,12 @@ def rows(own: Settings) -> dict[str, str]:
 def killed_after_an_epoch(own: Settings) -> str:
     """Kill the driver alone when there is a checkpoint; all that it started ends by itself."""
     with driver(own) as process:
-        assert comes_true(lambda: process.poll() is not None or _epochs(own) != [], 400)
+        assert wait_until(lambda: process.poll() is not None or _epochs(own) != [], 400)
         started = processes.descendants(process.pid)
         assert len(started) >= 4, process.communicate()  # JVM, executors, daemons, workers
         process.kill()
         process.wait(30)
-        assert comes_true(lambda: not any(processes.runs(pid) for pid in started), 60)
+        assert wait_until(lambda: not any(processes.runs(pid) for pid in started), 60)
     (model_id,) = rows(own)
     return model_id
 
@@ -100,20 +100,20 @@ def _epochs(own: Settings) -> list[Path]:
     return list(Path(own.lake.at("artifacts")).glob("*/checkpoints/epoch-*/variables.npz"))
 
 
-def test_the_same_command_goes_on_after_its_driver_was_killed_and_ends_with_the_same_weights(
+def test_the_same_command_resumes_after_its_driver_was_killed_and_ends_with_the_same_weights(
     own: Settings,
 ) -> None:
     model_id = killed_after_an_epoch(own)
     assert rows(own) == {model_id: "training"}
     before = checkpoints(own, model_id).epochs()[-1]
-    again, said = trained(own)
+    again, errors = trained(own)
     assert again["model_id"] == model_id and again["resumed_from"] >= before >= 1
-    assert f"going on with {model_id} after epoch {before}" in said
+    assert f"resuming {model_id} after epoch {before}" in errors
     assert again["epochs"] == 4 and again["restarts"] == 0
     assert rows(own) == {model_id: "ready"}
-    history = model_cards.artifacts(own, model_id).read("history.csv").decode().splitlines()
+    history = model_cards.artifact_storage(own, model_id).read("history.csv").decode().splitlines()
     assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3", "4"]
-    # Given once more it is a run of its own, with the very same weights.
+    # A third time the same command starts a new run, with the same weights.
     anew, _ = trained(own)
     assert anew["model_id"] != model_id and anew["resumed_from"] is None
     assert 0 < anew["seconds_after_last_step"] < anew["seconds"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conf.settings import Settings
-from lake.snapshot import Snapshot
+from lake.snapshot import DatasetSnapshot
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards
 from models.runs.cluster import run
@@ -23,21 +23,21 @@ pytestmark = [pytest.mark.services, pytest.mark.usefixtures("by_value")]
 
 def only_train(task: WorkerTask, context: Any) -> None:
     """Train without evaluation and export: TFLite knows no float64."""
-    from models.workers.worker_main import attended
+    from models.workers.worker_main import run_worker
 
-    attended(task, context, lambda worker: worker.train())
+    run_worker(task, context, lambda worker: worker.train())
 
 
 def weights_after(
-    settings: Settings, cluster: "SparkSession", snapshot: Snapshot, chosen: TrainingPlan, name: str
+    settings: Settings, cluster: "SparkSession", snapshot: DatasetSnapshot, chosen: TrainingPlan, name: str
 ) -> list[Any]:
-    storage = model_cards.artifacts(settings, name)
+    storage = model_cards.artifact_storage(settings, name)
 
     def task(address: tuple[str, int], authkey: bytes) -> WorkerTask:
         return WorkerTask(chosen, name, snapshot, storage, address, authkey)
 
     run(cluster, only_train, task, chosen.workers, settings.train, bar=False)
-    newest = Checkpoints(storage.below("checkpoints")).newest()
+    newest = Checkpoints(storage.subfolder("checkpoints")).newest()
     assert newest and newest.epochs == chosen.epochs
     return list(newest.values)
 
@@ -75,15 +75,15 @@ def test_two_workers_do_what_one_does_with_the_combined_batch(
     assert max(map(apart, one, two)) <= difference
 
 
-def test_workers_that_normalize_by_themselves_resume_as_if_undisturbed(
+def test_a_resumed_run_with_local_normalization_ends_like_an_undisturbed_one(
     settings: Settings, cluster: "SparkSession"
 ) -> None:
-    """What they keep apart within an epoch is the same at its end, or the second run would end elsewhere."""
+    """Local moving statistics are averaged after each epoch; without that, the second run would differ."""
     snapshot = tiny.snapshot(settings, "exact", (32, 5, 0))
     local = plan(settings, dataset_id="exact", epochs=2, normalization="local")
     whole = weights_after(settings, cluster, snapshot, local, "local-whole")
-    first = model_cards.artifacts(settings, "local-whole").below("checkpoints")
-    second = model_cards.artifacts(settings, "local-resumed").below("checkpoints")
+    first = model_cards.artifact_storage(settings, "local-whole").subfolder("checkpoints")
+    second = model_cards.artifact_storage(settings, "local-resumed").subfolder("checkpoints")
     early = "epoch-00001/variables.npz"
     second.write(early, first.read(early))
     resumed = weights_after(settings, cluster, snapshot, local, "local-resumed")

@@ -1,4 +1,4 @@
-"""Starting from another model: heads, frozen stages, what does not fit. One worker, no cluster."""
+"""Initial weights from another model: heads, frozen layers, misfits. One worker, no cluster."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conf.choices import Pixels
 from conf.errors import UsageError
 from conf.settings import Settings
-from models.errors import UnfitStart, UnknownModel
+from models.errors import UnknownModel, UnusableInitialWeights
 from models.formats.export import KERAS
 from models.nets import schedule
 from models.pictures.inputs import BatchSchedule
-from models.plan import Pixels, TrainingPlan
+from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.runs.preflight import check_trainable
-from models.runs.train import planned
+from models.runs.train import make_plan
 from models.workers import initial_weights
 from tests.support import tiny
 
@@ -24,7 +25,7 @@ CLASSES = 3
 
 def plan(settings: Settings, **given: Any) -> TrainingPlan:
     chosen = {"epochs": 2, "batch_size": 4, "warmup_epochs": 0.0, "learning_rate": 1.0} | given
-    return planned(settings, "any", 1, **chosen)
+    return make_plan(settings, "any", 1, **chosen)
 
 
 def learner(chosen: TrainingPlan, steps: int = 2, start: initial_weights.InitialWeights | None = None) -> Any:
@@ -48,7 +49,7 @@ def changed(before: tuple[Any, ...], after: tuple[Any, ...], model: Any) -> set[
     return {path for path, a, b in pairs if not np.array_equal(a, b)}
 
 
-def test_frozen_stages_stay_with_their_statistics_and_learn_when_they_are_thawed(settings: Settings) -> None:
+def test_frozen_layers_keep_weights_and_statistics_and_learn_when_unfrozen(settings: Settings) -> None:
     made = learner(plan(settings))
     images, labels = batch()
     made.freeze(True)
@@ -65,7 +66,7 @@ def test_frozen_stages_stay_with_their_statistics_and_learn_when_they_are_thawed
 
 
 @pytest.mark.faults  # slow
-def test_a_run_resumed_in_either_stage_goes_on_as_if_undisturbed(settings: Settings) -> None:
+def test_a_run_resumed_in_either_stage_ends_like_an_undisturbed_one(settings: Settings) -> None:
     def run(made: Any, stages: list[bool], first: int) -> tuple[Any, ...]:
         for number, frozen in enumerate(stages, start=first):
             made.freeze(frozen)
@@ -84,7 +85,7 @@ def test_a_run_resumed_in_either_stage_goes_on_as_if_undisturbed(settings: Setti
         assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(whole, again, strict=True))
 
 
-def test_each_stage_has_a_climb_and_a_cosine_of_its_own() -> None:
+def test_each_stage_has_its_own_warm_up_and_cosine() -> None:
     rates = schedule.rates(steps=6, warmup=1, top=1.0, frozen=2)
     # head: 1 step of climb, 1 of cosine; then 1 of climb and (1 + cos(pi k / 3)) / 2 for k = 0, 1, 2
     assert rates == pytest.approx([1, 1, 1, 1, 0.75, 0.25])
@@ -93,7 +94,8 @@ def test_each_stage_has_a_climb_and_a_cosine_of_its_own() -> None:
 def test_a_checkpoint_of_another_architecture_is_refused(settings: Settings) -> None:
     other = learner(plan(settings, architecture="resnet32"))
     with pytest.raises(
-        UnfitStart, match=r"do not fit the .* of this resnet20: it is of another architecture"
+        UnusableInitialWeights,
+        match=r"do not fit the .* of this resnet20: it belongs to another architecture",
     ):
         learner(plan(settings)).assign(other.values())
 
@@ -103,24 +105,25 @@ def model_id(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> st
     """A ready ResNet-20 in the registry, of three labels, with caffe's pixels."""
     import keras
 
-    from models.nets.resnet import ARCHITECTURES, logits
+    from models.architectures import ARCHITECTURES
+    from models.nets.resnet import logits
 
     model = ARCHITECTURES["resnet20"].build(logits(CLASSES), Pixels.CAFFE)
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
     file = tmp_path_factory.mktemp("model") / KERAS
     keras.Model(model.input, probabilities, name=model.name).save(file)
-    model_cards.artifacts(settings, "resnet20-trained").write(KERAS, file.read_bytes())
+    model_cards.artifact_storage(settings, "resnet20-trained").write(KERAS, file.read_bytes())
     card = model_cards.ModelCard("resnet20-trained", "any", "resnet20", 32, ("cat", "dog", "owl"))
-    model_cards.write(settings, card)
+    model_cards.write_card(settings, card)
     return card.model_id
 
 
-def test_a_model_s_features_are_taken_over_and_its_head_for_the_same_labels(
+def test_a_model_s_features_are_copied_and_its_head_for_the_same_labels(
     model_id: str, settings: Settings, tmp_path: Path
 ) -> None:
     import keras
 
-    (tmp_path / "taken.keras").write_bytes(model_cards.artifacts(settings, model_id).read(KERAS))
+    (tmp_path / "taken.keras").write_bytes(model_cards.artifact_storage(settings, model_id).read(KERAS))
     theirs = [value.numpy() for value in keras.models.load_model(tmp_path / "taken.keras").variables]
     for source, labels, kept in (
         (model_id, ("cat", "dog", "owl"), True),
@@ -128,7 +131,7 @@ def test_a_model_s_features_are_taken_over_and_its_head_for_the_same_labels(
         (model_id, ("cat", "dog"), False),
         (str(tmp_path / "taken.keras"), ("cat", "dog", "owl"), False),
     ):
-        chosen, start = initial_weights.resolved(settings, plan(settings, source=source), labels)
+        chosen, start = initial_weights.resolve(settings, plan(settings, source=source), labels)
         assert chosen.architecture == "resnet20" and chosen.pixels == Pixels.CAFFE and start
         assert all(np.array_equal(a, b) for a, b in zip(start.values[:-2], theirs[:-2], strict=True))
         assert start.values[-2].shape == (64, len(labels))
@@ -137,7 +140,7 @@ def test_a_model_s_features_are_taken_over_and_its_head_for_the_same_labels(
         assert all(np.array_equal(a, b) for a, b in zip(starts_at, start.values, strict=False))
 
 
-def test_starts_that_do_not_fit_are_refused_in_one_line(
+def test_initial_weights_that_do_not_fit_are_refused_in_one_line(
     model_id: str, settings: Settings, tmp_path: Path
 ) -> None:
     import keras
@@ -146,17 +149,25 @@ def test_starts_that_do_not_fit_are_refused_in_one_line(
     (tmp_path / "text.keras").write_text("no model")
     for given, kind, cause in (
         ({"source": "resnet99"}, UnknownModel, f"no model 'resnet99': the newest are .*{model_id}"),
-        ({"source": "gone.keras"}, UnfitStart, "is not there"),
-        ({"source": str(tmp_path / "text.keras")}, UnfitStart, "is no .keras file"),
-        ({"source": str(tmp_path / "dense.keras")}, UnfitStart, "architecture 'dense' is none of resnet20"),
-        ({"source": model_id, "architecture": "resnet32"}, UnfitStart, "is a resnet20, not a resnet32"),
+        ({"source": "gone.keras"}, UnusableInitialWeights, "does not exist"),
+        ({"source": str(tmp_path / "text.keras")}, UnusableInitialWeights, "is no .keras file"),
+        (
+            {"source": str(tmp_path / "dense.keras")},
+            UnusableInitialWeights,
+            "architecture 'dense' is none of resnet20",
+        ),
+        (
+            {"source": model_id, "architecture": "resnet32"},
+            UnusableInitialWeights,
+            "is a resnet20, not a resnet32",
+        ),
     ):
         with pytest.raises(kind, match=cause) as raised:
-            initial_weights.resolved(settings, plan(settings, **given), ("cat", "dog"))
+            initial_weights.resolve(settings, plan(settings, **given), ("cat", "dog"))
         assert "\n" not in str(raised.value)
 
 
-def test_plans_that_freeze_or_start_wrongly_are_refused(settings: Settings) -> None:
+def test_plans_with_a_wrong_freeze_epochs_are_refused(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "starts", (8, 4, 0))
     for given, cause in (
         ({"freeze_epochs": 1}, "--freeze-epochs 1 needs --from or --weights"),

@@ -91,7 +91,7 @@ def test_malformed_header_is_rejected_and_named(rules: Rules, name: str, value: 
 def test_repeated_header_is_rejected_even_with_equal_values(rules: Rules) -> None:
     problem = envelope.parse(GOOD.key(), [*GOOD.headers(), ("ce_id", b"u-1")], rules).problem
     assert problem is not None
-    assert (problem.reason, problem.detail) == (Reason.BAD_HEADER, "ce_id stands 2 times")
+    assert (problem.reason, problem.detail) == (Reason.BAD_HEADER, "ce_id occurs 2 times")
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_malformed_label_is_rejected(rules: Rules, claimed: str) -> None:
     assert problem.reason is Reason.BAD_LABEL
 
 
-def test_closed_mode_takes_only_listed_labels(closed: Rules) -> None:
+def test_closed_mode_accepts_only_listed_labels(closed: Rules) -> None:
     assert envelope.parse(None, headers(label=b"cat"), closed).problem is None
     problem = envelope.parse(None, headers(label=b"unicorn"), closed).problem
     assert problem is not None
     assert problem.reason is Reason.UNKNOWN_LABEL
 
 
-def test_what_could_be_read_is_kept_beside_the_problem(rules: Rules) -> None:
-    found = envelope.parse(b"phone-001", headers(time=b"never", source=b"nowhere"), rules)
-    assert (found.upload_id, found.device, found.label) == ("u-1", "phone-001", "black_cat")
+def test_valid_fields_are_kept_beside_the_problem(rules: Rules) -> None:
+    parsed = envelope.parse(b"phone-001", headers(time=b"never", source=b"nowhere"), rules)
+    assert (parsed.upload_id, parsed.device, parsed.label) == ("u-1", "phone-001", "black_cat")
 
 
-def test_a_location_is_not_kept_where_the_setting_says_so() -> None:
+def test_location_is_dropped_if_the_setting_says_so() -> None:
     settings: Settings = configuration.load()
     ingest = settings.ingest.model_copy(update={"geohash_length": 0})
     rules = Rules.of(settings.model_copy(update={"ingest": ingest}))

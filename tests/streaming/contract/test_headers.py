@@ -1,4 +1,4 @@
-"""Headers that strangers send: any script, any bytes, any number of them."""
+"""Headers from strangers: any script, any bytes, any number of headers."""
 
 import tracemalloc
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ from pyspark.sql import SparkSession
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
-from lake.erasure.redaction import of_user
-from lake.schemas import Table
+from lake.erasure.redaction import is_of_user
+from lake.table import Table
 from streaming.contract import envelope
 from streaming.contract.envelope import Envelope
 from streaming.contract.record import Header
-from streaming.contract.verdict import Reason, Verdict
+from streaming.contract.verdict import Reason, RejectReason, Verdict
 from streaming.ingestion import Ingestion, IngestReport
-from streaming.isolate.arrow_batches import ConsumerRecord, records, rows_of
+from streaming.isolate.arrow_batches import ConsumerRecord, ledger_rows, read_records
 from tests.support import pictures
 from tests.support.uploads import Raw, send, upload
 from tests.support.verdicts import rules
@@ -38,7 +38,7 @@ def parsed(found: list[Header], key: bytes | None = b"phone-1") -> Envelope:
     return envelope.parse(key, found, rules())
 
 
-def reason(found: list[Header]) -> Reason | None:
+def reason(found: list[Header]) -> RejectReason | None:
     problem = parsed(found).problem
     return problem.reason if problem else None
 
@@ -78,7 +78,7 @@ def test_names_of_people_and_batches_may_be_of_any_script(script: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["user", "batch", "id", "source", "dataref"])
-def test_control_characters_and_turned_text_are_refused(name: str, text: str) -> None:
+def test_control_characters_and_direction_marks_are_refused(name: str, text: str) -> None:
     value = f"/devices/{text}" if name == "source" else text
     problem = parsed(headers(**{name: value})).problem
     assert problem is not None
@@ -111,7 +111,7 @@ def test_label_of_compatible_characters_is_normalized(claimed: str, label: str) 
         "cat;dog", "-cat", "_cat", "%2e%2e", "con:", "cat\x1b[0m", " ", "\u200b", "a" * 65, "ﷺ" * 5,
     ],
 )  # fmt: skip
-def test_label_of_other_scripts_or_like_a_path_is_refused_in_words(claimed: str) -> None:
+def test_label_of_other_scripts_or_like_a_path_is_refused_printably(claimed: str) -> None:
     problem = parsed(headers(label=claimed)).problem
     assert problem is not None
     assert problem.reason is Reason.BAD_LABEL
@@ -125,7 +125,7 @@ def test_label_of_other_scripts_or_like_a_path_is_refused_in_words(claimed: str)
     [b"\0", b"a\0b", b"\xff\xfe", b"\xc0\xaf", b"\xed\xa0\x80", b"", b"x" * 1025, b"\0" * 1_000_000],
     ids=["NUL", "NUL inside", "no UTF-8", "overlong", "surrogate", "empty", "too long", "1 MB of NUL"],
 )
-def test_bytes_that_no_header_may_have(name: str, value: bytes) -> None:
+def test_invalid_bytes_in_a_header_are_refused(name: str, value: bytes) -> None:
     problem = parsed(headers(**{name: value})).problem
     assert problem is not None
     assert problem.reason in {Reason.BAD_HEADER, Reason.BAD_LABEL if name == "label" else Reason.BAD_HEADER}
@@ -136,14 +136,14 @@ def test_bytes_that_no_header_may_have(name: str, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_header_that_stands_twice_is_refused(name: str) -> None:
+def test_repeated_header_is_refused(name: str) -> None:
     value = dict(headers(dataref="s3://a/b", geo="1,2", sha256="0" * 64))[f"ce_{name}"]
     assert reason([*headers(**{name: value}), (f"ce_{name}", value)]) is Reason.BAD_HEADER
     assert reason([*headers(**{name: value}), (f"ce_{name}", None)]) is Reason.BAD_HEADER
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_null_header_is_as_good_as_none(name: str) -> None:
+def test_null_header_counts_as_missing(name: str) -> None:
     required = name in {"id", "source", "type", "time", "label"}
     assert reason(headers(**{name: None})) is (Reason.MISSING_HEADER if required else None)
 
@@ -156,11 +156,11 @@ def test_headers_that_the_contract_does_not_know_are_ignored() -> None:
 
 def row(key: bytes | None, value: bytes | None, found: list[Header]) -> dict[str, Any]:
     record = ConsumerRecord("images", 0, 0, 0, key, value, found or [])
-    return rows_of([record], rules())[0]
+    return ledger_rows([record], rules())[0]
 
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff\0", b"k" * 1_000_000])
-def test_record_without_anything_is_a_row_all_the_same(key: bytes | None) -> None:
+def test_record_without_headers_is_a_row_too(key: bytes | None) -> None:
     for value in (None, b"", pictures.jpeg()):
         made = row(key, value, [])
         assert (made["verdict"], made["reason"]) == (Verdict.REJECTED, Reason.MISSING_HEADER)
@@ -181,7 +181,7 @@ def test_null_value_without_a_reference_is_empty() -> None:
         "2026-11-21T08:00:60Z", "2016-12-31T23:59:60+01:00", "2016-12-31T23:59:61Z", "2016-12-32T23:59:60Z",
     ],
 )  # fmt: skip
-def test_time_that_is_none_or_that_no_table_could_give_back_is_refused(time: str) -> None:
+def test_time_that_is_malformed_or_unreadable_from_a_table_is_refused(time: str) -> None:
     assert reason(headers(time=time)) is Reason.BAD_HEADER
 
 
@@ -194,7 +194,7 @@ def test_time_that_is_none_or_that_no_table_could_give_back_is_refused(time: str
         ("2017-01-01T05:29:60+05:30", 0),
     ],
 )
-def test_leap_second_is_taken_as_the_one_before_it(time: str, microsecond: int) -> None:
+def test_leap_second_is_read_as_the_second_before_it(time: str, microsecond: int) -> None:
     found = parsed(headers(time=time))
     assert found.problem is None
     assert found.event_time == datetime(2016, 12, 31, 23, 59, 59, microsecond, tzinfo=UTC)
@@ -244,16 +244,16 @@ def lists(found: list[Any]) -> pa.ListArray:
 FLOOD: list[Header] = [("", None)] * 300_000
 
 
-def test_record_of_very_many_headers_costs_itself_a_verdict_and_no_memory() -> None:
-    """2 bytes of Kafka each, 280 here: those of one record could fill the worker."""
+def test_record_of_very_many_headers_is_rejected_without_using_memory() -> None:
+    """A header needs 2 bytes in Kafka and 280 in Python: one record could fill the worker's memory."""
     most, picture = rules().ingest.max_headers, pictures.jpeg()
     late: list[Header] = [*headers(user="eve"), *[("ce_batch", b"x")] * 3]
     raw: list[Raw] = [(b"a", picture, headers()), (b"b", picture, FLOOD + late), (b"c", picture, headers())]
     batch = arrow(raw)
-    rows_of(records(arrow(raw[:1]), rules().ingest), rules())  # loads what it needs
+    ledger_rows(read_records(arrow(raw[:1]), rules().ingest), rules())  # loads modules
     tracemalloc.start()
     try:
-        rows = rows_of(records(batch, rules().ingest), rules())
+        rows = ledger_rows(read_records(batch, rules().ingest), rules())
         assert tracemalloc.get_traced_memory()[1] < 10 << 20
     finally:
         tracemalloc.stop()
@@ -267,29 +267,38 @@ def test_record_of_very_many_headers_costs_itself_a_verdict_and_no_memory() -> N
     kept = [(each["key"], each["value"]) for each in bad["headers"]]
     own = [header for header in late if header[0].startswith("ce_")][:-2]  # two of a name are kept
     assert kept == FLOOD[: most - len(own)] + own
-    again = rows_of(records(batch, rules().ingest), rules())
+    again = ledger_rows(read_records(batch, rules().ingest), rules())
     assert [made["headers"] for made in again[1:2]] == [bad["headers"]]
 
 
-def test_a_time_of_a_record_that_no_table_could_give_back_is_left_out() -> None:
-    """Of a topic that takes its producers' word for it."""
+def test_record_time_that_is_unreadable_from_a_table_is_dropped() -> None:
+    """In a topic with CreateTime timestamps the producer sets the time."""
     good = 1_795_259_733_000_000
     stamps = pa.array([-(10**17), -1, 0, good, 2**62, None], pa.timestamp("us", "UTC"))
     batch = arrow([(None, None, [])] * len(stamps)).set_column(3, "timestamp", stamps)
-    assert [record.time for record in records(batch, rules().ingest)] == [None, None, 0, good, None, None]
+    assert [record.time for record in read_records(batch, rules().ingest)] == [
+        None,
+        None,
+        0,
+        good,
+        None,
+        None,
+    ]
 
 
-def test_as_many_headers_as_are_allowed_are_fine() -> None:
+def test_maximum_number_of_headers_is_accepted() -> None:
     most = rules().ingest.max_headers
     full = FLOOD[: most - len(headers())] + headers()
-    rows = rows_of(records(arrow([(b"a", pictures.jpeg(), full)]), rules().ingest), rules())
+    rows = ledger_rows(read_records(arrow([(b"a", pictures.jpeg(), full)]), rules().ingest), rules())
     assert rows[0]["verdict"] == Verdict.ACCEPTED
-    rows = rows_of(records(arrow([(b"a", pictures.jpeg(), [*full, ("", None)])]), rules().ingest), rules())
+    rows = ledger_rows(
+        read_records(arrow([(b"a", pictures.jpeg(), [*full, ("", None)])]), rules().ingest), rules()
+    )
     assert rows[0]["detail"] == f"{most + 1} headers, at most {most} are allowed"
 
 
 @pytest.mark.parametrize("most", [1, 3, 1000])
-def test_headers_of_a_slice_are_its_own(most: int) -> None:
+def test_slice_of_a_batch_has_only_its_own_headers(most: int) -> None:
     found: list[Any] = [FLOOD, [("a", b"1"), ("b", None)], None, [], [("c", b"2")] * 4, [("d", b"3")], FLOOD]
     column = lists(found)
     limits = rules().ingest.model_copy(update={"max_headers": most})
@@ -297,27 +306,27 @@ def test_headers_of_a_slice_are_its_own(most: int) -> None:
         for stop in range(start, len(found)):
             part = column.slice(start, stop - start)
             batch = arrow([(None, None, [])] * len(part)).set_column(6, "headers", part)
-            got = records(batch, limits)
+            got = read_records(batch, limits)
             assert [record.headers for record in got] == [(each or [])[:most] for each in found[start:stop]]
             assert [record.omitted for record in got] == [
                 max(len(each or ()) - most, 0) for each in found[start:stop]
             ]
 
 
-def test_null_record_may_hide_headers_behind_it() -> None:
-    """Arrow allows a null list to have a place among the values."""
+def test_headers_behind_a_null_list_are_ignored() -> None:
+    """Arrow allows a null list to span values."""
     plain = lists([[("a", b"1")], [("b", b"2")], [("c", b"3")]])
     column = pa.ListArray.from_arrays(plain.offsets, plain.values, mask=pa.array([False, True, False]))
     batch = arrow([(None, None, [])] * 3).set_column(6, "headers", column)
-    got = records(batch, rules().ingest)
+    got = read_records(batch, rules().ingest)
     assert [record.headers for record in got] == [[("a", b"1")], [], [("c", b"3")]]
 
 
 @pytest.mark.services
-def test_what_strangers_wrote_can_be_read_back_from_the_tables(
+def test_headers_of_strangers_can_be_read_back_from_the_tables(
     spark: SparkSession, settings: Settings, kafka: Kafka, tmp_path: Any
 ) -> None:
-    """Names of every script and times at the edges go through Kafka, Spark, Delta and back to Python."""
+    """Names in every script and extreme times pass through Kafka, Spark, Delta and back to Python."""
     ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
     lake = Lake(root=str(tmp_path / "lake"))
     own = settings.model_copy(update={"lake": lake, "kafka": kafka, "ingest": ingest})
@@ -343,5 +352,5 @@ def test_what_strangers_wrote_can_be_read_back_from_the_tables(
     # PySpark gives times without a zone, in the process's own.
     assert set(times) <= {row.event_time.astimezone(UTC) for row in rows}
     assert len(tables.read(spark, lake, Table.UPLOADS).toPandas()) == len(named) + 7
-    (flooded,) = tables.read(spark, lake, Table.UPLOADS).where(of_user("eve")).collect()
+    (flooded,) = tables.read(spark, lake, Table.UPLOADS).where(is_of_user("eve")).collect()
     assert len(flooded.headers) == ingest.max_headers

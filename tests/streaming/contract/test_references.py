@@ -1,4 +1,4 @@
-"""What a reference names, and which prefixes cover it; nothing is asked of a store or a disk."""
+"""Parsing of references and their allowed prefixes; no request is sent and no file is read."""
 
 import pytest
 
@@ -14,14 +14,14 @@ ALLOWED = ("s3://bucket/allowed", "s3://open-bucket", "file:///srv/in")
         ("s3://bucket/allowed/b/c.jpg", "s3://bucket/allowed", "allowed/b/c.jpg"),
         ("s3://open-bucket/x", "s3://open-bucket", "x"),
         ("s3://open-bucket/my%20cat%2Bdog.jpg", "s3://open-bucket", "my cat+dog.jpg"),
-        ("s3://open-bucket/%252e%252e/x", "s3://open-bucket", "%2e%2e/x"),  # undone once, a harmless name
+        ("s3://open-bucket/%252e%252e/x", "s3://open-bucket", "%2e%2e/x"),  # decoded once: a harmless name
         ("s3://open-bucket/Жук.jpg", "s3://open-bucket", "Жук.jpg"),
         ("file:///srv/in/x.jpg", "file:///srv/in", "srv/in/x.jpg"),
     ],
 )
 def test_reference_below_a_prefix_is_allowed(text: str, prefix: str, path: str) -> None:
     reference = Reference.parse(text)
-    assert (reference.below(ALLOWED), reference.path) == (prefix, path)
+    assert (reference.matching_prefix(ALLOWED), reference.path) == (prefix, path)
     assert Reference.parse(str(reference)) == reference
 
 
@@ -41,9 +41,9 @@ def test_reference_below_a_prefix_is_allowed(text: str, prefix: str, path: str) 
         "s3://srv/in/x.jpg",
     ],
 )
-def test_reference_outside_all_prefixes_is_not(text: str) -> None:
-    assert Reference.parse(text).below(ALLOWED) is None
-    assert Reference.parse(text).below(()) is None
+def test_reference_outside_all_prefixes_is_not_allowed(text: str) -> None:
+    assert Reference.parse(text).matching_prefix(ALLOWED) is None
+    assert Reference.parse(text).matching_prefix(()) is None
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,6 @@ def test_reference_outside_all_prefixes_is_not(text: str) -> None:
         "ftp://bucket/allowed/a.jpg",
     ],
 )
-def test_what_is_no_reference_or_could_be_read_in_two_ways_is_refused(text: str) -> None:
+def test_invalid_or_ambiguous_reference_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must|names|holds|is not"):
         Reference.parse(text)

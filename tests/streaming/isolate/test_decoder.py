@@ -1,4 +1,4 @@
-"""The decoder's process: what a picture does to it costs that picture a verdict, and nothing else."""
+"""The decoder process: a picture that crashes or hangs it is rejected, and no other picture."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ from streaming.isolate.decoder import Decoder
 from streaming.verify import preprocess
 from streaming.verify.prepared import Prepared
 from tests.support import evil, pictures
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 PR_CAPBSET_DROP, CAP_SYS_RESOURCE = 24, 24  # prctl(2), capabilities(7)
 GOOD = [pictures.jpeg(seed=seed) for seed in range(4)]
@@ -28,7 +28,7 @@ GOOD = [pictures.jpeg(seed=seed) for seed in range(4)]
 
 @pytest.fixture(scope="module")
 def rules(settings: Settings) -> Rules:
-    """As the settings say, but with a decoder that misbehaves on demand, and little patience."""
+    """The rules of the settings, but with a decoder that misbehaves on demand, and a short timeout."""
     decoding = settings.decoding.model_copy(
         update={"function": "tests.support.evil:prepare", "timeout_seconds": 1.0}
     )
@@ -44,22 +44,22 @@ def evil_decoder(rules: Rules) -> Iterator[Decoder]:
 @pytest.mark.parametrize(
     ("trailer", "reason", "detail"),
     [
-        (evil.SEGFAULT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
-        (evil.ABORT, Reason.DECODER_CRASHED, "died of SIGABRT"),
-        (evil.LEAVE, Reason.DECODER_CRASHED, "left with 3"),
-        (evil.GREED, Reason.DECODER_CRASHED, "more than 1,536 MiB"),
-        (evil.GIANT, Reason.DECODER_CRASHED, "died of SIGSEGV"),
-        (evil.LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.SEGFAULT, Reason.DECODER_CRASHED, "killed by SIGSEGV"),
+        (evil.ABORT, Reason.DECODER_CRASHED, "killed by SIGABRT"),
+        (evil.EXIT, Reason.DECODER_CRASHED, "exited with code 3"),
+        (evil.NUMPY_ALLOCATION, Reason.DECODER_CRASHED, "more than 1,536 MiB"),
+        (evil.C_ALLOCATION, Reason.DECODER_CRASHED, "killed by SIGSEGV"),
+        (evil.BUSY_LOOP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
         (evil.SLEEP, Reason.DECODE_TIMEOUT, "within 1 seconds"),
-        (evil.SHRINK, Reason.DECODER_CRASHED, "left with 1"),
-        (evil.WORD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
-        (evil.FLOOD, Reason.DECODE_TIMEOUT, "within 1 seconds"),
-        (evil.RESTLESS, Reason.DECODER_CRASHED, "answered nonsense: 0 results and "),
-        (evil.EARLY, Reason.DECODER_CRASHED, "answered nonsense: done, and no result"),
-        (evil.LIAR, Reason.DECODER_CRASHED, "answered nonsense: 1152921504606846976 results"),
+        (evil.SHRINK_OUTPUT, Reason.DECODER_CRASHED, "exited with code 1"),
+        (evil.PARTIAL_MESSAGE, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.FLOOD_CONTROL, Reason.DECODE_TIMEOUT, "within 1 seconds"),
+        (evil.FALSE_PROGRESS, Reason.DECODER_CRASHED, "wrote an invalid result: 0 results and "),
+        (evil.EARLY_ANSWER, Reason.DECODER_CRASHED, "wrote an invalid result: done without a result"),
+        (evil.FALSE_SIZES, Reason.DECODER_CRASHED, "wrote an invalid result: 1152921504606846976 results"),
     ],
 )
-def test_a_decoder_fault_costs_that_one_picture(
+def test_a_decoder_fault_rejects_that_picture_only(
     evil_decoder: Decoder, trailer: bytes, reason: Reason, detail: str
 ) -> None:
     outcomes = evil_decoder.prepare([GOOD[0], GOOD[1] + trailer, GOOD[2], GOOD[3] + trailer])
@@ -76,7 +76,7 @@ def outcome_of(content: bytes, own: Decoder) -> object:
     return own.prepare([content])[0]
 
 
-def test_the_process_gives_what_the_function_gives(settings: Settings) -> None:
+def test_decoder_process_returns_what_the_function_returns(settings: Settings) -> None:
     rules = Rules.of(settings)
     contents = [*GOOD, pictures.oriented(6), b"", b"GIF89a", GOOD[0][:300]]
     bare = rules.decoding.model_copy(update={"isolated": False})
@@ -95,8 +95,8 @@ def test_the_process_gives_what_the_function_gives(settings: Settings) -> None:
                 assert (there.reason, there.detail) == (here.reason, here.detail)
 
 
-def test_more_than_the_shared_memory_holds_goes_through(settings: Settings) -> None:
-    """Twelve pictures of 3 MB against 20 MB for pictures, and answers that fill their part many times."""
+def test_more_pictures_than_the_shared_memory_holds_are_prepared(settings: Settings) -> None:
+    """Twelve pictures of 3 MB against 20 MB of memory, and results larger than the output memory."""
     ingest = settings.ingest.model_copy(update={"longest_side": 1600, "jpeg_quality": 100})
     rules = Rules.of(settings.model_copy(update={"ingest": ingest}))
     contents = [GOOD[number % 4].ljust(3_000_000, b"\0") for number in range(12)]
@@ -109,8 +109,8 @@ def test_more_than_the_shared_memory_holds_goes_through(settings: Settings) -> N
     assert sum(kept) > 30_000_000
 
 
-def test_the_largest_webp_that_is_taken_fits_into_the_decoder(settings: Settings) -> None:
-    """Its pixels are there several times over before the first can be had."""
+def test_the_largest_accepted_webp_fits_into_the_memory_limit(settings: Settings) -> None:
+    """The WebP decoder holds the pixels several times."""
     assert settings.ingest.max_pixels == 8000 * 8000
     lossy = pictures.encoded(Image.new("RGB", (8000, 8000), (200, 90, 20)), "WEBP", method=0)
     with Decoder(Rules.of(settings)) as own:
@@ -128,9 +128,9 @@ def test_a_decoder_that_cannot_start_is_an_error_and_not_a_verdict(settings: Set
         own.prepare(GOOD)
 
 
-def test_killed_from_outside_the_picture_in_work_is_told_and_the_next_decoded(rules: Rules) -> None:
+def test_after_the_child_is_killed_a_new_child_decodes_the_next_pictures(rules: Rules) -> None:
     with Decoder(rules) as own:
-        for _ in range(100):  # what the dead one left unread must never reach the next: 1 in 80 did
+        for _ in range(100):  # a request that the dead child left unread must not reach the next: 1 in 80 did
             own.prepare(GOOD[:1])
             (worker,) = children(own.pid)
             os.kill(worker, signal.SIGKILL)
@@ -139,7 +139,7 @@ def test_killed_from_outside_the_picture_in_work_is_told_and_the_next_decoded(ru
 
 
 def test_no_process_outlives_the_python_worker(rules: Rules) -> None:
-    """Even one that a picture keeps busy when its Python worker is killed."""
+    """Not even a child that is busy with a picture when its Python worker is killed."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -152,10 +152,10 @@ def test_no_process_outlives_the_python_worker(rules: Rules) -> None:
     (worker,) = children(zygote)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert comes_true(lambda: not is_alive(zygote) and not is_alive(worker))
+    assert wait_until(lambda: not is_alive(zygote) and not is_alive(worker))
 
 
-def test_hard_bounds_on_cpu_and_memory_stand_and_no_secret_is_passed_on(
+def test_child_has_hard_cpu_and_memory_limits_and_no_credentials(
     rules: Rules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -169,8 +169,8 @@ def test_hard_bounds_on_cpu_and_memory_stand_and_no_secret_is_passed_on(
         assert b"AWS_" not in Path(f"/proc/{own.pid}/environ").read_bytes()
 
 
-def in_a_process_of_its_own(holds: Callable[[], bool]) -> bool:
-    """Whether something holds there, where it may change limits for good."""
+def in_a_child_process(holds: Callable[[], bool]) -> bool:
+    """Whether the check holds in a child process, where it can change limits for good."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -181,20 +181,20 @@ def in_a_process_of_its_own(holds: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_a_user_with_a_cpu_limit_of_its_own_can_decode(settings: Settings) -> None:
-    """Only root may raise a hard limit, so the decoder must keep to the one it finds."""
+def test_a_user_with_a_hard_cpu_limit_can_decode(settings: Settings) -> None:
+    """Only root may raise a hard limit, so the decoder must keep the existing one."""
 
     def decodes() -> bool:
         resource.setrlimit(resource.RLIMIT_CPU, (3600, 3600))
-        # Root, too, may not raise it in what it starts without this capability.
+        # Without this capability, root may not raise the limit in child processes either.
         ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE)
         with Decoder(Rules.of(settings)) as own:
             return all(isinstance(outcome, Prepared) for outcome in own.prepare(GOOD))
 
-    assert in_a_process_of_its_own(decodes)
+    assert in_a_child_process(decodes)
 
 
-def test_a_process_of_thousands_of_open_files_can_decode(rules: Rules) -> None:
+def test_a_process_with_thousands_of_open_files_can_decode(rules: Rules) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
     def decodes() -> bool:
@@ -208,7 +208,7 @@ def test_a_process_of_thousands_of_open_files_can_decode(rules: Rules) -> None:
 
     if hard != resource.RLIM_INFINITY and hard < 1200:
         pytest.skip(f"at most {hard} files may be open")
-    assert in_a_process_of_its_own(decodes)
+    assert in_a_child_process(decodes)
 
 
 def children(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Fetching what references name: allowed places only, in time, within a size, and what a bad one gets."""
+"""Fetching of referenced pictures: allowed places, time limit, size limit, and rejected references."""
 
 import os
 import pickle
@@ -14,11 +14,11 @@ from conf.sections import S3, Payloads
 from conf.settings import Settings
 from streaming.contract.envelope import Envelope
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason, Rejected
+from streaming.contract.verdict import Reason, Rejected, RejectReason
 from streaming.errors import CredentialsError
 from streaming.isolate import payloads
-from streaming.stores.objects import Objects
-from tests.support.s3server import Between, Bucket, Change, chunked, free_port, headed
+from streaming.stores.objects import ObjectStore
+from tests.support.s3server import Bucket, Change, FaultProxy, chunked, free_port, with_header
 
 MOST = 1000
 
@@ -32,7 +32,7 @@ def allowing(limits: Payloads, *prefixes: str) -> Payloads:
     return limits.model_copy(update={"allowed": prefixes})
 
 
-def reasons(contents: list[payloads.Content]) -> list[Reason | None]:
+def reasons(contents: list[payloads.Content]) -> list[RejectReason | None]:
     return [content.reason if isinstance(content, Rejected) else None for content in contents]
 
 
@@ -42,10 +42,10 @@ def test_objects_are_fetched_in_order_and_bad_ones_get_their_verdicts(
 ) -> None:
     bucket.put({f"in/{n}": b"%d" % n for n in range(30)})
     bucket.put({"in/large": bytes(MOST + 1), "in/most": bytes(MOST), "in-secret/x": b"x"})
-    between = Between(bucket.s3.endpoint)
-    with between.running() as endpoint:
+    proxy = FaultProxy(bucket.s3.endpoint)
+    with proxy.running() as endpoint:
         s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
-        fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), s3, MOST)
+        fetcher = payloads.PayloadFetcher(allowing(limits, bucket.uri("in")), s3, MOST)
         good = fetcher.fetch([bucket.uri(f"in/{n}") for n in range(30)])
         assert good == [b"%d" % n for n in range(30)]
         large, most, missing = fetcher.fetch([bucket.uri(f"in/{name}") for name in ("large", "most", "gone")])
@@ -57,7 +57,7 @@ def test_objects_are_fetched_in_order_and_bad_ones_get_their_verdicts(
         assert missing.reason is Reason.PAYLOAD_UNREACHABLE
         assert missing.detail == f"{bucket.uri('in/gone')}: no such object"
 
-        asked = len(between.seen)
+        asked = len(proxy.seen)
         foreign = [
             "http://127.0.0.1/x",
             endpoint,
@@ -71,21 +71,23 @@ def test_objects_are_fetched_in_order_and_bad_ones_get_their_verdicts(
             "file:///etc/passwd",
         ]
         assert reasons(fetcher.fetch(foreign)) == [Reason.PAYLOAD_UNREACHABLE] * len(foreign)
-        assert len(between.seen) == asked
+        assert len(proxy.seen) == asked
 
 
 def test_nothing_is_allowed_by_default(settings: Settings, s3: S3) -> None:
-    fetcher = payloads.of(Rules.of(settings))
+    fetcher = payloads.fetcher_for(Rules.of(settings))
     (content,) = fetcher.fetch(["s3://bucket/x"])
     assert isinstance(content, Rejected)
-    assert content.detail == "'s3://bucket/x' is below no prefix that payloads.allowed lists"
+    assert content.detail == "'s3://bucket/x' is not below a prefix in payloads.allowed"
 
 
 def test_the_push_prefix_is_not_implied(settings: Settings, s3: S3) -> None:
     own = settings.model_copy(
         update={"payloads": settings.payloads.model_copy(update={"prefix": "s3://bucket/in"})}
     )
-    assert reasons(payloads.of(Rules.of(own)).fetch(["s3://bucket/in/x"])) == [Reason.PAYLOAD_UNREACHABLE]
+    assert reasons(payloads.fetcher_for(Rules.of(own)).fetch(["s3://bucket/in/x"])) == [
+        Reason.PAYLOAD_UNREACHABLE
+    ]
 
 
 def test_files_below_a_folder_are_read_and_no_link_is_followed(
@@ -100,7 +102,7 @@ def test_files_below_a_folder_are_read_and_no_link_is_followed(
     (inside / "link").symlink_to(outside / "secret")
     (inside / "folder").symlink_to(outside)
     os.mkfifo(inside / "pipe")
-    fetcher = payloads.Payloads(allowing(limits, f"file://{inside}"), s3, MOST)
+    fetcher = payloads.PayloadFetcher(allowing(limits, f"file://{inside}"), s3, MOST)
     names = ["deep/my%20cat.jpg", "large", "link", "folder/secret", "pipe", "deep", "none", "../out/secret"]
     found = fetcher.fetch([f"file://{inside}/{name}" for name in names])
     assert found[0] == b"cat"
@@ -109,7 +111,7 @@ def test_files_below_a_folder_are_read_and_no_link_is_followed(
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device"])
-def test_what_is_no_file_is_refused_at_once_and_leaves_no_descriptor_open(
+def test_path_that_is_not_a_file_is_rejected_and_leaves_no_descriptor_open(
     kind: str, limits: Payloads, s3: S3, tmp_path: Path
 ) -> None:
     folder, name = tmp_path, "x"
@@ -122,22 +124,22 @@ def test_what_is_no_file_is_refused_at_once_and_leaves_no_descriptor_open(
             listening.bind(str(tmp_path / "x"))
         else:
             folder, name = Path("/dev"), "zero"
-        fetcher = payloads.Payloads(allowing(limits, f"file://{folder}"), s3, MOST)
+        fetcher = payloads.PayloadFetcher(allowing(limits, f"file://{folder}"), s3, MOST)
         (first,) = fetcher.fetch([f"file://{folder}/{name}"])
         before = len(list(Path("/proc/self/fd").iterdir()))
         found = fetcher.fetch([f"file://{folder}/{name}"] * 50)
         assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert reasons([first, *found]) == [Reason.PAYLOAD_UNREACHABLE] * 51
     assert isinstance(first, Rejected)
-    told = "No such device or address" if kind == "socket" else "no regular file"
-    assert first.detail == f"file://{folder}/{name}: {told}"
+    error = "No such device or address" if kind == "socket" else "not a regular file"
+    assert first.detail == f"file://{folder}/{name}: {error}"
 
 
 def test_allowed_folder_may_itself_be_a_link(limits: Payloads, s3: S3, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "x").write_bytes(b"x")
     (tmp_path / "in").symlink_to(tmp_path / "real")
-    assert payloads.Payloads(allowing(limits, f"file://{tmp_path}/in"), s3, MOST).fetch(
+    assert payloads.PayloadFetcher(allowing(limits, f"file://{tmp_path}/in"), s3, MOST).fetch(
         [f"file://{tmp_path}/in/x"]
     ) == [b"x"]
 
@@ -145,12 +147,13 @@ def test_allowed_folder_may_itself_be_a_link(limits: Payloads, s3: S3, tmp_path:
 def test_values_verdicts_and_references_keep_their_order(limits: Payloads, s3: S3, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"far")
     problem = Rejected(Reason.BAD_LABEL, "x")
-    there = Envelope(dataref=f"file://{tmp_path}/x")
-    fetcher = payloads.Payloads(allowing(limits, f"file://{tmp_path}"), s3, MOST)
+    referenced = Envelope(dataref=f"file://{tmp_path}/x")
+    fetcher = payloads.PayloadFetcher(allowing(limits, f"file://{tmp_path}"), s3, MOST)
     found = list(
         fetcher.contents([
-            (b"near", Envelope()), (None, there), (None, Envelope()), (b"", Envelope()),
-            (None, replace(there, problem=problem)), (b"near", there), (b"", there), (None, there),
+            (b"near", Envelope()), (None, referenced), (None, Envelope()), (b"", Envelope()),
+            (None, replace(referenced, problem=problem)), (b"near", referenced), (b"", referenced),
+            (None, referenced),
         ])
     )  # fmt: skip
     assert found[:5] == [b"near", b"far", b"", b"", problem]
@@ -168,23 +171,23 @@ def test_store_that_is_busy_for_a_moment_costs_no_upload(bucket: Bucket, limits:
         refused.add(path)
         return 503 if new else None
 
-    with Between(bucket.s3.endpoint, first_time).running() as endpoint:
+    with FaultProxy(bucket.s3.endpoint, first_time).running() as endpoint:
         s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
-        fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), s3, MOST)
+        fetcher = payloads.PayloadFetcher(allowing(limits, bucket.uri("in")), s3, MOST)
         assert fetcher.fetch([bucket.uri(f"in/{n}") for n in range(8)]) == [b"%d" % n for n in range(8)]
     assert len(refused) == 8
 
 
 @pytest.mark.services
 @pytest.mark.parametrize("spoil", [503, "stall", "trickle", "cut"])
-def test_object_that_never_comes_is_a_verdict_and_the_others_are_fine(
+def test_object_that_never_arrives_is_rejected_and_the_others_are_fetched(
     spoil: int | str, bucket: Bucket, limits: Payloads
 ) -> None:
     bucket.put({f"in/{n}": bytes(100) for n in range(8)})
-    between = Between(bucket.s3.endpoint, lambda method, path: spoil if path.endswith("/3") else None)
-    with between.running() as endpoint:
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: spoil if path.endswith("/3") else None)
+    with proxy.running() as endpoint:
         s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
-        fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), s3, MOST)
+        fetcher = payloads.PayloadFetcher(allowing(limits, bucket.uri("in")), s3, MOST)
         begun = time.monotonic()
         found = fetcher.fetch([bucket.uri(f"in/{n}") for n in range(8)])
         assert time.monotonic() - begun < 2 * limits.seconds + 2
@@ -194,32 +197,30 @@ def test_object_that_never_comes_is_a_verdict_and_the_others_are_fine(
 
 
 @pytest.mark.services
-def test_answer_that_makes_no_sense_is_a_verdict_and_the_others_are_fine(
-    bucket: Bucket, limits: Payloads
-) -> None:
+def test_invalid_answer_is_a_rejection_and_the_others_are_fetched(bucket: Bucket, limits: Payloads) -> None:
     bucket.put({f"in/{n}": bytes(100) for n in range(4)})
-    odd: dict[str, Change] = {"1": chunked, "2": partial(headed, "Last-Modified", "yesterday")}
-    between = Between(bucket.s3.endpoint, lambda method, path: odd.get(path[-1]))
-    with between.running() as endpoint:
+    odd: dict[str, Change] = {"1": chunked, "2": partial(with_header, "Last-Modified", "yesterday")}
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: odd.get(path[-1]))
+    with proxy.running() as endpoint:
         s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
-        fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), s3, MOST)
+        fetcher = payloads.PayloadFetcher(allowing(limits, bucket.uri("in")), s3, MOST)
         found = fetcher.fetch([bucket.uri(f"in/{n}") for n in range(4)])
     assert reasons(found) == [None, None, Reason.PAYLOAD_UNREACHABLE, None]
     assert found[1] == bytes(100)
 
 
-def test_whatever_goes_wrong_with_one_reference_costs_no_other(
+def test_unexpected_error_of_one_reference_affects_no_other(
     limits: Payloads, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(self: Objects, bucket: str, key: str, limit: int) -> bytes:
+    def read(self: ObjectStore, bucket: str, key: str, limit: int) -> bytes:
         if key == "odd":
             raise RuntimeError("nobody\nthought of this")
         if key == "lost":
             raise MemoryError
         return b"x"
 
-    monkeypatch.setattr(Objects, "read", read)
-    fetcher = payloads.Payloads(allowing(limits, "s3://bucket"), s3, MOST)
+    monkeypatch.setattr(ObjectStore, "read", read)
+    fetcher = payloads.PayloadFetcher(allowing(limits, "s3://bucket"), s3, MOST)
     odd, good = fetcher.fetch(["s3://bucket/odd", "s3://bucket/good"])
     assert good == b"x"
     assert isinstance(odd, Rejected)
@@ -230,42 +231,38 @@ def test_whatever_goes_wrong_with_one_reference_costs_no_other(
 
 
 @pytest.mark.services
-def test_store_that_is_away_is_asked_a_few_times_and_then_left_alone(
-    bucket: Bucket, limits: Payloads
-) -> None:
-    """Hundreds of references are judged in the time of a few; once the pause is over all is well again."""
+def test_unavailable_store_gets_a_few_requests_and_then_a_pause(bucket: Bucket, limits: Payloads) -> None:
+    """Hundreds of references are rejected in the time of a few; after the pause they are fetched again."""
     bucket.put({"in/x": b"x"})
-    away = True
-    between = Between(bucket.s3.endpoint, lambda method, path: 503 if away else None)
-    with between.running() as endpoint:
+    unavailable = True
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: 503 if unavailable else None)
+    with proxy.running() as endpoint:
         s3 = bucket.s3.model_copy(update={"endpoint": endpoint})
         own = allowing(limits, bucket.uri("in")).model_copy(update={"pause_seconds": 1.0})
-        fetcher = payloads.Payloads(own, s3, MOST)
+        fetcher = payloads.PayloadFetcher(own, s3, MOST)
         found = fetcher.fetch([bucket.uri("in/x")] * 300)
         assert reasons(found) == [Reason.PAYLOAD_UNREACHABLE] * 300
-        assert len(between.seen) < 100 * s3.attempts
-        assert "the store is away" in str(found[20])
-        away = False
-        from tests.support.waiting import comes_true
+        assert len(proxy.seen) < 100 * s3.attempts
+        assert "the store is unavailable" in str(found[20])
+        unavailable = False
+        from tests.support.waiting import wait_until
 
-        assert comes_true(lambda: fetcher.fetch([bucket.uri("in/x")]) == [b"x"], 10)
+        assert wait_until(lambda: fetcher.fetch([bucket.uri("in/x")]) == [b"x"], 10)
 
 
 @pytest.mark.services
-def test_objects_that_are_missing_do_not_make_the_store_count_as_away(
-    bucket: Bucket, limits: Payloads
-) -> None:
+def test_missing_objects_do_not_make_the_store_count_as_unavailable(bucket: Bucket, limits: Payloads) -> None:
     bucket.put({"in/x": b"x"})
-    fetcher = payloads.Payloads(allowing(limits, bucket.uri("in")), bucket.s3, MOST)
+    fetcher = payloads.PayloadFetcher(allowing(limits, bucket.uri("in")), bucket.s3, MOST)
     found = fetcher.fetch([bucket.uri(f"in/none-{n}") for n in range(50)] + [bucket.uri("in/x")])
     assert found[-1] == b"x"
 
 
 @pytest.mark.services
-def test_store_where_nothing_listens_is_a_verdict_in_time(limits: Payloads, s3: S3) -> None:
+def test_store_without_a_listener_is_a_rejection_within_the_time_limit(limits: Payloads, s3: S3) -> None:
     own = s3.model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
     begun = time.monotonic()
-    found = payloads.Payloads(allowing(limits, "s3://bucket"), own, MOST).fetch(["s3://bucket/x"])
+    found = payloads.PayloadFetcher(allowing(limits, "s3://bucket"), own, MOST).fetch(["s3://bucket/x"])
     assert reasons(found) == [Reason.PAYLOAD_UNREACHABLE]
     assert time.monotonic() - begun < limits.seconds + 5
 
@@ -276,9 +273,9 @@ def test_missing_credentials_are_nobodys_verdict(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
     with pytest.raises(CredentialsError, match="AWS_ACCESS_KEY_ID"):
-        payloads.Payloads(allowing(limits, bucket.uri()[:-1]), bucket.s3, MOST).fetch([bucket.uri("x")])
+        payloads.PayloadFetcher(allowing(limits, bucket.uri()[:-1]), bucket.s3, MOST).fetch([bucket.uri("x")])
 
 
-def test_rules_travel_and_find_the_same_fetcher_in_a_process(settings: Settings) -> None:
+def test_unpickled_rules_get_the_same_fetcher_in_a_process(settings: Settings) -> None:
     rules = Rules.of(settings)
-    assert payloads.of(pickle.loads(pickle.dumps(rules))) is payloads.of(rules)
+    assert payloads.fetcher_for(pickle.loads(pickle.dumps(rules))) is payloads.fetcher_for(rules)

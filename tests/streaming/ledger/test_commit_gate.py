@@ -1,4 +1,4 @@
-"""The gate between commits and the end of an ingestion."""
+"""The commit gate: a running commit finishes before an ingestion stops, and no other starts."""
 
 import threading
 import time
@@ -7,14 +7,14 @@ import pytest
 
 from streaming.errors import IngestFailed
 from streaming.ledger.commit_gate import CommitGate
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 
-def test_closing_waits_for_the_commit_that_is_on_its_way_and_lets_no_other_through() -> None:
+def test_closing_waits_for_the_running_commit_and_allows_no_other() -> None:
     gate, inside, go_on, done = CommitGate(), threading.Event(), threading.Event(), []
 
     def commit() -> None:
-        with gate.passage():
+        with gate.commit_section():
             inside.set()
             go_on.wait(20)
             done.append("committed")
@@ -27,21 +27,21 @@ def test_closing_waits_for_the_commit_that_is_on_its_way_and_lets_no_other_throu
     threads[0].start()
     assert inside.wait(20)
     threads[1].start()
-    assert comes_true(gate._passing.locked) and not done
+    assert wait_until(gate._lock.locked) and not done
     go_on.set()
     for thread in threads:
         thread.join(20)
     assert done == ["committed", "closed"]
-    with pytest.raises(IngestFailed, match="the next ingest takes it"), gate.passage():
-        pytest.fail("something was let through")
+    with pytest.raises(IngestFailed, match="the next ingest processes it"), gate.commit_section():
+        pytest.fail("a commit was allowed")
 
 
-def test_closing_waits_no_longer_than_it_is_told() -> None:
+def test_closing_waits_no_longer_than_its_timeout() -> None:
     gate, go_on = CommitGate(), threading.Event()
     inside = threading.Event()
 
     def commit() -> None:
-        with gate.passage():
+        with gate.commit_section():
             inside.set()
             go_on.wait(20)
 
@@ -53,5 +53,5 @@ def test_closing_waits_no_longer_than_it_is_told() -> None:
     assert time.monotonic() - begun < 10
     go_on.set()
     thread.join(20)
-    with pytest.raises(IngestFailed), gate.passage():
-        pytest.fail("something was let through")
+    with pytest.raises(IngestFailed), gate.commit_section():
+        pytest.fail("a commit was allowed")

@@ -1,4 +1,4 @@
-"""A micro-batch is judged once: what the ledger says is what everything else goes by."""
+"""A micro-batch is verified once: the index and the counts agree with the ledger."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables
-from lake.schemas import Table
+from lake.table import Table
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.ledger import ledger
-from streaming.ledger.resume_offsets import checkpoint_of, query_of
+from streaming.ledger.resume_offsets import checkpoint_of, query_name
 from tests.support.uploads import send, upload
 
 pytestmark = pytest.mark.services
@@ -44,15 +44,15 @@ def verdicts(spark: SparkSession, own: Settings) -> Counter[str]:
 
 
 @pytest.mark.parametrize("first", ["rejected", pytest.param("accepted", marks=pytest.mark.faults)])
-def test_a_batch_that_is_in_the_ledger_but_not_in_the_checkpoint_stays_as_it_is(
+def test_a_batch_in_the_ledger_but_not_in_the_checkpoint_is_not_verified_again(
     spark: SparkSession, own: Settings, first: str
 ) -> None:
-    """As a driver leaves it that was killed between the two; a setting was changed before the restart."""
+    """A driver was killed between commit and checkpoint; a setting was changed before the restart."""
     before, after = (strict(own), own) if first == "rejected" else (own, strict(own))
     sent = [upload(number) for number in range(4)]
     send(own.kafka, sent)
     ingested(spark, before)
-    committed = Path(checkpoint_of(own, query_of(own.kafka.topic)).root) / "commits"
+    committed = Path(checkpoint_of(own, query_name(own.kafka.topic)).root) / "commits"
     for file in (committed / "0", committed / ".0.crc"):
         file.unlink()
 
@@ -61,33 +61,33 @@ def test_a_batch_that_is_in_the_ledger_but_not_in_the_checkpoint_stays_as_it_is(
     assert (committed / "0").exists()
     assert (again.records, again.accepted) == (0, 0), "they were counted when they were committed"
     assert verdicts(spark, own) == {first: 4}
-    send(own.kafka, sent)  # as a replay does
+    send(own.kafka, sent)  # like a replay
     report = ingested(spark, own)
     known = {"duplicate_upload": 4} if first == "accepted" else {}
     assert (report.records, report.rejected) == (4, known)
 
 
-def test_what_was_judged_and_lost_is_judged_as_a_whole_once_more(
+def test_a_batch_with_lost_verdicts_is_verified_again_as_a_whole(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when an executor is lost before the commit; by then its pictures come out otherwise."""
+    """An executor is lost before the commit; verified again, its pictures get other verdicts."""
     decoding = own.decoding.model_copy(update={"function": "tests.support.slow:moody"})
     moody = own.model_copy(update={"decoding": decoding})
-    judge, judged = ledger._judged, []
+    collect, collected = ledger._collect_verdicts, []
 
-    def judge_and_lose(rows: Any) -> Any:
-        judged.append(judge(rows))
-        if len(judged) == 1:
+    def collect_and_lose(rows: Any) -> Any:
+        collected.append(collect(rows))
+        if len(collected) == 1:
             lose_cache(spark)
-        return judged[-1]
+        return collected[-1]
 
-    monkeypatch.setattr(ledger, "_judged", judge_and_lose)
+    monkeypatch.setattr(ledger, "_collect_verdicts", collect_and_lose)
     sent = [upload(number) for number in range(6)]
     send(own.kafka, sent)
 
     report = ingested(spark, moody)
 
-    assert [Counter(each["verdict"].to_pylist()) for each in judged] == [{"rejected": 6}, {"accepted": 6}]
+    assert [Counter(each["verdict"].to_pylist()) for each in collected] == [{"rejected": 6}, {"accepted": 6}]
     assert (report.records, report.accepted) == (6, 6)
     assert verdicts(spark, own) == {"accepted": 6}
     send(own.kafka, sent)
@@ -95,7 +95,7 @@ def test_what_was_judged_and_lost_is_judged_as_a_whole_once_more(
 
 
 def lose_cache(spark: SparkSession) -> None:
-    """Take the blocks of everything that is cached, but not the knowledge that it is."""
+    """Remove all cached blocks; Spark still has the plans as cached."""
     jvm = spark._jvm
     assert jvm is not None
     for identifier in list(spark.sparkContext._jsc.getPersistentRDDs().keySet()):
@@ -103,7 +103,7 @@ def lose_cache(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize("how", ["restored", pytest.param("backup", marks=pytest.mark.faults)])
-def test_an_index_that_is_ahead_of_the_ledger_is_made_anew(
+def test_an_index_that_is_ahead_of_the_ledger_is_rebuilt(
     spark: SparkSession, own: Settings, how: str
 ) -> None:
     first, lost = upload(1), upload(2)

@@ -1,4 +1,4 @@
-"""Pictures in a bucket: prefixes and archives, read without a local copy, and what goes wrong with them."""
+"""Pictures in a bucket: prefixes and archives are read without a local copy; errors are reported."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.archives import LIMITS, MAKERS, PICTURE, tarred, zipped
 from tests.support.commands import Hub
-from tests.support.s3server import Between, Bucket, free_port
+from tests.support.s3server import Bucket, FaultProxy, free_port
 from tests.support.uploads import received
 
 pytestmark = pytest.mark.services
@@ -56,7 +56,7 @@ def test_pictures_below_a_prefix_are_labelled_as_in_a_folder(prefix: str, bucket
     assert skipped.counts == {"hidden file": 1, "no picture by its ending": 1, "too large to be read": 1}
 
 
-def test_listing_of_more_than_a_page_is_read_to_its_end(bucket: Bucket) -> None:
+def test_listing_of_more_than_one_page_is_complete(bucket: Bucket) -> None:
     contents = {f"cat/{n:04}.jpg": b"%d" % n for n in range(1030)}
     client = bucket.client
 
@@ -65,12 +65,12 @@ def test_listing_of_more_than_a_page_is_read_to_its_end(bucket: Bucket) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, contents))
-    between = Between(bucket.s3.endpoint)
-    with between.running() as endpoint:
+    proxy = FaultProxy(bucket.s3.endpoint)
+    with proxy.running() as endpoint:
         items, _ = read(bucket.uri(), bucket.s3.model_copy(update={"endpoint": endpoint}))
     assert {item.name: item.content for item in items} == contents
     assert [item.name for item in items] == sorted(contents)
-    assert sum("continuation-token" in path for _, path in between.seen) == 1
+    assert sum("continuation-token" in path for _, path in proxy.seen) == 1
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.xz"])
@@ -86,10 +86,10 @@ def test_archive_in_a_bucket_is_read_like_one_on_disk(kind: str, bucket: Bucket,
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_large_archive_passes_through_a_few_blocks_of_memory(
+def test_large_archive_is_read_with_a_few_blocks_of_memory(
     make: Callable[..., Path], bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No file is written, the first member needs the first blocks only, and memory stays at some blocks."""
+    """No file is written, the first member needs only the first blocks, and memory holds a few blocks."""
     members = {f"cat/{n:02}.jpg": os.urandom(1_000_000) for n in range(64)}
     archive = make(tmp_path / "archive", members)
     bucket.put({"archive": archive.read_bytes()})
@@ -98,12 +98,12 @@ def test_large_archive_passes_through_a_few_blocks_of_memory(
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     monkeypatch.chdir(scratch)
-    between = Between(bucket.s3.endpoint)
-    with between.running() as endpoint:
+    proxy = FaultProxy(bucket.s3.endpoint)
+    with proxy.running() as endpoint:
         opened = source(bucket.uri("archive"), bucket.s3.model_copy(update={"endpoint": endpoint}))
-        before = len(between.seen)
+        before = len(proxy.seen)
         assert next(opened.items(Skipped())).content == members["cat/00.jpg"]
-        assert len(between.seen) - before <= 6
+        assert len(proxy.seen) - before <= 6
     opened = source(bucket.uri("archive"), bucket.s3)
     tracemalloc.start()
     try:
@@ -115,7 +115,7 @@ def test_large_archive_passes_through_a_few_blocks_of_memory(
     assert not list(scratch.iterdir())
 
 
-def test_object_that_goes_or_changes_meanwhile_is_counted(bucket: Bucket) -> None:
+def test_object_deleted_or_changed_during_the_read_is_counted(bucket: Bucket) -> None:
     bucket.put({f"cat/{n}.jpg": pictures.jpeg(40, 40, seed=n) for n in range(8)})
     slow = bucket.s3.model_copy(update={"threads": 1, "read_ahead_bytes": 1})
     skipped = Skipped()
@@ -127,7 +127,7 @@ def test_object_that_goes_or_changes_meanwhile_is_counted(bucket: Bucket) -> Non
     assert skipped.counts == {"gone before it was read": 1, "changed before it was read": 1}
 
 
-def test_archive_that_changes_meanwhile_is_counted_and_ends(bucket: Bucket, tmp_path: Path) -> None:
+def test_archive_changed_during_the_read_is_counted_and_ends(bucket: Bucket, tmp_path: Path) -> None:
     members = {f"cat/{n:02}.jpg": os.urandom(1_000_000) for n in range(40)}
     bucket.put({"a.tar": tarred(tmp_path / "a", members).read_bytes()})
     skipped = Skipped()
@@ -154,7 +154,7 @@ def test_damaged_archive_below_a_prefix_is_counted(bucket: Bucket) -> None:
         ("x.jpg", "neither a zip nor a tar"),
     ],
 )
-def test_bad_source_in_a_bucket_is_one_line(key: str, message: str, bucket: Bucket) -> None:
+def test_bad_source_in_a_bucket_is_an_error_of_one_line(key: str, message: str, bucket: Bucket) -> None:
     bucket.put({"texts/a.txt": b"text", "x.jpg": PICTURE})
     with pytest.raises(BadSource, match=message) as caught:
         read(bucket.uri(key), bucket.s3)
@@ -163,15 +163,15 @@ def test_bad_source_in_a_bucket_is_one_line(key: str, message: str, bucket: Buck
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3://B/x", "s3://user@bucket/x", "s3://bucket:9000/x"])
-def test_uri_that_names_no_bucket_is_one_line(uri: str, s3: S3) -> None:
+def test_malformed_uri_is_an_error_of_one_line(uri: str, s3: S3) -> None:
     with pytest.raises(BadSource, match=r"write s3://bucket/prefix"):
         read(uri, s3)
 
 
-def test_refusing_and_silent_stores_are_one_line(bucket: Bucket) -> None:
+def test_refusing_and_silent_stores_are_errors_of_one_line(bucket: Bucket) -> None:
     with pytest.raises(ObjectError, match=r"s3://nobodys-bucket/in/: no such bucket"):
         read("s3://nobodys-bucket/in/", bucket.s3)
-    with Between(bucket.s3.endpoint, lambda method, path: 403).running() as endpoint:
+    with FaultProxy(bucket.s3.endpoint, lambda method, path: 403).running() as endpoint:
         denied = bucket.s3.model_copy(update={"endpoint": endpoint})
         with pytest.raises(ObjectError, match="access denied"):
             read(bucket.uri(), denied)
@@ -180,17 +180,17 @@ def test_refusing_and_silent_stores_are_one_line(bucket: Bucket) -> None:
         read(bucket.uri(), silent)
 
 
-def test_store_that_goes_away_in_mid_push_is_a_failure_and_what_was_read_is_sent(
+def test_store_lost_during_a_push_is_a_failure_and_what_was_read_is_sent(
     bucket: Bucket, settings: Settings
 ) -> None:
     bucket.put({f"cat/{n}.jpg": pictures.jpeg(40, 40, seed=n) for n in range(20)})
-    gone = False
-    between = Between(bucket.s3.endpoint, lambda method, path: 503 if gone else None)
-    with between.running() as endpoint:
+    down = False
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: 503 if down else None)
+    with proxy.running() as endpoint:
         slow = bucket.s3.model_copy(update={"endpoint": endpoint, "threads": 1})
         made = push_request.records(PushRequest(bucket.uri(), "b"), settings.model_copy(update={"s3": slow}))
         first = next(made)
-        gone = True
+        down = True
         *sent, last = [first, *made]
     assert all(isinstance(record, ProducerRecord) for record in sent)
     assert 1 <= len(sent) < 20

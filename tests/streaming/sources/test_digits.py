@@ -1,4 +1,4 @@
-"""The digits as phone pictures: the same on every run, upright, told apart."""
+"""The digits as phone pictures: the same on every run, upright, no near duplicates."""
 
 import io
 from hashlib import sha256
@@ -10,40 +10,40 @@ import pytest
 from PIL import ExifTags, Image
 
 from lake.pictures import pixels
-from streaming.sources.digits import Digits
+from streaming.sources.digits import DigitsSource
 from streaming.sources.items import Item, Skipped
 from streaming.verify.phash import phash
 
 
 @pytest.fixture(scope="module")
 def items() -> list[Item]:
-    return list(Digits().items(Skipped()))
+    return list(DigitsSource().items(Skipped()))
 
 
 def gray(item: Item) -> np.ndarray:
     return cv2.cvtColor(pixels.decode(item.content, 160), cv2.COLOR_RGB2GRAY)
 
 
-def test_there_are_1797_with_ten_labels(items: list[Item]) -> None:
+def test_digits_are_1797_with_ten_labels(items: list[Item]) -> None:
     assert len(items) == 1797
     assert {item.label for item in items} == set("0123456789")
     assert len({item.name for item in items}) == 1797
 
 
-def test_the_same_bytes_come_on_every_run(items: list[Item]) -> None:
-    again = list(islice(Digits().items(Skipped()), 100))
+def test_digits_have_the_same_bytes_on_every_run(items: list[Item]) -> None:
+    again = list(islice(DigitsSource().items(Skipped()), 100))
     assert again == items[:100]
     assert len({sha256(item.content).digest() for item in items}) == 1797
 
 
-def test_they_are_jpegs_of_96_to_160_pixels(items: list[Item]) -> None:
+def test_digits_are_jpegs_of_96_to_160_pixels(items: list[Item]) -> None:
     for item in items[:200]:
         with Image.open(io.BytesIO(item.content)) as image:
             assert image.format == "JPEG"
             assert 96 <= min(image.size) <= max(image.size) <= 160
 
 
-def test_orientation_gps_and_time_stand_in_some(items: list[Item]) -> None:
+def test_exif_has_orientation_time_and_sometimes_gps(items: list[Item]) -> None:
     exifs = [Image.open(io.BytesIO(item.content)).getexif() for item in items[:100]]
     assert {exif[ExifTags.Base.Orientation] for exif in exifs} == {1, 3, 6, 8}
     located = [bool(exif.get_ifd(ExifTags.IFD.GPSInfo)) for exif in exifs]
@@ -53,7 +53,7 @@ def test_orientation_gps_and_time_stand_in_some(items: list[Item]) -> None:
 
 
 def test_every_digit_is_upright_once_its_orientation_is_applied(items: list[Item]) -> None:
-    """Ink where the scan has ink: each picture resembles its own scan more than the scan turned."""
+    """Each picture resembles its own scan more than the rotated scan."""
     from sklearn.datasets import load_digits
 
     scans = load_digits().images
@@ -61,12 +61,12 @@ def test_every_digit_is_upright_once_its_orientation_is_applied(items: list[Item
     for number in range(300):
         item = items[number]
         with Image.open(io.BytesIO(item.content)) as image:
-            orientation = pixels.orientation(pixels.exif(image))
+            orientation = pixels.orientation(pixels.read_exif(image))
         if orientation == 1:
             continue
         ink = 255.0 - gray(item)
         likeness = [_likeness(ink, np.rot90(scans[number], turns)) for turns in range(4)]
-        if item.label in set("234579"):  # the others look much the same on their heads
+        if item.label in set("234579"):  # the others look similar upside down
             turned.add((orientation, int(np.argmax(likeness)) == 0))
     assert {orientation for orientation, upright in turned if upright} == {3, 6, 8}
     assert not [orientation for orientation, upright in turned if not upright]

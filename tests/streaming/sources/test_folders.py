@@ -1,4 +1,4 @@
-"""Folders and archives: what is read, how it is labelled, what is a bad source."""
+"""Folders and archives: which files are read, how they are labelled, which sources are refused."""
 
 import errno
 import gzip
@@ -12,14 +12,14 @@ import pytest
 from conf.errors import UsageError
 from streaming.errors import BadSource
 from streaming.sources.items import Labelling
-from tests.support.archives import MAKERS, PICTURE, foldered, read, tarred, zipped
+from tests.support.archives import MAKERS, PICTURE, foldered, read_items, tarred, zipped
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_pictures_are_read_with_labels_of_their_folders(kind: str, tmp_path: Path) -> None:
+def test_pictures_are_labelled_by_their_folders(kind: str, tmp_path: Path) -> None:
     members = {"train/cat/1.jpg": PICTURE, "train/Gelbe Rübe/2.JPEG": b"broken", "猫/3.png": b""}
     source = MAKERS[kind](tmp_path / f"source.{kind}", members | {"cat/README.md": b"text"})
-    items, skipped = read(source)
+    items, skipped = read_items(source)
     assert {(item.name, item.content, item.label) for item in items} == {
         ("train/cat/1.jpg", PICTURE, "cat"),
         ("train/Gelbe Rübe/2.JPEG", b"broken", "Gelbe Rübe"),
@@ -33,7 +33,7 @@ def test_pictures_are_read_with_labels_of_their_folders(kind: str, tmp_path: Pat
 def test_label_pattern_is_searched_in_the_file_name(kind: str, tmp_path: Path) -> None:
     members = {"n01440764_tench.JPEG": PICTURE, "below/n02085620_Chihuahua.JPEG": PICTURE, "x.jpg": PICTURE}
     source = MAKERS[kind](tmp_path / "source", members)
-    items, _ = read(source, r"n\d+_(?P<label>.+)\.JPEG")
+    items, _ = read_items(source, r"n\d+_(?P<label>.+)\.JPEG")
     assert sorted((item.label or "", item.name) for item in items) == [
         ("", "x.jpg"),
         ("Chihuahua", "below/n02085620_Chihuahua.JPEG"),
@@ -51,7 +51,7 @@ def test_hidden_files_and_files_that_are_no_pictures_are_counted(kind: str, tmp_
         "cat/notes.txt": b"x",
         "cat/IMG_0001": PICTURE,
     }
-    items, skipped = read(MAKERS[kind](tmp_path / "source", members))
+    items, skipped = read_items(MAKERS[kind](tmp_path / "source", members))
     assert sorted(item.name for item in items) == ["cat/1.jpg", "cat/IMG_0001"]
     assert skipped.counts == {
         "hidden file": 2,
@@ -60,18 +60,18 @@ def test_hidden_files_and_files_that_are_no_pictures_are_counted(kind: str, tmp_
     }
 
 
-def test_picture_right_in_a_folder_has_the_folder_as_label(tmp_path: Path) -> None:
-    (item,), _ = read(foldered(tmp_path / "cat", {"1.jpg": PICTURE}))
+def test_picture_directly_in_the_source_folder_is_labelled_by_it(tmp_path: Path) -> None:
+    (item,), _ = read_items(foldered(tmp_path / "cat", {"1.jpg": PICTURE}))
     assert item.label == "cat"
 
 
-def test_links_that_lead_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
+def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     secret = foldered(tmp_path / "secret", {"s.jpg": b"secret"})
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE})
     (folder / "cat" / "2.jpg").symlink_to(secret / "s.jpg")
     (folder / "dog").symlink_to(secret)
     (folder / "cat" / "loop").symlink_to(folder)
-    items, skipped = read(folder)
+    items, skipped = read_items(folder)
     assert [item.name for item in items] == ["cat/1.jpg"]
     assert skipped.counts == {"link that leads out of the folder": 1}
 
@@ -82,14 +82,14 @@ def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:
     place = os.fsencode(folder) + b"/k\xe4fer"
     Path(os.fsdecode(place)).mkdir()
     Path(os.fsdecode(place + b"/1.jpg")).write_bytes(PICTURE)
-    (item,), _ = read(folder)
+    (item,), _ = read_items(folder)
     assert (item.name, item.label) == ("k\N{REPLACEMENT CHARACTER}fer/1.jpg", "k\N{REPLACEMENT CHARACTER}fer")
 
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_control_characters_of_names_and_labels_are_made_printable(kind: str, tmp_path: Path) -> None:
     members = {"\x1b]0;cat\x07\n\x9bA/1.jpg": PICTURE}
-    (item,), _ = read(MAKERS[kind](tmp_path / "source", members))
+    (item,), _ = read_items(MAKERS[kind](tmp_path / "source", members))
     assert (item.name, item.label) == (
         "\ufffd]0;cat\ufffd\ufffd\ufffdA/1.jpg",
         "\ufffd]0;cat\ufffd\ufffd\ufffdA",
@@ -100,14 +100,14 @@ def test_too_large_file_in_a_folder_is_not_read(tmp_path: Path) -> None:
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE})
     with (folder / "cat" / "2.jpg").open("wb") as sparse:
         sparse.truncate(1 << 40)
-    assert read(folder)[1].counts == {"too large to be read": 1}
+    assert read_items(folder)[1].counts == {"too large to be read": 1}
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
-def test_entry_that_cannot_be_looked_at_is_skipped_alone(
+def test_only_the_entry_whose_stat_fails_is_skipped(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a folder that may be listed but not entered, or on a disk that fails."""
+    """As in a folder with read but no search permission, or on a failing disk."""
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE, "cat/2.jpg": PICTURE, "dog/3.jpg": PICTURE})
     original = Path.stat
 
@@ -117,16 +117,16 @@ def test_entry_that_cannot_be_looked_at_is_skipped_alone(
         return original(self, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(Path, "stat", stat)
-    items, skipped = read(folder)
+    items, skipped = read_items(folder)
     assert [item.name for item in items] == ["cat/1.jpg", "dog/3.jpg"]
     assert str(skipped) == f"1 × cannot be read: {os.strerror(number)} ('cat/2.jpg')"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
-def test_folder_that_may_be_listed_but_not_entered_is_skipped(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permissions")
+def test_folder_without_search_permission_is_skipped(tmp_path: Path) -> None:
     folder = foldered(tmp_path / "in", {"cat/1.jpg": PICTURE, "dog/2.jpg": PICTURE})
     (folder / "dog").chmod(0o444)
-    items, skipped = read(folder)
+    items, skipped = read_items(folder)
     assert [item.name for item in items] == ["cat/1.jpg"]
     assert str(skipped) == "1 × cannot be read: Permission denied ('dog/2.jpg')"
 
@@ -146,49 +146,51 @@ def test_folder_that_may_be_listed_but_not_entered_is_skipped(tmp_path: Path) ->
         ),
         (
             lambda _: Path("~no-such-user/pictures"),
-            "no such user has a home folder; write ./~no-such-user/pi",
+            "this user has no home folder; write ./~no-such-user/pi",
         ),
         (lambda p: zipped(p / "a.zip", {}), "it is empty"),
         (lambda p: tarred(p / "a.tar", {}), "it is empty"),
         (lambda p: zipped(p / "a.zip", {"x.txt": b"x"}), "no picture to send"),
         (lambda p: tarred(p / "a.tar", {"x.txt": b"x"}), "no picture to send"),
-        (lambda p: zipped(p / "a.zip", {"x.jpg": PICTURE}), "no picture shows a label, 'x.jpg' for one"),
+        (lambda p: zipped(p / "a.zip", {"x.jpg": PICTURE}), "no picture has a label, for example 'x.jpg'"),
     ],
 )
-def test_bad_source_is_told_in_one_line(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
+def test_bad_source_is_an_error_of_one_line(
+    make: Callable[[Path], Path], message: str, tmp_path: Path
+) -> None:
     path = make(tmp_path)
     with pytest.raises(BadSource, match=message) as caught:
-        read(path)
+        read_items(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_empty_folder_is_a_bad_source(tmp_path: Path) -> None:
     with pytest.raises(BadSource, match="it is empty"):
-        read(tmp_path)
+        read_items(tmp_path)
 
 
 def test_pipe_is_a_bad_source(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadSource, match="neither a folder nor a file"):
-        read(tmp_path / "pipe")
+        read_items(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"), [("(", "no regular expression"), (r"\d+", "no group named label")]
+    ("pattern", "message"), [("(", "not a valid regex"), (r"\d+", "no group named label")]
 )
 def test_bad_label_pattern_is_a_usage_error(pattern: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Labelling.by(pattern)
+        Labelling.from_pattern(pattern)
 
 
 def test_pattern_that_never_matches_is_a_bad_source(tmp_path: Path) -> None:
-    with pytest.raises(BadSource, match="no picture shows a label"):
-        read(foldered(tmp_path / "in", {"cat/1.jpg": PICTURE}), r"n\d+_(?P<label>.+)")
+    with pytest.raises(BadSource, match="no picture has a label"):
+        read_items(foldered(tmp_path / "in", {"cat/1.jpg": PICTURE}), r"n\d+_(?P<label>.+)")
 
 
 def test_real_photographs_are_labelled_by_their_names(shared_data: Path) -> None:
-    items, skipped = read(shared_data / "photos-mini.zip", r"n\d+_(?P<label>.+)\.JPEG")
+    items, skipped = read_items(shared_data / "photos-mini.zip", r"n\d+_(?P<label>.+)\.JPEG")
     assert len(items) == 200
     assert not skipped.counts
     assert "goldfish" in {item.label for item in items}

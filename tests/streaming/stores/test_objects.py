@@ -1,4 +1,4 @@
-"""The object store: what it answers, and what becomes of a store that is busy, silent or broken off."""
+"""The S3 client: its results, and its errors for a store that is busy, silent or breaks off."""
 
 import time
 from functools import partial
@@ -15,36 +15,36 @@ from streaming.errors import (
     StoreRefuses,
     StoreUnavailable,
 )
-from streaming.stores.objects import Objects
-from tests.support.s3server import Between, Bucket, chunked, free_port, headed
+from streaming.stores.objects import ObjectStore
+from tests.support.s3server import Bucket, FaultProxy, chunked, free_port, with_header
 
 pytestmark = pytest.mark.services
 
 
-def through(s3: S3, endpoint: str) -> S3:
+def with_endpoint(s3: S3, endpoint: str) -> S3:
     return s3.model_copy(update={"endpoint": endpoint})
 
 
-def test_what_is_written_is_read_listed_and_found(bucket: Bucket) -> None:
-    objects = Objects(bucket.s3)
+def test_written_object_is_read_listed_and_found(bucket: Bucket) -> None:
+    objects = ObjectStore(bucket.s3)
     objects.write(bucket.name, "a b/ü.jpg", b"content")
-    (entry,) = objects.entries(bucket.name, "a b/")
+    (entry,) = objects.list_objects(bucket.name, "a b/")
     assert (entry.key, entry.size) == ("a b/ü.jpg", 7)
     assert objects.find(bucket.name, "a b/ü.jpg") == entry
     assert objects.find(bucket.name, "a b/") is None
     assert objects.size(bucket.name, "a b/ü.jpg") == 7
     assert objects.size(bucket.name, "nothing") is None
     assert objects.read(bucket.name, entry.key, 7, entry.etag) == b"content"
-    assert objects.part(entry, 2, 3) == b"nte"
+    assert objects.read_range(entry, 2, 3) == b"nte"
 
 
-def test_missing_changed_and_too_large_objects_are_told_apart(bucket: Bucket) -> None:
+def test_missing_changed_and_too_large_objects_raise_different_errors(bucket: Bucket) -> None:
     bucket.put({"x": b"old"})
-    objects = Objects(bucket.s3)
-    (entry,) = objects.entries(bucket.name, "")
+    objects = ObjectStore(bucket.s3)
+    (entry,) = objects.list_objects(bucket.name, "")
     bucket.put({"x": b"newer"})
     with pytest.raises(ObjectChanged, match="changed"):
-        objects.part(entry, 0, 2)
+        objects.read_range(entry, 0, 2)
     with pytest.raises(ObjectTooLarge, match="5 bytes, at most 4"):
         objects.read(bucket.name, "x", 4)
     with pytest.raises(NoSuchObject, match=f"s3://{bucket.name}/y: no such object"):
@@ -54,32 +54,32 @@ def test_missing_changed_and_too_large_objects_are_told_apart(bucket: Bucket) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("AWS_ACCESS_KEY_ID", "stranger", "does not know AWS_ACCESS_KEY_ID"),
-        ("AWS_SECRET_ACCESS_KEY", "guess", "AWS_SECRET_ACCESS_KEY is not the one"),
+        ("AWS_SECRET_ACCESS_KEY", "guess", "AWS_SECRET_ACCESS_KEY does not belong"),
         ("AWS_SECRET_ACCESS_KEY", "", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_wrong_credentials_are_named(
-    bucket: Bucket, name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(CredentialsError, match=told):
-        list(Objects(bucket.s3).entries(bucket.name, ""))
+    with pytest.raises(CredentialsError, match=message):
+        list(ObjectStore(bucket.s3).list_objects(bucket.name, ""))
 
 
-def test_store_that_is_busy_for_a_moment_costs_a_retry(bucket: Bucket) -> None:
+def test_request_to_a_busy_store_is_retried(bucket: Bucket) -> None:
     bucket.put({"x": b"content"})
     answers = iter([503, 500])
-    between = Between(bucket.s3.endpoint, lambda method, path: next(answers, None))
-    with between.running() as endpoint:
-        assert Objects(through(bucket.s3, endpoint)).read(bucket.name, "x", 10) == b"content"
-    assert len(between.seen) == 3
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: next(answers, None))
+    with proxy.running() as endpoint:
+        assert ObjectStore(with_endpoint(bucket.s3, endpoint)).read(bucket.name, "x", 10) == b"content"
+    assert len(proxy.seen) == 3
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "told"),
+    ("spoil", "error", "message"),
     [
         (503, StoreUnavailable, "busy: HTTP 503 SlowDown, at each of 3 attempts"),
         (500, StoreFaulty, "failed: HTTP 500 InternalError, at each of 3 attempts"),
@@ -87,61 +87,61 @@ def test_store_that_is_busy_for_a_moment_costs_a_retry(bucket: Bucket) -> None:
         ("cut", StoreFaulty, "at each of 3 attempts"),
     ],
 )
-def test_store_that_fails_for_good_is_told_after_all_attempts(
-    spoil: int | str, error: type[StoreFaulty], told: str, bucket: Bucket
+def test_store_that_keeps_failing_is_an_error_after_all_attempts(
+    spoil: int | str, error: type[StoreFaulty], message: str, bucket: Bucket
 ) -> None:
     bucket.put({"x": bytes(100_000)})
-    between = Between(bucket.s3.endpoint, lambda method, path: spoil)
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: spoil)
     own = bucket.s3.model_copy(update={"read_seconds": 0.3})
-    with between.running() as endpoint, pytest.raises(error, match=told) as caught:
-        Objects(through(own, endpoint)).read(bucket.name, "x", 100_000)
+    with proxy.running() as endpoint, pytest.raises(error, match=message) as caught:
+        ObjectStore(with_endpoint(own, endpoint)).read(bucket.name, "x", 100_000)
     assert type(caught.value) is error
-    assert len(between.seen) == 3
+    assert len(proxy.seen) == 3
     assert "\n" not in str(caught.value)
 
 
-def test_body_that_trickles_is_left_when_the_time_is_over(bucket: Bucket) -> None:
-    """Bytes keep coming, so no time limit of the socket is ever reached."""
+def test_body_that_arrives_too_slowly_is_stopped_at_the_deadline(bucket: Bucket) -> None:
+    """Bytes keep arriving, so no socket timeout ever fires."""
     bucket.put({"x": bytes(1000)})
-    between = Between(bucket.s3.endpoint, lambda method, path: "trickle")
-    with between.running() as endpoint, pytest.raises(StoreUnavailable, match="bytes in 1 s"):
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: "trickle")
+    with proxy.running() as endpoint, pytest.raises(StoreUnavailable, match="bytes in 1 s"):
         begun = time.monotonic()
-        Objects(through(bucket.s3, endpoint), seconds=1).read(bucket.name, "x", 1000)
+        ObjectStore(with_endpoint(bucket.s3, endpoint), seconds=1).read(bucket.name, "x", 1000)
     assert time.monotonic() - begun < 10
 
 
 def test_object_without_a_stated_length_is_read_up_to_the_limit(bucket: Bucket) -> None:
-    """So answers a store that unpacks what it holds packed, and learns of the length only at the end."""
+    """As from a store that decompresses while it sends, and knows the length only at the end."""
     bucket.put({"x": b"content" * 100})
-    between = Between(bucket.s3.endpoint, lambda method, path: chunked)
-    with between.running() as endpoint:
-        objects = Objects(through(bucket.s3, endpoint), seconds=5)
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: chunked)
+    with proxy.running() as endpoint:
+        objects = ObjectStore(with_endpoint(bucket.s3, endpoint), seconds=5)
         assert objects.read(bucket.name, "x", 700) == b"content" * 100
-        with pytest.raises(ObjectTooLarge, match="more than 699 bytes, at most so many are taken"):
+        with pytest.raises(ObjectTooLarge, match="more than 699 bytes, at most 699 are allowed"):
             objects.read(bucket.name, "x", 699)
         assert objects.size(bucket.name, "x") is None
-        (entry,) = Objects(bucket.s3).entries(bucket.name, "")
-        assert objects.part(entry, 7, 14) == b"content" * 2
+        (entry,) = ObjectStore(bucket.s3).list_objects(bucket.name, "")
+        assert objects.read_range(entry, 7, 14) == b"content" * 2
 
 
-def test_chunked_body_that_breaks_off_is_told(bucket: Bucket) -> None:
+def test_chunked_body_that_breaks_off_is_an_error(bucket: Bucket) -> None:
     bucket.put({"x": b"content" * 100})
-    between = Between(bucket.s3.endpoint, lambda method, path: lambda answer: chunked(answer)[:-100])
-    told = r"broke off.*, at each of 3 attempts"
-    with between.running() as endpoint, pytest.raises(StoreFaulty, match=told):
-        Objects(through(bucket.s3, endpoint)).read(bucket.name, "x", 700)
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: lambda answer: chunked(answer)[:-100])
+    message = r"broke off.*, at each of 3 attempts"
+    with proxy.running() as endpoint, pytest.raises(StoreFaulty, match=message):
+        ObjectStore(with_endpoint(bucket.s3, endpoint)).read(bucket.name, "x", 700)
 
 
 @pytest.mark.parametrize("header", ["Last-Modified", "Content-Length", "x-amz-missing-meta"])
-def test_header_that_is_not_what_it_should_be_is_the_stores_fault(bucket: Bucket, header: str) -> None:
+def test_malformed_response_header_is_the_stores_fault(bucket: Bucket, header: str) -> None:
     bucket.put({"x": b"content"})
-    between = Between(bucket.s3.endpoint, lambda method, path: partial(headed, header, "yesterday"))
-    told = f"s3://{bucket.name}/x: asking the store failed: .*yesterday.*, at each of 3 attempts"
-    with between.running() as endpoint, pytest.raises(StoreFaulty, match=told):
-        Objects(through(bucket.s3, endpoint)).read(bucket.name, "x", 700)
+    proxy = FaultProxy(bucket.s3.endpoint, lambda method, path: partial(with_header, header, "yesterday"))
+    message = f"s3://{bucket.name}/x: the request failed: .*yesterday.*, at each of 3 attempts"
+    with proxy.running() as endpoint, pytest.raises(StoreFaulty, match=message):
+        ObjectStore(with_endpoint(bucket.s3, endpoint)).read(bucket.name, "x", 700)
 
 
-def test_endpoint_where_nothing_listens_is_told_in_time(s3: S3) -> None:
-    own = through(s3, f"http://127.0.0.1:{free_port()}")
+def test_endpoint_without_a_server_is_an_error_in_time(s3: S3) -> None:
+    own = with_endpoint(s3, f"http://127.0.0.1:{free_port()}")
     with pytest.raises(StoreUnavailable, match="s3://bucket/: the store does not answer"):
-        list(Objects(own).entries("bucket", ""))
+        list(ObjectStore(own).list_objects("bucket", ""))

@@ -1,4 +1,4 @@
-"""Claim checks on the sending side: what goes to the store, under which name, and what where it cannot."""
+"""Payload offloading: which pictures are stored, under which name, and failures of the store."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.archives import foldered
 from tests.support.commands import Hub
-from tests.support.s3server import Between, Bucket
-from tests.support.sent import made
+from tests.support.s3server import Bucket, FaultProxy
+from tests.support.sent import producer_records
 from tests.support.uploads import received
 
 LARGE = [os.urandom(3000), os.urandom(4000)]
@@ -25,7 +25,7 @@ SMALL = pictures.jpeg(32, 32)[:1500]
 MEMBERS = {"cat/0.jpg": LARGE[0], "cat/1.jpg": SMALL, "cat/2.jpg": LARGE[1], "dog/3.jpg": LARGE[0]}
 
 
-def claiming(settings: Settings, prefix: str, bucket: Bucket | None = None) -> Settings:
+def with_payload_store(settings: Settings, prefix: str, bucket: Bucket | None = None) -> Settings:
     payloads = settings.payloads.model_copy(update={"prefix": prefix, "inline_limit": 2000})
     return settings.model_copy(update={"payloads": payloads, "s3": bucket.s3 if bucket else settings.s3})
 
@@ -40,15 +40,13 @@ def headers(record: ProducerRecord) -> dict[str, bytes | None]:
 
 
 @pytest.mark.services
-def test_larger_pictures_go_to_the_bucket_once_each(
-    bucket: Bucket, settings: Settings, tmp_path: Path
-) -> None:
-    order = PushRequest(str(foldered(tmp_path, MEMBERS)), "b", repeat=2)
-    between = Between(bucket.s3.endpoint)
-    with between.running() as endpoint:
-        own = claiming(settings, bucket.uri("in"), bucket)
+def test_large_pictures_are_stored_once_each(bucket: Bucket, settings: Settings, tmp_path: Path) -> None:
+    request = PushRequest(str(foldered(tmp_path, MEMBERS)), "b", repeat=2)
+    proxy = FaultProxy(bucket.s3.endpoint)
+    with proxy.running() as endpoint:
+        own = with_payload_store(settings, bucket.uri("in"), bucket)
         own = own.model_copy(update={"s3": own.s3.model_copy(update={"endpoint": endpoint})})
-        first, inline, second, third, *again = made(order, own)
+        first, inline, second, third, *again = producer_records(request, own)
         assert [record.value for record in (first, inline, second, third)] == [None, SMALL, None, None]
         for record, content in ((first, LARGE[0]), (second, LARGE[1]), (third, LARGE[0])):
             assert headers(record)["ce_dataref"] == bucket.uri(f"in/{sha256(content)}").encode()
@@ -57,67 +55,68 @@ def test_larger_pictures_go_to_the_bucket_once_each(
         assert [headers(record).get("ce_dataref") for record in again] == [
             headers(record).get("ce_dataref") for record in (first, inline, second, third)
         ]
-        writes = sum(method == "PUT" for method, _ in between.seen)
+        writes = sum(method == "PUT" for method, _ in proxy.seen)
     assert sorted(bucket.keys()) == sorted(f"in/{sha256(content)}" for content in LARGE)
     assert writes == 2
     stored = bucket.client.get_object(Bucket=bucket.name, Key=f"in/{sha256(LARGE[0])}")["Body"].read()
     assert stored == LARGE[0]
-    assert order.referenced == {"uploads": 6, "bytes": 20_000}
+    assert request.referenced == {"uploads": 6, "bytes": 20_000}
 
 
 @pytest.mark.services
-def test_object_that_was_cut_short_is_stored_again(
-    bucket: Bucket, settings: Settings, tmp_path: Path
-) -> None:
+def test_incomplete_object_is_stored_again(bucket: Bucket, settings: Settings, tmp_path: Path) -> None:
     name = f"in/{sha256(LARGE[0])}"
     bucket.put({name: LARGE[0][:10]})
-    made(PushRequest(str(foldered(tmp_path, MEMBERS)), "b"), claiming(settings, bucket.uri("in"), bucket))
+    producer_records(
+        PushRequest(str(foldered(tmp_path, MEMBERS)), "b"),
+        with_payload_store(settings, bucket.uri("in"), bucket),
+    )
     assert bucket.client.head_object(Bucket=bucket.name, Key=name)["ContentLength"] == 3000
 
 
-def test_a_folder_is_a_store_too(settings: Settings, tmp_path: Path) -> None:
+def test_folder_can_be_the_store(settings: Settings, tmp_path: Path) -> None:
     source, store = foldered(tmp_path / "source", MEMBERS), tmp_path / "store" / "in"
-    sent = made(PushRequest(str(source), "b", repeat=2), claiming(settings, f"file://{store}"))
+    sent = producer_records(PushRequest(str(source), "b", repeat=2), with_payload_store(settings, f"file://{store}"))
     assert headers(sent[0])["ce_dataref"] == f"file://{store}/{sha256(LARGE[0])}".encode()
     assert {file.name: file.read_bytes() for file in store.iterdir()} == {
         sha256(content): content for content in LARGE
     }
 
 
-def test_without_a_store_the_ceiling_of_a_record_is_the_limit(settings: Settings, tmp_path: Path) -> None:
+def test_without_a_store_only_the_record_limit_applies(settings: Settings, tmp_path: Path) -> None:
     content = bytes(settings.payloads.inline_limit + 1)
-    sent = made(PushRequest(str(foldered(tmp_path, {"cat/1.jpg": content})), "b"), settings)
+    sent = producer_records(PushRequest(str(foldered(tmp_path, {"cat/1.jpg": content})), "b"), settings)
     assert [record.value for record in sent] == [content]
 
 
 @pytest.mark.services
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [(503, "busy: HTTP 503, at each of 3 attempts"), (403, "access denied"), ("stall", "answer")],
 )
-def test_picture_that_the_store_does_not_take_is_not_sent_but_told(
-    spoil: int | str, told: str, bucket: Bucket, settings: Settings, tmp_path: Path
+def test_picture_that_the_store_refuses_is_not_sent_but_reported(
+    spoil: int | str, message: str, bucket: Bucket, settings: Settings, tmp_path: Path
 ) -> None:
-    with Between(bucket.s3.endpoint, lambda method, path: spoil).running() as endpoint:
-        own = claiming(settings, bucket.uri("in"), bucket)
+    with FaultProxy(bucket.s3.endpoint, lambda method, path: spoil).running() as endpoint:
+        own = with_payload_store(settings, bucket.uri("in"), bucket)
         s3 = own.s3.model_copy(update={"endpoint": endpoint, "read_seconds": 0.3})
-        order = PushRequest(str(foldered(tmp_path, MEMBERS)), "b")
-        sent = list(push_request.records(order, own.model_copy(update={"s3": s3})))
+        request = PushRequest(str(foldered(tmp_path, MEMBERS)), "b")
+        sent = list(push_request.records(request, own.model_copy(update={"s3": s3})))
     unsent = [each.why for each in sent if isinstance(each, Unsent)]
     assert [each.value for each in sent if isinstance(each, ProducerRecord)] == [SMALL]
     assert len(unsent) == 3
     assert unsent[0].startswith(f"cat/0.jpg: {bucket.uri('in')}/{sha256(LARGE[0])}: ")
-    assert told in unsent[0]
-    assert order.referenced == {}
+    assert message in unsent[0]
+    assert request.referenced == {}
 
 
-def test_hostile_uploads_of_referenced_pictures_break_the_rule_they_should(
+def test_hostile_uploads_of_referenced_pictures_break_the_intended_rule(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """An empty or broken value stands in place of the reference, not beside it."""
+    """An empty or broken value replaces the reference; no record has both."""
     members = {f"cat/{n}.jpg": os.urandom(3000) for n in range(5)}
-    order = PushRequest(str(foldered(tmp_path / "in", members)), "b", devices=3, hostile=13)
-    for record in made(order, claiming(settings, f"file://{tmp_path / 'store'}")):
+    request = PushRequest(str(foldered(tmp_path / "in", members)), "b", devices=3, hostile=13)
+    for record in producer_records(request, with_payload_store(settings, f"file://{tmp_path / 'store'}")):
         assert (record.value is None) == ("ce_dataref" in headers(record))
 
 

@@ -1,4 +1,4 @@
-"""Pushing to a real broker: what is acknowledged is in the topic, once and byte for byte."""
+"""Pushing to a real broker: acknowledged records are in the topic exactly once, byte for byte."""
 
 import os
 import signal
@@ -22,17 +22,17 @@ from streaming.upload.push_report import PushReport
 from streaming.upload.push_request import PushRequest
 from tests.support import pictures
 from tests.support.commands import Hub
-from tests.support.sent import arrived, identity, made, records
+from tests.support.sent import identity, producer_records, received_counts, records
 from tests.support.uploads import received
 
 
 @pytest.mark.services
 def test_everything_acknowledged_arrives_byte_for_byte(kafka: Kafka, settings: Settings) -> None:
-    sent = made(PushRequest("digits", "b", hostile=28, limit=300), settings)
+    sent = producer_records(PushRequest("digits", "b", hostile=28, limit=300), settings)
     report = push(kafka, settings.push, kafka.bootstrap, sent)
     assert (report.sent, report.acknowledged, report.failed) == (328, 328, 0)
     assert report.bytes == sum(len(record.value or b"") for record in sent)
-    assert arrived(kafka) == Counter(map(identity, sent))
+    assert received_counts(kafka) == Counter(map(identity, sent))
 
 
 @pytest.mark.services
@@ -45,7 +45,7 @@ def test_uploads_of_a_device_stay_in_order(kafka: Kafka, settings: Settings) -> 
 
 
 @pytest.mark.services
-def test_missing_topics_are_made(settings: Settings, broker: str, topic: str) -> None:
+def test_missing_topics_are_created(settings: Settings, broker: str, topic: str) -> None:
     fresh = settings.kafka.model_copy(
         update={"bootstrap": broker, "topic": topic, "rejected_topic": f"{topic}.rejected"}
     )
@@ -73,7 +73,7 @@ def test_record_larger_than_the_window_is_sent_alone(kafka: Kafka, settings: Set
 
 
 @pytest.mark.services
-def test_record_that_the_broker_does_not_take_fails_alone(kafka: Kafka, settings: Settings) -> None:
+def test_only_the_record_that_is_too_large_fails(kafka: Kafka, settings: Settings) -> None:
     good, huge = records(2), records(1, topics.RECORD_BYTES)
     report = push(
         kafka, settings.push, kafka.bootstrap, [good[0], *huge, Unsent("x.jpg: too large"), good[1]]
@@ -83,14 +83,14 @@ def test_record_that_the_broker_does_not_take_fails_alone(kafka: Kafka, settings
 
 
 @pytest.mark.services
-def test_rate_is_held(kafka: Kafka, settings: Settings) -> None:
+def test_rate_is_limited(kafka: Kafka, settings: Settings) -> None:
     report = push(kafka, settings.push, kafka.bootstrap, records(40), rate=40)
     assert 0.9 <= report.seconds < 3
     assert report.acknowledged == 40
 
 
 @pytest.mark.services
-def test_first_interrupt_settles_what_is_in_flight(kafka: Kafka, settings: Settings) -> None:
+def test_first_interrupt_waits_for_records_in_flight(kafka: Kafka, settings: Settings) -> None:
     before = signal.getsignal(signal.SIGINT)
 
     def endless() -> Iterator[ProducerRecord]:
@@ -105,10 +105,10 @@ def test_first_interrupt_settles_what_is_in_flight(kafka: Kafka, settings: Setti
     assert (report.acknowledged, report.failed) == (report.sent, 0)
     assert len(received(kafka, kafka.topic)) == report.sent
     assert signal.getsignal(signal.SIGINT) is before
-    assert job.status(report) == 130
+    assert job.exit_status(report) == 130
 
 
-def test_absent_broker_is_told_in_time(settings: Settings) -> None:
+def test_absent_broker_is_an_error_in_time(settings: Settings) -> None:
     kafka = settings.kafka.model_copy(update={"connect_seconds": 2.0})
     begun = time.monotonic()
     with pytest.raises(BrokerUnreachable, match=r"127\.0\.0\.1:9 within 2 s") as caught:
@@ -117,16 +117,16 @@ def test_absent_broker_is_told_in_time(settings: Settings) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_cluster_that_goes_for_good_ends_the_push(
+def test_permanent_loss_of_the_cluster_ends_the_push(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A producer whose every record expires: the rest of the source is not read."""
+    """Every record of this producer times out: the rest of the source is not read."""
     monkeypatch.setattr(producer, "KafkaProducer", _Expiring)
     monkeypatch.setattr(topics, "partitions", lambda *_: [0])
     report = push(settings.kafka, settings.push, "127.0.0.1:9", records(50))
     assert report.gave_up
     assert (report.sent, report.acknowledged, report.failed) == (1, 0, 1)
-    assert job.status(report) == 1
+    assert job.exit_status(report) == 1
 
 
 class _Expiring:
@@ -147,7 +147,7 @@ class _Expiring:
 
 
 @pytest.mark.services
-def test_command_answers_one_json_object(kafka: Kafka, hub: Hub) -> None:
+def test_command_prints_one_json_object(kafka: Kafka, hub: Hub) -> None:
     import json
 
     done = hub(
@@ -164,7 +164,7 @@ def test_command_answers_one_json_object(kafka: Kafka, hub: Hub) -> None:
 
 
 @pytest.mark.services
-def test_command_names_what_was_not_sent(kafka: Kafka, hub: Hub, tmp_path: Path) -> None:
+def test_command_names_pictures_that_were_not_sent(kafka: Kafka, hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.jpg").write_bytes(pictures.jpeg())
     (tmp_path / "cat" / "README.md").write_text("text")
@@ -181,14 +181,16 @@ def test_command_names_what_was_not_sent(kafka: Kafka, hub: Hub, tmp_path: Path)
     [
         (["nowhere.zip"], 1, "nowhere.zip: no such folder or file"),
         ([""], 2, "SOURCE '' is empty: give a folder (. is the current one)"),
-        (["~no-such-user/x"], 1, "no such user has a home folder"),
-        (["digits", "--label-pattern", "("], 2, "no regular expression"),
+        (["~no-such-user/x"], 1, "this user has no home folder"),
+        (["digits", "--label-pattern", "("], 2, "not a valid regex"),
         (["digits", "--batch", ""], 2, "--batch"),
         (["digits", "--devices", "0"], 2, "devices"),
         (["digits", "--rate", "0"], 2, "rate"),
     ],
 )
-def test_wrong_argument_is_one_line(arguments: list[str], status: int, message: str, hub: Hub) -> None:
+def test_wrong_argument_is_an_error_of_one_line(
+    arguments: list[str], status: int, message: str, hub: Hub
+) -> None:
     done = hub("push", *arguments, HUB__KAFKA__BOOTSTRAP="127.0.0.1:9", HUB__KAFKA__CONNECT_SECONDS="1")
     assert done.status == status
     assert message in done.stderr
@@ -196,7 +198,7 @@ def test_wrong_argument_is_one_line(arguments: list[str], status: int, message: 
     assert done.stdout == ""
 
 
-def test_command_without_a_broker_is_one_line(hub: Hub) -> None:
+def test_command_without_a_broker_is_an_error_of_one_line(hub: Hub) -> None:
     done = hub("push", "digits", HUB__KAFKA__BOOTSTRAP="127.0.0.1:9", HUB__KAFKA__CONNECT_SECONDS="1")
     assert done.status == 1
     assert "no Kafka broker answers at 127.0.0.1:9" in done.stderr

@@ -1,4 +1,4 @@
-"""The broker goes while uploads are in flight."""
+"""The broker is stopped while uploads are in flight."""
 
 import threading
 import time
@@ -13,15 +13,17 @@ from streaming import topics
 from streaming.contract.producer_record import ProducerRecord
 from streaming.upload.producer import push
 from streaming.upload.push_report import PushReport
-from tests.support.sent import arrived, identity, records
+from tests.support.sent import identity, received_counts, records
 from tests.support.uploads import received
-from tests.support.waiting import comes_true
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.faults
 @pytest.mark.services
-def test_broker_stopped_in_mid_push_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
-    """The broker is stopped while uploads are in flight, stays away for a while, and comes back."""
+def test_broker_restart_during_a_push_loses_and_duplicates_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The broker is stopped while uploads are in flight, and restarted a while later."""
     from local import broker
 
     own = settings.model_copy(update={"broker": settings.broker.model_copy(update={"dir": tmp_path / "own"})})
@@ -39,23 +41,23 @@ def test_broker_stopped_in_mid_push_loses_and_doubles_nothing(settings: Settings
             )
         )
         pushing.start()
-        assert comes_true(lambda: bool(seen) and seen[0].acknowledged > 1000)
+        assert wait_until(lambda: bool(seen) and seen[0].acknowledged > 1000)
         broker.down(own)
-        away = seen[0].acknowledged
-        assert comes_true(lambda: seen[0].sent > away + 500)
+        before_stop = seen[0].acknowledged
+        assert wait_until(lambda: seen[0].sent > before_stop + 500)
         assert broker.up(own).bootstrap == bootstrap
         pushing.join(timeout=90)
         (report,) = reports
-        assert away < 6000
+        assert before_stop < 6000
         assert (report.sent, report.acknowledged, report.failed) == (6000, 6000, 0)
-        assert arrived(kafka) == Counter(map(identity, sent))
+        assert received_counts(kafka) == Counter(map(identity, sent))
     finally:
         broker.down(own)
 
 
 @pytest.mark.faults
 @pytest.mark.services
-def test_broker_that_stays_away_fails_what_is_not_acknowledged(settings: Settings, tmp_path: Path) -> None:
+def test_broker_that_stays_down_fails_unacknowledged_records(settings: Settings, tmp_path: Path) -> None:
     from local import broker
 
     own = settings.model_copy(

@@ -1,4 +1,4 @@
-"""Small files that would cost much to decode are refused before they do."""
+"""Small files that need much memory or time to decode are rejected before they are decoded."""
 
 import tracemalloc
 import zlib
@@ -9,14 +9,14 @@ from PIL import Image
 
 from streaming.contract.verdict import Reason
 from tests.support import pictures
-from tests.support.verdicts import differs, reason, refusal, rules, stored
+from tests.support.verdicts import differs, reason, rejection, rules, stored
 
 MIB = 2**20
 
 
 @pytest.fixture(scope="module")
 def inflating() -> bytes:
-    """300 MiB in 300 KB, as zlib packs them."""
+    """300 MiB that zlib compresses to 300 KB."""
     return zlib.compress(bytes(300 * MIB), 9)
 
 
@@ -41,7 +41,7 @@ def vast_jpeg(width: int, height: int) -> bytes:
 def test_picture_of_billions_of_pixels_in_a_few_bytes_is_a_pixel_bomb(content: bytes) -> None:
     assert len(content) < 8192
     tracemalloc.start()
-    problem = refusal(content)
+    problem = rejection(content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert problem is not None
@@ -60,7 +60,7 @@ def test_simple_webp_of_too_many_pixels_is_a_pixel_bomb(kind: bytes) -> None:
     assert reason(b"RIFF" + len(chunk).to_bytes(4, "little") + chunk) is Reason.PIXEL_BOMB
 
 
-def test_whole_webp_in_fewer_bytes_than_other_headers_is_a_pixel_bomb() -> None:
+def test_webp_shorter_than_other_headers_is_a_pixel_bomb() -> None:
     assert len(pictures.flat_webp(16_384, 16_384)) < 30
     assert reason(pictures.flat_webp(16_384, 16_384)) is Reason.PIXEL_BOMB
     assert reason(pictures.flat_webp(16_384, 16_384)[:25]) is Reason.PIXEL_BOMB
@@ -71,7 +71,7 @@ def test_whole_webp_in_fewer_bytes_than_other_headers_is_a_pixel_bomb() -> None:
 def test_one_pixel_more_than_the_limit_is_too_many() -> None:
     assert rules().ingest.max_pixels == 8000 * 8000
     assert reason(pictures.png_claiming(8000, 8001)) is Reason.PIXEL_BOMB
-    assert reason(pictures.png_claiming(8000, 8000)) is Reason.UNDECODABLE  # its pixels are not there
+    assert reason(pictures.png_claiming(8000, 8000)) is Reason.UNDECODABLE  # it has no pixel data
 
 
 def test_line_of_millions_of_pixels_is_too_small() -> None:
@@ -89,8 +89,8 @@ def test_picture_without_pixels_is_undecodable(size: tuple[int, int]) -> None:
 def test_text_or_profile_that_inflates_beyond_bounds_is_undecodable(
     name: bytes, before: bytes, inflating: bytes
 ) -> None:
-    """Such a chunk is not unpacked further than a megabyte."""
-    problem = refusal(pictures.png_with((name, before + inflating)))
+    """Such a chunk is inflated up to one megabyte."""
+    problem = rejection(pictures.png_with((name, before + inflating)))
     assert problem is not None
     assert problem.reason is Reason.UNDECODABLE
     assert "too large" in problem.detail
@@ -116,15 +116,15 @@ def test_scans_of_a_jpeg_are_counted(scans: int, verdict: Reason | None) -> None
     assert reason(pictures.with_scans(pictures.jpeg(progressive=True), scans)) is verdict
 
 
-def test_scans_are_counted_behind_a_thumbnail_and_padding() -> None:
+def test_scans_are_counted_after_a_thumbnail_and_padding() -> None:
     bomb = pictures.with_scans(pictures.jpeg(progressive=True), 400).replace(b"\xff\xda", b"\xff\xff\xff\xda")
     thumbnail = b"Exif\0\0" + pictures.tiff() + pictures.jpeg()
     assert reason(pictures.with_segment(bomb, 0xE1, thumbnail)) is Reason.SCAN_BOMB
 
 
 @pytest.mark.parametrize("marker", [0x01, 0x02, 0xBF])
-def test_scans_are_counted_behind_markers_without_a_length(marker: int) -> None:
-    """Whoever reads one sees the next marker for its length, and passes over the 65,498 bytes behind it."""
+def test_scans_are_counted_after_markers_without_a_length(marker: int) -> None:
+    """A parser that expects a length takes the next marker for it, and skips the 65,498 bytes after it."""
     head, *scans = pictures.with_scans(pictures.jpeg(progressive=True), 5000).split(b"\xff\xda")
     hiding = bytes((0xFF, marker, 0xFF, 0xDA))
     assert reason(head + b"\xff\xda" + hiding.join(scans)) is Reason.SCAN_BOMB
@@ -147,7 +147,7 @@ def test_animation_gives_its_first_frame(kind: str) -> None:
 
 
 def test_animation_that_hides_its_size_in_frames_costs_no_more_than_its_canvas() -> None:
-    """A frame larger than the canvas is refused by the parser, not painted."""
+    """The parser rejects a frame that is larger than the canvas."""
     frames = [pictures.noise(40, 40, seed) for seed in range(3)]
     whole = pictures.encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
     frame = whole.index(b"ANMF") + 8
@@ -155,7 +155,7 @@ def test_animation_that_hides_its_size_in_frames_costs_no_more_than_its_canvas()
     assert reason(vast) is Reason.UNDECODABLE
 
 
-def test_too_many_bytes_are_not_even_looked_at() -> None:
+def test_file_above_max_bytes_is_rejected() -> None:
     most = rules().ingest.max_bytes
     assert reason(pictures.jpeg().ljust(most, b"\0")) is None
     assert reason(pictures.jpeg().ljust(most + 1, b"\0")) is Reason.TOO_LARGE

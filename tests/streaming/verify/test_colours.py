@@ -1,4 +1,4 @@
-"""Every way in which a picture may state its colours ends in the colours that a person sees."""
+"""Every colour mode, depth and palette is stored with the colours that a person sees."""
 
 import struct
 from typing import Any
@@ -80,31 +80,31 @@ def test_palette_of_any_depth_has_its_colours(colours: int) -> None:
     assert_shows(pictures.encoded(image, "PNG"), TOP, BOTTOM)
 
 
-def test_clear_colour_of_a_palette_is_white() -> None:
+def test_transparent_colour_of_a_palette_is_white() -> None:
     image = Image.fromarray(RGB).quantize(4)
     content = pictures.encoded(image, "PNG", transparency=image.getpixel((0, 0)))
     assert_shows(content, (255, 255, 255), BOTTOM)
 
 
-def test_half_clear_palette_is_half_white() -> None:
+def test_half_transparent_palette_is_half_white() -> None:
     content = pictures.encoded(Image.fromarray(RGB).quantize(4), "PNG", transparency=bytes([128] * 4))
     assert_shows(content, (TOP + 255.0) / 2, (BOTTOM + 255.0) / 2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_half_clear_pixels_are_half_white(kind: str) -> None:
+def test_half_transparent_pixels_are_half_white(kind: str) -> None:
     image = Image.fromarray(np.dstack([RGB, np.full((64, 96), 128, np.uint8)]))
     content = pictures.encoded(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
     assert_shows(content, (TOP + 255.0) / 2, (BOTTOM + 255.0) / 2)
 
 
-def test_clear_colour_of_an_rgb_png_is_white() -> None:
+def test_transparent_colour_of_an_rgb_png_is_white() -> None:
     content = pictures.encoded(Image.fromarray(RGB), "PNG", transparency=tuple(TOP.tolist()))
     assert_shows(content, (255, 255, 255), BOTTOM)
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_clear_gray_is_white(depth: int) -> None:
+def test_transparent_gray_is_white(depth: int) -> None:
     values = RGB[..., 0].astype(np.uint16) * (257 if depth == 16 else 1)
     image = Image.fromarray(values if depth == 16 else values.astype(np.uint8))
     content = pictures.encoded(image, "PNG", transparency=int(values[0, 0]))
@@ -112,8 +112,8 @@ def test_clear_gray_is_white(depth: int) -> None:
 
 
 @pytest.mark.parametrize(("depth", "unused"), [(1, 0), (2, 0), (4, 0), (2, 0xFF00), (4, 0xFF00)])
-def test_clear_gray_of_few_bits_is_white(depth: int, unused: int) -> None:
-    """Only so many bits of the clear value count as a sample has."""
+def test_transparent_gray_of_few_bits_is_white(depth: int, unused: int) -> None:
+    """Only the low bits of the transparent value count, as many as a sample has."""
     dark = sum(1 << at for at in range(0, 8, depth))  # a byte of samples that are 1
     rows = (b"\0" + bytes([dark]) * (12 * depth)) * 32 + bytes(1 + 12 * depth) * 32
     for clear, top, bottom in ((1, 255, 0), (0, 255 // (2**depth - 1), 255)):
@@ -123,7 +123,7 @@ def test_clear_gray_of_few_bits_is_white(depth: int, unused: int) -> None:
         assert_shows(content, [top] * 3, [bottom] * 3)
 
 
-def test_clear_colour_of_a_16_bit_rgb_png_is_white_and_the_same_bytes_in_another_order_are_not() -> None:
+def test_transparent_colour_of_a_16_bit_rgb_png_is_white_and_its_swapped_bytes_are_not() -> None:
     values = np.empty((64, 96, 3), np.uint16)
     values[:32], values[32:] = (0x1234, 0x5678, 0x9ABC), (0x3412, 0x7856, 0xBC9A)
     more = ((b"tRNS", struct.pack(">HHH", *values[0, 0])),)
@@ -131,7 +131,7 @@ def test_clear_colour_of_a_16_bit_rgb_png_is_white_and_the_same_bytes_in_another
     assert_shows(content, (255, 255, 255), (0x34, 0x78, 0xBC))
 
 
-def test_gray_with_alpha_is_laid_on_white() -> None:
+def test_gray_with_alpha_is_blended_with_white() -> None:
     image = Image.merge("LA", (Image.fromarray(RGB[..., 0]), Image.new("L", (96, 64), 128)))
     assert_shows(pictures.encoded(image, "PNG"), [(20 + 255) / 2] * 3, [(200 + 255) / 2] * 3)
 
@@ -151,7 +151,7 @@ def test_gray_of_few_bits_spans_black_to_white(depth: int) -> None:
 
 
 def test_interlaced_png_has_its_colours() -> None:
-    """Pixels of each eighth row and column come first."""
+    """The first pass has the pixels of every eighth row and column."""
     assert_shows(pictures.interlaced(RGB), TOP, BOTTOM)
 
 
@@ -167,7 +167,7 @@ PROFILES = {
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_profile_changes_nothing_and_is_not_kept(kind: str, profile: str) -> None:
-    """Colours are taken as sRGB, what phones send; a profile is never parsed, so it can break nothing."""
+    """Colours are read as sRGB, which phones send; profiles are not parsed."""
     plain = accepted(pictures.encoded(Image.fromarray(RGB), kind, quality=95))
     found = accepted(pictures.encoded(Image.fromarray(RGB), kind, quality=95, icc_profile=PROFILES[profile]))
     assert (found.jpeg, found.thumbnail) == (plain.jpeg, plain.thumbnail)

@@ -1,4 +1,4 @@
-"""Pictures with wrong bytes in them, in front of them and behind them."""
+"""Pictures with wrong bytes inside, before and after them."""
 
 import io
 import zipfile
@@ -10,7 +10,7 @@ import pytest
 
 from streaming.contract.verdict import Reason
 from tests.support import pictures
-from tests.support.verdicts import accepted, differs, pixels, reason, refusal, stored
+from tests.support.verdicts import accepted, differs, pixels, reason, rejection, stored
 
 PICTURE = pictures.noise(80, 60, seed=3)
 KINDS = {
@@ -31,7 +31,7 @@ def flipped(content: bytes, position: int, bit: int) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flipped_bit_in_any_region_gives_a_verdict_and_never_half_a_picture(kind: str) -> None:
-    """Damaged pixels of a JPEG or WebP cannot be told from others: these formats have no checksum."""
+    """Damaged pixels of a JPEG or WebP cannot be detected: these formats have no checksum."""
     content = KINDS[kind]
     bounds = [len(content) * part // 32 for part in range(33)]
     for start, stop in pairwise(bounds):
@@ -46,7 +46,7 @@ def test_flipped_bit_in_any_region_gives_a_verdict_and_never_half_a_picture(kind
 
 
 def test_no_flipped_bit_in_a_png_is_accepted() -> None:
-    """Every byte of a PNG is under a checksum."""
+    """A checksum covers every byte of a PNG."""
     content = KINDS["png"]
     found = Counter(reason(flipped(content, at, at % 8)) for at in range(len(content)))
     assert set(found) <= BROKEN
@@ -55,14 +55,14 @@ def test_no_flipped_bit_in_a_png_is_accepted() -> None:
 
 def test_wrong_checksum_is_named() -> None:
     content = KINDS["png"]
-    problem = refusal(flipped(content, content.index(b"IDAT") + 40, 3))
+    problem = rejection(flipped(content, content.index(b"IDAT") + 40, 3))
     assert problem is not None
     assert problem.detail == "the checksum of its chunk 'IDAT' is wrong"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_magic_of_another_format_in_front_of_a_picture_is_refused(kind: str) -> None:
-    """Only the parser that the first bytes name is tried, whatever the rest looks like."""
+def test_magic_of_another_format_before_a_picture_is_rejected(kind: str) -> None:
+    """Only the parser of the format that the first bytes show is used."""
     content = KINDS[kind]
     magics = (
         b"\xff\xd8\xff",
@@ -80,7 +80,7 @@ def test_magic_of_another_format_in_front_of_a_picture_is_refused(kind: str) -> 
 
 
 def test_detail_of_a_broken_header_says_so_in_words() -> None:
-    problem = refusal(b"\xff\xd8\xff\xe0" + bytes(100))
+    problem = rejection(b"\xff\xd8\xff\xe0" + bytes(100))
     assert problem is not None
     assert "0x" not in problem.detail
 
@@ -104,8 +104,8 @@ TAILS = {
 
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_stands_behind_a_picture_does_not_get_in(kind: str, tail: str) -> None:
-    """A polyglot is accepted as the picture it is, since pixels are encoded anew and nothing else is kept."""
+def test_bytes_after_a_picture_are_not_stored(kind: str, tail: str) -> None:
+    """A polyglot file is accepted: its pixels are re-encoded and nothing else is stored."""
     plain = accepted(KINDS[kind])
     found = accepted(KINDS[kind] + TAILS[tail])
     assert (found.jpeg, found.thumbnail) == (plain.jpeg, plain.thumbnail)
@@ -115,7 +115,7 @@ def test_what_stands_behind_a_picture_does_not_get_in(kind: str, tail: str) -> N
 @pytest.mark.parametrize(
     "payload", [archive(), b"<html><script>alert('hub')</script></html>" * 50], ids=["zip", "html"]
 )
-def test_what_stands_inside_a_pictures_comments_does_not_get_in(payload: bytes) -> None:
+def test_comments_inside_a_picture_are_not_stored(payload: bytes) -> None:
     polyglots = [
         pictures.with_segment(KINDS["jpeg"], marker, payload) for marker in (0xFE, 0xE1, 0xE2, 0xED, 0xEF)
     ]
@@ -131,7 +131,7 @@ def test_what_stands_inside_a_pictures_comments_does_not_get_in(payload: bytes) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_stored_begins_and_ends_with_its_picture(kind: str) -> None:
+def test_stored_file_begins_and_ends_with_jpeg_markers(kind: str) -> None:
     prepared = accepted(KINDS[kind] + TAILS["html"])
     for kept in (prepared.jpeg, prepared.thumbnail):
         assert kept.startswith(b"\xff\xd8\xff\xe0")
@@ -139,14 +139,14 @@ def test_what_is_stored_begins_and_ends_with_its_picture(kind: str) -> None:
         assert kept.count(b"\xff\xd9") == 1
 
 
-def test_archive_in_front_of_a_picture_is_an_archive() -> None:
-    problem = refusal(archive() + KINDS["jpeg"])
+def test_archive_before_a_picture_is_rejected_as_zip() -> None:
+    problem = rejection(archive() + KINDS["jpeg"])
     assert problem is not None
     assert (problem.reason, problem.detail.split(";")[0]) == (Reason.UNSUPPORTED_FORMAT, "ZIP")
 
 
-def test_pixels_behind_damage_are_those_of_the_picture_before_it() -> None:
-    """A damaged block of a JPEG may shift what follows, but what was read before it stays."""
+def test_pixels_before_a_damaged_block_are_unchanged() -> None:
+    """A damaged block of a JPEG may shift the pixels after it, but not those before it."""
     content = pictures.encoded(PICTURE, quality=90, restart_marker_rows=1)
     damaged = flipped(content, len(content) - 40, 2)
     assert reason(damaged) is None

@@ -1,4 +1,4 @@
-"""HEIC, which phones make, is taken where the setting says so and the package is there."""
+"""HEIC pictures are accepted if ingest.heic is set and pillow-heif is installed."""
 
 import sys
 from dataclasses import replace
@@ -10,10 +10,10 @@ from PIL import Image
 from conf import settings as configuration
 from conf.errors import SettingError
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason, Rejected
+from streaming.contract.verdict import Reason, Rejected, RejectReason
 from streaming.verify.preprocess import prepare
 from tests.support import pictures
-from tests.support.verdicts import differs, pixels, refusal, rules
+from tests.support.verdicts import differs, pixels, rejection, rules
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
 
@@ -32,7 +32,7 @@ def heic() -> bytes:
     return pictures.encoded(image, "HEIF", quality=95, exif=exif)
 
 
-def reason(content: bytes, own: Rules) -> Reason | None:
+def reason(content: bytes, own: Rules) -> RejectReason | None:
     try:
         prepare(content, own)
     except Rejected as problem:
@@ -40,14 +40,14 @@ def reason(content: bytes, own: Rules) -> Reason | None:
     return None
 
 
-def test_by_default_it_is_an_unsupported_format(heic: bytes) -> None:
-    problem = refusal(heic)
+def test_heic_is_an_unsupported_format_by_default(heic: bytes) -> None:
+    problem = rejection(heic)
     assert problem is not None
     assert problem.reason is Reason.UNSUPPORTED_FORMAT
-    assert problem.detail == "ISO media (heic); taken are jpeg, png, webp"
+    assert problem.detail == "ISO media (heic); accepted formats: jpeg, png, webp"
 
 
-def test_where_it_is_taken_its_colours_are_stored_and_nothing_else(heic: bytes, taking: Rules) -> None:
+def test_enabled_heic_is_stored_without_metadata(heic: bytes, taking: Rules) -> None:
     prepared = prepare(heic, taking)
     assert (prepared.format, prepared.width, prepared.height) == ("heic", 96, 64)
     assert differs(pixels(prepared.jpeg), pictures.halves()) < 4
@@ -56,7 +56,7 @@ def test_where_it_is_taken_its_colours_are_stored_and_nothing_else(heic: bytes, 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied_once(taking: Rules, orientation: int) -> None:
-    """A HEIC states it in a box of its own and again in EXIF."""
+    """A HEIC has the orientation in its own box and again in EXIF."""
     pillow_heif.register_heif_opener()
     prepared = prepare(pictures.oriented(orientation, "HEIF"), taking)
     expected = np.full((64, 96, 3), (30, 90, 160))

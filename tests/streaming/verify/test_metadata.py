@@ -1,4 +1,4 @@
-"""What a picture says of itself is read for orientation and time, never trusted, and never kept."""
+"""Metadata: orientation and capture time are read but not trusted; no metadata is stored."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streaming.verify.file_checks import markers
+from streaming.verify.file_checks import jpeg_markers
 from streaming.verify.prepared import Prepared
 from tests.support import pictures
 from tests.support.verdicts import accepted, differs, pixels, stored
@@ -34,20 +34,20 @@ def dated(text: str) -> bytes:
 
 
 def assert_upright(prepared: Prepared) -> None:
-    """As it was stored: the blue half above."""
+    """The pixels are not rotated: the blue half is the upper one."""
     assert (prepared.width, prepared.height) == (96, 64)
     assert differs(pixels(prepared.jpeg), pictures.halves()) < 3
 
 
 def assert_bare(prepared: Prepared) -> None:
-    """No application segment but JFIF's, no comment."""
+    """The stored JPEGs have no application segment except JFIF's and no comment."""
     for content in (prepared.jpeg, prepared.thumbnail):
         with Image.open(io.BytesIO(content)) as image:
             assert not image.getexif()
             assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
-        assert [marker for marker, _ in markers(content) if 0xE0 <= marker <= 0xEF or marker == 0xFE] == [
-            0xE0
-        ]
+        assert [
+            marker for marker, _ in jpeg_markers(content) if 0xE0 <= marker <= 0xEF or marker == 0xFE
+        ] == [0xE0]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -64,8 +64,8 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff", b"\xff\xd0"], ids=["nothing", "padding", "restart"])
-def test_orientation_counts_wherever_it_stands_before_the_pixels(before: bytes) -> None:
-    """Behind five segments of 60 KB, as profiles and other pictures of the same moment take."""
+def test_orientation_is_applied_wherever_it_is_before_the_pixels(before: bytes) -> None:
+    """After five segments of 60 KB, like those of colour profiles and burst pictures."""
     content = pictures.oriented(6)
     content = content[:2] + before + content[2:]
     for _ in range(5):
@@ -75,8 +75,8 @@ def test_orientation_counts_wherever_it_stands_before_the_pixels(before: bytes) 
     assert differs(pixels(prepared.jpeg), stored(pictures.oriented(1))) < 4
 
 
-def test_orientation_counts_behind_the_pixels_of_a_png() -> None:
-    """Its chunk may stand anywhere before the end (PNG, third edition, section 5.6)."""
+def test_orientation_after_the_pixels_of_a_png_is_applied() -> None:
+    """The eXIf chunk may be anywhere before IEND (PNG, third edition, section 5.6)."""
     whole = pictures.encoded(Image.fromarray(pictures.halves()), "PNG")
     late = whole[:-12] + pictures.chunk(b"eXIf", pictures.tiff(orientation_entry(3))) + whole[-12:]
     assert differs(stored(late), pictures.halves()[::-1, ::-1]) < 3
@@ -84,7 +84,7 @@ def test_orientation_counts_behind_the_pixels_of_a_png() -> None:
 
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])
 @pytest.mark.parametrize("kind", KINDS)
-def test_orientation_that_is_none_turns_nothing(kind: str, value: int) -> None:
+def test_invalid_orientation_is_ignored(kind: str, value: int) -> None:
     assert_upright(accepted(with_exif(pictures.tiff(orientation_entry(value)), kind)))
 
 
@@ -111,14 +111,14 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_exif_that_lies_neither_breaks_nor_turns_a_picture(kind: str, lie: str) -> None:
+def test_invalid_exif_neither_rejects_nor_rotates_a_picture(kind: str, lie: str) -> None:
     prepared = accepted(with_exif(LIES[lie], kind))
     assert_upright(prepared)
     assert prepared.taken_at is None
     assert_bare(prepared)
 
 
-def test_orientation_before_a_directory_that_follows_itself_counts() -> None:
+def test_orientation_before_a_directory_that_follows_itself_is_applied() -> None:
     prepared = accepted(with_exif(pictures.tiff(orientation_entry(6), following=8)))
     assert (prepared.width, prepared.height) == (64, 96)
 
@@ -140,7 +140,7 @@ def test_orientation_before_a_directory_that_follows_itself_counts() -> None:
         ("2" * 50_000, None),
     ],
 )
-def test_capture_time_is_one_or_none(text: str, expected: datetime | None) -> None:
+def test_invalid_capture_time_is_none(text: str, expected: datetime | None) -> None:
     assert accepted(dated(text)).taken_at == expected
 
 
@@ -166,8 +166,8 @@ def test_profile_text_and_xmp_are_not_kept(kind: str) -> None:
     assert_bare(accepted(content))
 
 
-def test_the_thumbnail_inside_a_picture_is_not_taken_for_it() -> None:
-    """The EXIF block's own small picture shows another scene."""
+def test_exif_thumbnail_is_not_used_as_the_picture() -> None:
+    """The thumbnail in the EXIF block shows another scene."""
     thumbnail = pictures.encoded(Image.new("RGB", (160, 120), "lime"))
     inside = b"Exif\0\0" + pictures.tiff() + thumbnail
     content = pictures.with_segment(

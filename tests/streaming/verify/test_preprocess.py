@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from conf import settings as configuration
-from lake.pictures.pixels import _shrunk, fit, square
+from conf.choices import Flag
+from lake.pictures.pixels import _shrink, centre_square, fit
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason, Rejected
+from streaming.contract.verdict import Reason, Rejected, RejectReason
 from streaming.verify import file_checks
 from streaming.verify.preprocess import prepare
 from tests.support import pictures
@@ -22,7 +23,7 @@ def rules() -> Rules:
     return Rules.of(configuration.load())
 
 
-def reason_of(content: bytes, rules: Rules) -> Reason:
+def reason_of(content: bytes, rules: Rules) -> RejectReason:
     with pytest.raises(Rejected) as caught:
         file_checks.image_id(content, None, rules.ingest)
         prepare(content, rules)
@@ -126,11 +127,11 @@ def test_jpeg_of_a_thousand_scans_is_refused(rules: Rules) -> None:
     assert reason_of(bomb, rules) is Reason.SCAN_BOMB
 
 
-def test_ordinary_progressive_jpeg_is_taken(rules: Rules) -> None:
+def test_ordinary_progressive_jpeg_is_accepted(rules: Rules) -> None:
     assert prepare(pictures.jpeg(progressive=True), rules).width == 80
 
 
-def test_a_video_behind_the_picture_is_no_scan_bomb(rules: Rules) -> None:
+def test_a_video_after_the_picture_is_no_scan_bomb(rules: Rules) -> None:
     """Phones append a short film to a still; its bytes contain the scan marker by chance."""
     film = b"\x00\xff\xda\x00" * 500
     assert prepare(pictures.jpeg() + film, rules).width == 80
@@ -165,12 +166,12 @@ def test_every_colour_mode_becomes_rgb(rules: Rules, mode: str) -> None:
         assert np.abs(middle[30, 40].astype(int) - 200).max() <= 3
 
 
-def test_transparency_is_laid_on_white(rules: Rules) -> None:
+def test_transparency_is_blended_with_white(rules: Rules) -> None:
     clear = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     assert pixels(prepare(pictures.encoded(clear, "PNG"), rules).jpeg).min() >= 253
 
 
-def test_damaged_exif_does_not_make_a_bad_picture(rules: Rules) -> None:
+def test_picture_with_damaged_exif_is_accepted(rules: Rules) -> None:
     assert prepare(pictures.jpeg(exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), rules).taken_at is None
 
 
@@ -178,7 +179,7 @@ def test_a_flag_rejects_where_the_setting_says_so(rules: Rules) -> None:
     strict = replace(rules, quality=rules.quality.model_copy(update={"reject": ("dark",)}))
     night = pictures.encoded(Image.new("RGB", (64, 64), (5, 5, 20)))
     assert "dark" in prepare(night, rules).flags
-    assert reason_of(night, strict) is Reason.DARK
+    assert reason_of(night, strict) is Flag.DARK
 
 
 def test_scaled_decoding_agrees_with_full_decoding(rules: Rules) -> None:
@@ -194,7 +195,7 @@ def test_scaled_decoding_agrees_with_full_decoding(rules: Rules) -> None:
     "size", [(500, 375), (289, 217), (260, 200), (577, 400), (900, 60), (3000, 40), (256, 9)]
 )
 def test_shrinking_is_the_mean_over_areas(size: tuple[int, int]) -> None:
-    """However it is worked out, it is a rounding away from OpenCV's plain one; no pixel is passed over."""
+    """The result differs from cv2.resize with INTER_AREA by rounding only; no pixel is skipped."""
     width, height = size
     picture = cv2.GaussianBlur(
         np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 1.5
@@ -209,31 +210,27 @@ def test_shrinking_is_the_mean_over_areas(size: tuple[int, int]) -> None:
     ("size", "side"),
     [((300, 200), 36), ((5000, 40), 36), ((36, 36), 36), ((40, 30), 36), ((7, 20), 36), ((4, 16), 252)],
 )
-def test_ordinary_pictures_become_squares_by_way_of_the_whole_picture(
-    size: tuple[int, int], side: int
-) -> None:
+def test_square_is_the_centre_of_the_resized_picture(size: tuple[int, int], side: int) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
-    assert np.array_equal(square(picture, side), by_way_of_the_whole(picture, side))
+    assert np.array_equal(centre_square(picture, side), centre_of_resized(picture, side))
 
 
 @pytest.mark.parametrize("length", [10, 101, 400])
 @pytest.mark.parametrize(("width", "side"), [(1, 252), (2, 36), (5, 36)])
-def test_far_ends_of_what_is_enlarged_change_its_centre_by_a_rounding(
-    length: int, width: int, side: int
-) -> None:
+def test_square_of_an_enlarged_strip_differs_by_rounding_only(length: int, width: int, side: int) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (width, length, 3), dtype=np.uint8)
     for turned in (picture, picture.transpose(1, 0, 2).copy()):
-        found, expected = square(turned, side), by_way_of_the_whole(turned, side)
+        found, expected = centre_square(turned, side), centre_of_resized(turned, side)
         assert found.shape == (side, side, 3) and np.abs(found.astype(int) - expected).max() <= 1
 
 
-def by_way_of_the_whole(picture: np.ndarray, side: int) -> np.ndarray:
-    """The centre of the whole picture at its new size."""
+def centre_of_resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """The reference: the whole picture is resized, then its centre is cropped."""
     height, width = picture.shape[:2]
     scale = side / min(height, width)
     size = max(side, round(width * scale)), max(side, round(height * scale))
     if scale < 1:
-        whole = _shrunk(picture, *size)
+        whole = _shrink(picture, *size)
     else:
         whole = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) if scale > 1 else picture
     top, left = (whole.shape[0] - side) // 2, (whole.shape[1] - side) // 2
@@ -244,7 +241,7 @@ def test_a_line_of_pixels_becomes_a_square_in_little_memory() -> None:
     line = np.full((1, 20_000, 3), 77, np.uint8)
     tracemalloc.start()
     try:
-        assert (square(line[:, :1500], 252) == 77).all() and (square(line, 252) == 77).all()
+        assert (centre_square(line[:, :1500], 252) == 77).all() and (centre_square(line, 252) == 77).all()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

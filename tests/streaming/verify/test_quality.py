@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conf import settings as configuration
-from streaming.contract.verdict import Flag
+from conf.choices import Flag
 from streaming.verify import quality
 from streaming.verify.phash import phash
 from streaming.verify.quality import Metrics
@@ -70,7 +70,7 @@ def test_odd_size_by_the_pixels_of_the_original(width: int, height: int, odd: bo
 
 _HASHES = """
 import numpy as np
-from streaming.phash import phash
+from streaming.verify.phash import phash
 y, x = np.mgrid[0:240, 0:320]
 for plane in (x, y, x + y, x * y, (x // 40 + y // 40) % 2, np.hypot(x - 160, y - 120)):
     print(phash((255 * plane / plane.max()).astype(np.uint8)))

@@ -1,6 +1,6 @@
-"""Golden pictures through the whole pass: every metric worked out on paper, every flag on both sides.
+"""Golden pictures: every metric is calculated on paper, every flag is tested on both sides of its threshold.
 
-All are PNGs of at most 256 pixels, so what is measured is what stands here: nothing is lost or shrunk.
+All are PNGs of at most 256 pixels, so they are measured as they are: nothing is lost or shrunk.
 Thresholds are the defaults: dark 40, bright 225, blurry 40, low_information 2, odd_aspect 3, grayscale 3.
 """
 
@@ -130,7 +130,7 @@ def test_aspect_on_paper(width: int, height: int, expected: float) -> None:
 
 
 SIDES = [
-    # flag, a picture that has it by the least there is, one on the threshold or just beyond that has not
+    # flag; a picture just beyond the threshold, with the flag; one on or just before it, without the flag
     ("dark", columns(39, 40), plain(40, 40, 40)),
     ("dark", plain(0, 0, 255), plain(255, 0, 0)),
     ("bright", columns(225, 226), plain(225, 225, 225)),
@@ -160,14 +160,14 @@ def test_flag_on_both_sides_of_its_threshold(flag: str, holds: RGB, holds_not: R
     assert flag not in prepared(holds_not).flags
 
 
-def test_defaults_are_the_thresholds_of_this_page() -> None:
+def test_default_thresholds_are_those_of_this_file() -> None:
     limits = rules().quality
     assert (limits.dark, limits.bright, limits.blurry) == (40, 225, 40)
     assert (limits.low_information, limits.odd_aspect, limits.grayscale) == (2, 3, 3)
     assert limits.odd_size == (1024, 40_000_000)
 
 
-def test_odd_size_is_of_the_original_and_not_of_what_is_stored() -> None:
+def test_odd_size_is_measured_on_the_original() -> None:
     """400 x 300 is 120,000 pixels; stored are 256 x 192, 49,152."""
     picture = plain(90, 90, 90, 400, 300)
     assert "odd_size" not in prepared(picture).flags

@@ -1,4 +1,4 @@
-"""Pictures of which a part is missing are rejected as truncated, at whatever byte they were cut."""
+"""Pictures with missing data are rejected as truncated, wherever they were cut."""
 
 import re
 import struct
@@ -10,10 +10,10 @@ from PIL import Image
 
 from streaming.contract.verdict import Reason
 from tests.support import pictures
-from tests.support.verdicts import differs, reason, refusal, stored
+from tests.support.verdicts import differs, reason, rejection, stored
 
 PICTURE = pictures.noise(200, 150, seed=3)
-# Bytes that are good for rows' filter types as well as for samples, as many as seven passes take.
+# Bytes that are valid as row filter types and as samples, for all seven passes.
 _FILTERED = np.random.default_rng(1).integers(0, 5, 6264, np.uint8).tobytes()
 BROKEN = {Reason.TRUNCATED, Reason.UNDECODABLE}
 KINDS = {
@@ -45,8 +45,8 @@ def test_without_its_last_bytes_it_is_truncated(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_left_of_the_first_bytes_is_never_accepted(kind: str) -> None:
-    """Down to a single byte; a piece too short to tell its format is no picture of a known one."""
+def test_first_bytes_of_a_picture_are_never_accepted(kind: str) -> None:
+    """Down to a single byte; a prefix that is too short to show its format is an unsupported format."""
     allowed = {Reason.TRUNCATED, Reason.UNSUPPORTED_FORMAT, Reason.UNDECODABLE}
     assert {reason(KINDS[kind][:length]) for length in range(1, 64)} <= allowed
 
@@ -54,13 +54,13 @@ def test_what_is_left_of_the_first_bytes_is_never_accepted(kind: str) -> None:
 @pytest.mark.parametrize("eighth", range(2, 8))
 @pytest.mark.parametrize("kind", ["jpeg", "jpeg-cmyk", "jpeg-gray", "jpeg-restarts"])
 def test_jpeg_cut_and_closed_again_is_truncated(kind: str, eighth: int) -> None:
-    """With an end marker behind the cut a decoder fills the rest with grey and says nothing."""
+    """With an end marker after the cut, a decoder fills the rest with grey and raises no error."""
     whole = KINDS[kind]
     assert reason(whole[: len(whole) * eighth // 8] + b"\xff\xd9") is Reason.TRUNCATED
 
 
 def test_jpeg_cut_between_two_restarts_and_closed_again_is_truncated() -> None:
-    """No interval of its data is short; a decoder looks for the next one in vain."""
+    """Each restart interval in the file is complete; only the following ones are missing."""
     whole = pictures.encoded(PICTURE, restart_marker_rows=1)
     cuts = [match.start() for match in re.finditer(rb"\xff[\xd0-\xd7]", whole)]
     assert len(cuts) == 9
@@ -75,19 +75,19 @@ def test_large_jpeg_cut_and_closed_again_is_truncated_at_reduced_scale_too() -> 
 
 
 @pytest.mark.parametrize("eighth", range(1, 8))
-def test_progressive_jpeg_cut_and_closed_again_is_whole_if_coarse_or_refused(eighth: int) -> None:
-    """Each scan makes the whole picture finer: one that lacks the last ones is complete by the format."""
+def test_progressive_jpeg_cut_and_closed_again_is_complete_but_coarse_or_rejected(eighth: int) -> None:
+    """Each scan refines the whole picture, so a file without the last scans is valid."""
     whole = KINDS["jpeg-progressive"]
     cut = whole[: len(whole) * eighth // 8] + b"\xff\xd9"
     if reason(cut) is None:
         shown, expected = (_blocks(stored(content)) for content in (cut, whole))
-        assert np.abs(shown - expected).max() < 30, "a part of it is not there at all"
+        assert np.abs(shown - expected).max() < 30, "a part of the picture is missing"
     else:
         assert reason(cut) in {Reason.TRUNCATED, Reason.UNDECODABLE}
 
 
 def _blocks(rgb: Any) -> Any:
-    """Mean luma of blocks of 10 x 10: what the first scan of a progressive JPEG states."""
+    """Mean luma of blocks of 10 x 10 pixels: what the first scan of a progressive JPEG holds."""
     luma = rgb @ (0.299, 0.587, 0.114)
     return luma.reshape(15, 10, 20, 10).mean(axis=(1, 3))
 
@@ -106,7 +106,7 @@ def _scans(content: bytes) -> list[int]:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}], ids=str)
 def test_picture_that_ends_in_grey_is_not_mistaken_for_a_cut_one(mode: str, options: dict[str, Any]) -> None:
-    """The grey that a decoder fills in, as a picture's own."""
+    """The picture itself has the grey that a decoder fills in."""
     gray = np.asarray(PICTURE).copy()
     gray[60:] = 128
     content = pictures.encoded(Image.fromarray(gray).convert(mode), quality=100, subsampling=0, **options)
@@ -124,16 +124,16 @@ SEPARATE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
-def test_jpeg_without_all_of_a_components_scans_is_truncated(options: dict[str, Any]) -> None:
-    """Y is there, so the corner is not the grey that a decoder fills in; the colours are not."""
+def test_jpeg_with_missing_component_scans_is_truncated(options: dict[str, Any]) -> None:
+    """Luma (Y) is complete, so the corner is not the grey that a decoder fills in; the chroma is missing."""
     head, y, cb, cr, end = pictures.separate(PICTURE, quality=90, **options)
-    for there in ([y], [y, cb[: len(cb) // 2]], [y, cb], [y, cb, cr[: len(cr) // 2]], [cb, cr], [y, cr]):
-        assert reason(b"".join([head, *there, end])) is Reason.TRUNCATED
-        assert reason(b"".join([head[:2], b"\xff\x01", head[2:], *there, end])) in BROKEN
+    for scans in ([y], [y, cb[: len(cb) // 2]], [y, cb], [y, cb, cr[: len(cr) // 2]], [cb, cr], [y, cr]):
+        assert reason(b"".join([head, *scans, end])) is Reason.TRUNCATED
+        assert reason(b"".join([head[:2], b"\xff\x01", head[2:], *scans, end])) in BROKEN
 
 
 @pytest.mark.parametrize("options", SEPARATE.values(), ids=SEPARATE)
-def test_jpeg_whose_components_come_one_after_the_other_is_whole(options: dict[str, Any]) -> None:
+def test_jpeg_with_one_scan_per_component_is_accepted(options: dict[str, Any]) -> None:
     head, *scans, end = pictures.separate(PICTURE, quality=95, **options)
     expected = stored(pictures.encoded(PICTURE, quality=95, subsampling=0))
     for tail in (end, b"noise before the end" + end, end + b"\xff\xda noise behind it"):
@@ -149,7 +149,7 @@ def test_png_or_webp_cut_and_closed_again_is_never_accepted(kind: str, eighth: i
     cut = whole[: len(whole) * eighth // 8]
     if kind.startswith("png"):
         assert reason(cut + pictures.chunk(b"IEND", b"")) is Reason.TRUNCATED
-        body = cut[41:]  # what of the one IDAT chunk is left, made into a chunk of its own
+        body = cut[41:]  # the rest of the only IDAT chunk, as a complete chunk
         assert reason(whole[:33] + pictures.chunk(b"IDAT", body) + whole[-12:]) is Reason.UNDECODABLE
     else:
         cut += bytes(len(cut) % 2)
@@ -158,8 +158,8 @@ def test_png_or_webp_cut_and_closed_again_is_never_accepted(kind: str, eighth: i
         assert reason(closed) is Reason.UNDECODABLE
 
 
-def test_thumbnail_inside_a_cut_jpeg_does_not_make_it_whole() -> None:
-    """The thumbnail in the EXIF block has an end marker of its own."""
+def test_end_marker_of_a_thumbnail_does_not_hide_that_a_jpeg_is_cut() -> None:
+    """The thumbnail in the EXIF block has its own end marker."""
     whole = pictures.with_segment(
         KINDS["jpeg"], 0xE1, b"Exif\0\0" + pictures.tiff() + pictures.jpeg(160, 120)
     )
@@ -180,22 +180,22 @@ def test_thumbnail_inside_a_cut_jpeg_does_not_make_it_whole() -> None:
     ],
     ids=["RGB", "RGBA", "16-bit", "LA", "1-bit", "interlaced"],
 )
-def test_png_of_fewer_rows_than_it_states_is_truncated(
+def test_png_with_fewer_rows_than_its_header_says_is_truncated(
     header: tuple[int, int, int, int], row: int, interlace: int
 ) -> None:
-    """Its stream ends in order and all sums are right; decoders may leave the rest black. Black is fine."""
+    """The zlib stream is complete and all CRCs are right; decoders may leave the rest black."""
     whole = 6264 if interlace else row * 64
     assert reason(pictures.png_of(header, bytes(whole), interlace)) is None
     for missing in (1, row, row * 32, whole):
-        # A part of a row is an error to zlib's caller; whole rows are missed by nobody.
+        # Decoders raise an error for an incomplete row, but none for missing rows.
         short = pictures.png_of(header, bytes(whole - missing), interlace)
         assert reason(short) in {Reason.TRUNCATED, Reason.UNDECODABLE}
 
 
 @pytest.mark.parametrize("height", [64, 65, 66, 67])
 @pytest.mark.parametrize("width", [96, 97])
-def test_interlaced_png_of_fewer_than_its_passes_is_truncated(width: int, height: int) -> None:
-    """Of an odd height the last row is one of an earlier pass, and there though every second one is not."""
+def test_interlaced_png_with_missing_passes_is_truncated(width: int, height: int) -> None:
+    """With an odd height the last row is of an earlier pass: it exists while every second row is missing."""
     bright, black = np.full((height, width, 3), 200, np.uint8), np.zeros((height, width, 3), np.uint8)
     for passes in range(1, 7):
         assert reason(pictures.interlaced(bright, passes)) is Reason.TRUNCATED
@@ -208,7 +208,7 @@ def test_png_whose_header_adds_rows_is_truncated() -> None:
     whole = KINDS["png"]
     header = whole[16:20] + struct.pack(">I", 4000) + whole[24:29]
     taller = whole[:8] + pictures.chunk(b"IHDR", header) + whole[33:]
-    problem = refusal(taller)
+    problem = rejection(taller)
     assert problem is not None
     assert problem.reason is Reason.TRUNCATED
     assert problem.detail == "its data ends before the 2,404,000 bytes of 200x4000 pixels"

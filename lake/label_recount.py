@@ -1,15 +1,15 @@
-"""How many accepted uploads each label has, counted from the ledger."""
+"""Recounts the accepted uploads of each label from the ledger."""
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.sections import Lake
-from lake.schemas import Table
+from lake.table import Table
 
 
 def recount(spark: SparkSession, lake: Lake, uploads: DataFrame, ready_images: int) -> None:
-    """Set the counts in `labels` to those of the uploads; a label that nobody claims any more is removed.
+    """Set the counts in `labels` to those of the uploads. Labels without an accepted upload are deleted.
 
     Args:
         uploads: rows of the ledger.

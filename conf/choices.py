@@ -1,0 +1,26 @@
+"""Closed lists that settings choose from and that packages derive from."""
+
+from enum import StrEnum
+
+
+class Flag(StrEnum):
+    """A quality that is marked; it rejects an upload only where `quality.reject` names it.
+
+    A new flag needs a threshold in `conf.sections.Quality` and hub.toml, and its test in
+    `streaming.verify.quality.flags`. Settings, verdicts and shared memory derive from this list.
+    """
+
+    DARK = "dark"
+    BRIGHT = "bright"
+    BLURRY = "blurry"
+    LOW_INFORMATION = "low_information"
+    ODD_ASPECT = "odd_aspect"
+    ODD_SIZE = "odd_size"
+    GRAYSCALE = "grayscale"
+
+
+class Pixels(StrEnum):
+    """How a model scales RGB 0–255 before its first convolution; `models.architectures` has the numbers."""
+
+    UNIT = "unit"  # to -1..1
+    CAFFE = "caffe"  # BGR minus ImageNet's mean, as keras.applications' ResNet-50 weights expect
