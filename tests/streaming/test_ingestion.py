@@ -62,7 +62,7 @@ def assert_every_offset_once(uploads: DataFrame, records: int) -> None:
 def test_uploads_samples_labels_and_dead_letters(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    monkeypatch.setattr(ledger, "MANY", many)  # from this number on, rows are appended with code generation
+    monkeypatch.setattr(ledger, "CODEGEN_ROWS", many)  # from this number on, rows are appended with code generation
     good = [upload(number, label=["cat", "Dog"][number % 2]) for number in range(20)]
     cut = upload(30, content=pictures.jpeg(seed=30)[:200])
     nameless = (b"phone-9", pictures.jpeg(seed=31), [("ce_id", b"x"), ("other", b"\xff\0")])

@@ -8,6 +8,7 @@ import pytest
 
 from conf.choices import Pixels
 from conf.errors import UsageError
+from conf.sections import Lake
 from conf.settings import Settings
 from models.errors import UnknownModel, UnusableInitialWeights
 from models.formats.export import KERAS
@@ -98,6 +99,13 @@ def test_a_checkpoint_of_another_architecture_is_refused(settings: Settings) -> 
         match=r"do not fit the .* of this resnet20: it belongs to another architecture",
     ):
         learner(plan(settings)).assign(other.values())
+
+
+@pytest.fixture(scope="module")
+def settings(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings with a lake of its own: an error names the newest models of the lake."""
+    lake = Lake(root=str(tmp_path_factory.mktemp("initial-weights")))
+    return settings.model_copy(update={"lake": lake})
 
 
 @pytest.fixture(scope="module")
