@@ -1,14 +1,17 @@
 """`hub push`: send a folder, an archive, a bucket or the digits to Kafka as phone uploads."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.command import Command, Outcome, quiet, run
+from jobs.cli.command import Command, Outcome, quiet, run, say
+from jobs.cli.label_flags import label_options
 from streaming.upload.push_request import PushRequest, batch_name
 
 if TYPE_CHECKING:
     from conf.settings import Settings
+    from streaming.sources.items import Skipped
+    from streaming.sources.labels.survey import LabelSurvey
     from streaming.upload.push_report import PushReport
 
 HOSTILE = 60
@@ -17,7 +20,7 @@ _LABELS_SHOWN = 12
 
 @click.command(cls=Command, name="push", example="hub push digits --devices 25 --hostile")
 @click.argument("source")
-@click.option("--label-pattern", metavar="REGEX", help="Label of a file name: the group `label`.")
+@label_options
 @click.option("--devices", type=click.IntRange(min=1), default=25, help="Number of simulated phones (25).")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Maximum images per second.")
 @click.option("--batch", help="Name of the upload batch. Default: source and time.")
@@ -27,22 +30,22 @@ _LABELS_SHOWN = 12
     "--hostile", type=click.IntRange(min=0), is_flag=False, flag_value=HOSTILE, default=0,
     help=f"Number of broken and hostile uploads to mix in ({HOSTILE} if no number is given).",
 )  # fmt: skip
-def main(
-    source: str, label_pattern: str | None, devices: int, rate: float | None, batch: str | None,
-    repeat: int, limit: int | None, hostile: int,
-) -> Outcome:  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show labels, counts and what is left out; send nothing.")
+def main(source: str, rate: float | None, batch: str | None, dry_run: bool, **options: Any) -> Outcome:
     """Send SOURCE to Kafka as phone uploads.
 
     SOURCE is a folder, a zip, a tar (plain, gz, bz2, xz), s3://bucket/prefix, such an archive in a bucket,
-    or the word digits (a folder of that name is ./digits). The label of a picture is its folder, or the
-    group `label` of --label-pattern.
+    or the word digits (a folder of that name is ./digits). The label of a picture is its folder, unless a
+    flag says otherwise. Nothing is sent (status 2) if there is a name that cannot be a label.
     """
     from conf import settings as configuration
     from local import broker
 
     settings = configuration.load()
     name = batch_name(source) if batch is None else batch
-    request = PushRequest(source, name, label_pattern, devices, repeat, hostile, limit)
+    request = PushRequest(source, name, **options)
+    if dry_run:
+        return _dry_run(settings, request)
     report = push(settings, broker.address(settings), request, rate)
     return results(request, report), summary(request, report), exit_status(report)
 
@@ -67,7 +70,12 @@ def push(
 
     from streaming.upload import producer, push_request
 
-    records = push_request.records(request, settings)
+    with tqdm(
+        unit=" names", desc="labels", disable=quiet() or None, dynamic_ncols=True, leave=False
+    ) as names:
+        records = push_request.records(request, settings, names.update)
+    for note in () if quiet() else request.notes:
+        say(f"note: {note}")
     with tqdm(unit=" images", desc="push", disable=quiet() or None, dynamic_ncols=True) as bar:
 
         def show(report: "PushReport") -> None:
@@ -97,6 +105,7 @@ def results(request: PushRequest, report: "PushReport") -> dict[str, object]:
         "hostile": dict(request.expected),
         "by_reference": request.referenced["uploads"],
         "by_reference_bytes": request.referenced["bytes"],
+        "notes": request.notes,
         "skipped": dict(request.skipped.counts),
         "skipped_names": dict(request.skipped.names),
         "first_error": report.first_error,
@@ -126,12 +135,62 @@ def summary(request: PushRequest, report: "PushReport") -> str:
             f"{request.referenced['bytes'] / 1e6:,.1f} MB went to the object store"
         )
     if request.skipped.counts:
-        lines.append(f"not sent: {request.skipped}")
+        lines.append(not_sent(request.skipped))
     if report.first_error:
         lines.append(f"first failure: {report.first_error}")
     if report.interrupted or report.gave_up:
         why = "interrupted" if report.interrupted else "the Kafka cluster was unreachable for too long"
         lines.append(f"{why}: the rest of the source was not sent")
+    return "\n".join(lines)
+
+
+def not_sent(skipped: "Skipped") -> str:
+    """The skipped files as one line, with what sends them."""
+    from streaming.sources.folder_walk import OUTSIDE
+
+    hint = "; --follow-links sends what links lead to" if skipped.counts[OUTSIDE] else ""
+    return f"not sent: {skipped}{hint}"
+
+
+def _dry_run(settings: "Settings", request: PushRequest) -> Outcome:
+    """The table of labels; status 2 if a push of the source would be refused."""
+    from tqdm import tqdm
+
+    from streaming.upload import push_request
+
+    with tqdm(unit=" images", desc="read", disable=quiet() or None, dynamic_ncols=True, leave=False) as bar:
+        survey = push_request.dry_run(request, settings, bar.update)
+    problem, slugs = survey.problem(), survey.slugs()
+    results = {
+        "dry_run": True,
+        "sent": 0,
+        "would_send": 0 if problem else survey.labels.total() * request.repeat,
+        "labels": dict(survey.labels),
+        "slugs": {name: slug for slug, names in slugs.items() for name in names},
+        "unusable": survey.problems,
+        "problem": problem,
+        "notes": survey.notes(),
+        "skipped": dict(survey.skipped.counts),
+        "skipped_names": dict(survey.skipped.names),
+    }
+    return results, _dry_run_summary(survey, request.repeat), 2 if problem else 0
+
+
+def _dry_run_summary(survey: "LabelSurvey", repeat: int) -> str:
+    from jobs.cli.text_table import format_table
+
+    rows = [
+        [slug, sum(survey.labels[name] for name in names), ", ".join(names)]
+        for slug, names in survey.slugs().items()
+    ]
+    rows += [["cannot be a label", survey.labels[name], name] for name in survey.problems]
+    total = survey.labels.total()
+    lines = [format_table(["label", "images", "written as"], [*rows, ["all", total, ""]])]
+    if survey.skipped.counts:
+        lines.append(not_sent(survey.skipped))
+    lines += [f"note: {note}" for note in survey.notes()]
+    problem = survey.problem()
+    lines.append(problem or f"nothing was sent (--dry-run); {total * repeat:,} images would be")
     return "\n".join(lines)
 
 

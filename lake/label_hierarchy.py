@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.errors import SettingError
+from lake.errors import BadLabel
+from lake.label_slug import label_slug, written_name
 
 
 @dataclass(frozen=True)
 class Label:
-    """One label: its parent's name or None, and the name that users see."""
+    """One label: its slug, its parent's slug or None, and the name that users see."""
 
     name: str
     parent: str | None
@@ -19,30 +21,38 @@ class Label:
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Labels by name."""
+    """Labels by slug."""
 
     labels: dict[str, Label]
 
     @classmethod
     def read(cls, file: Path) -> "Hierarchy":
-        """Read a CSV of label,parent,display_name.
+        """Read a CSV of label,parent,display_name; labels and parents become slugs.
 
         Raises:
-            SettingError: the file cannot be read, lacks a column, or names a parent that it does not list.
+            SettingError: the file cannot be read, lacks a column, has two rows of one slug, or names a parent
+                that it does not list.
         """
         try:
-            with file.open(encoding="utf-8", newline="") as lines:
+            with file.open(encoding="utf-8-sig", newline="") as lines:
                 table = csv.DictReader(lines)
                 missing = {"label", "parent", "display_name"}.difference(table.fieldnames or ())
                 if missing:
                     raise KeyError(f"no column {min(missing)}")
                 rows = [_label(row) for row in table]
-        except (OSError, KeyError, UnicodeDecodeError) as error:
+        except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
             raise SettingError(
                 f"labels.file = {str(file)!r}: cannot read label,parent,display_name from it "
                 f"({type(error).__name__}: {error}); name another file with HUB__LABELS__FILE"
             ) from None
-        labels = {label.name: label for label in rows}
+        except BadLabel as error:
+            raise SettingError(
+                f"labels.file = {str(file)!r}: {error}; the name that users see is in the column display_name"
+            ) from None
+        labels: dict[str, Label] = {}
+        for label in rows:
+            if labels.setdefault(label.name, label) != label:
+                raise SettingError(f"labels.file = {str(file)!r}: two rows are the label {label.name!r}")
         for label in rows:
             if label.parent is not None and label.parent not in labels:
                 raise SettingError(
@@ -65,7 +75,7 @@ class Hierarchy:
         A mirrored `b` is a `d`: labels below `no_flip_parents`, and single characters that the file does not
         list, must not be flipped.
         """
-        forbidden = set(no_flip_parents)
+        forbidden = set(map(label_slug, no_flip_parents))
         return not any(
             name in forbidden
             or forbidden.intersection(self.ancestors(name))
@@ -74,5 +84,7 @@ class Hierarchy:
         )
 
 
-def _label(row: dict[str, str]) -> Label:
-    return Label(row["label"], row["parent"] or None, row["display_name"])
+def _label(row: dict[str, str | None]) -> Label:
+    name, parent = row["label"] or "", row["parent"]
+    shown = written_name(row["display_name"] or "") or written_name(name)
+    return Label(label_slug(name), label_slug(parent) if parent else None, shown)

@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import pygeohash
 
-from streaming.contract.record import LABEL, SPEC_VERSION, TYPE, YEARS, Header, normalize_label
+from lake.errors import BadLabel
+from lake.label_slug import CONTROLS, label_slug, written_name
+from streaming.contract.record import SPEC_VERSION, TYPE, YEARS, Header
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import Reason, Rejected, quoted
 
@@ -26,9 +28,6 @@ _LOCATION = pattern(r" *([+-]?[0-9]+(?:\.[0-9]+)?) *, *([+-]?[0-9]+(?:\.[0-9]+)?
 _SOURCE = pattern(r"/devices/([^/\s]{1,128})")
 _SHA256 = pattern(r"[0-9a-fA-F]{64}")
 
-# Control characters, line and paragraph separators, and marks that change the direction of text.
-# Names may contain everything else: joiners, wide spaces, letters newer than Python's Unicode tables.
-_FORBIDDEN = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _YEAR_ERROR = f"must lie in the years {YEARS[0]} to {YEARS[-1]}"
 
 T = TypeVar("T")
@@ -39,6 +38,8 @@ class Envelope:
     """The fields of an upload, parsed from its headers. A field is None if it is absent or malformed.
 
     Args:
+        label: the slug of the label.
+        label_name: the label as it was written; None if it has no slug.
         problem: the first error, in the order too many headers, missing, malformed, label; None if the
             headers are valid.
     """
@@ -48,6 +49,7 @@ class Envelope:
     user: str | None = None
     batch: str | None = None
     label: str | None = None
+    label_name: str | None = None
     event_time: datetime | None = None
     geohash: str | None = None
     sha256: str | None = None
@@ -81,6 +83,8 @@ def parse(key: bytes | None, headers: Sequence[Header], rules: Rules, omitted: i
         "dataref": reader.text("ce_dataref"),
         "label": reader.parsed("ce_label", lambda text: _label(text, rules.labels)),
     }
+    if envelope["label"] is not None:
+        envelope["label_name"] = written_name(reader.text("ce_label") or "")
     problem = _too_many(len(headers) + omitted, rules.ingest.max_headers) or reader.first_problem()
     return Envelope(**envelope, problem=problem)  # type: ignore[arg-type]
 
@@ -134,7 +138,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             self._reject(f"{name} is not UTF-8 at byte {error.start}")
             return
-        if not text or (name != "ce_label" and _FORBIDDEN.search(text)):
+        if not text or (name != "ce_label" and CONTROLS.search(text)):
             self._reject(f"{name} = {quoted(text)} is empty or contains control characters")
             return
         self._texts[name] = text
@@ -200,11 +204,12 @@ def _sha256(text: str) -> str:
 
 
 def _label(text: str, known: frozenset[str] | None) -> str:
-    label = normalize_label(text)
-    if not LABEL.fullmatch(label):
-        raise Rejected(Reason.BAD_LABEL, f"{quoted(text)} does not match {LABEL.pattern} when normalized")
+    try:
+        label = label_slug(text)
+    except BadLabel as error:
+        raise Rejected(Reason.BAD_LABEL, str(error)) from None
     if known is not None and label not in known:
-        raise Rejected(Reason.UNKNOWN_LABEL, f"{quoted(label)} is not in the list of labels")
+        raise Rejected(Reason.UNKNOWN_LABEL, f"{quoted(text)}, slug {label}, is not in the list of labels")
     return label
 
 
@@ -213,4 +218,4 @@ def _key_text(key: bytes | None) -> str | None:
         text = (key or b"").decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if text and not _FORBIDDEN.search(text) and len(text) <= 128 else None
+    return text if text and not CONTROLS.search(text) and len(text) <= 128 else None

@@ -1,16 +1,17 @@
 """The record contract: CloudEvents 1.0 in Kafka's binary content mode.
 
+The header `ce_label` has the label as the user wrote it. The ledger stores it as `label_name` and its slug as
+`label`; the rule is in `lake.label_slug`. In the table `labels` the column `display_name` has the name of
+labels.csv, or else the first name in the ledger that is not the slug itself.
+
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from re import compile as pattern
 
 TYPE = "hub.image.uploaded.v1"
 SPEC_VERSION = "1.0"
-LABEL = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
 # Years of all times. Python cannot read other years from a table: datetime fails on year 1, pandas on 2262.
 YEARS = range(1970, 2262)
 
@@ -25,7 +26,7 @@ class Upload:
         id: unique per upload, the idempotency key.
         device: Kafka key and last part of ce_source; the key keeps a device's uploads in order.
         time: upload time, with a zone.
-        label: as the user typed it, not normalized.
+        label: as the user wrote it; ingestion makes its slug.
         content: the encoded picture, unchanged.
         content_type: media type that the phone claims; not trusted.
         user, batch: optional ids.
@@ -67,8 +68,3 @@ class Upload:
             "ce_dataref": self.dataref,
         }
         return [(name, value.encode()) for name, value in values.items() if value is not None]
-
-
-def normalize_label(claimed: str) -> str:
-    """Apply NFKC and lower case, replace spaces by `_`. The result may still be malformed (see `LABEL`)."""
-    return "_".join(unicodedata.normalize("NFKC", claimed).strip().lower().split())

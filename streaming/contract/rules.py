@@ -1,13 +1,10 @@
 """Rules for verifying uploads: limits, thresholds and labels, as one value that is pickled to executors."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from conf.errors import SettingError
 from conf.sections import S3, Decoding, Ingest, Labels, Payloads, Quality
 from conf.settings import Settings
 from lake.label_hierarchy import Hierarchy
-from streaming.contract.record import LABEL
 
 
 @dataclass(frozen=True)
@@ -18,7 +15,7 @@ class Rules:
         ingest: limits and sizes.
         decoding: the decoder function and its limits.
         quality: thresholds of the flags.
-        labels: the accepted labels, or None to accept any well-formed label.
+        labels: slugs of the accepted labels, or None to accept any well-formed label.
         payloads: prefixes and limits for fetching pictures by reference.
         s3: the store of these pictures.
     """
@@ -35,14 +32,8 @@ class Rules:
         """Build the rules from the settings.
 
         Raises:
-            SettingError: labels are closed and their file cannot be read, or HEIC is enabled and the package
-                pillow-heif is not installed.
+            SettingError: labels are closed and their file cannot be read.
         """
-        if settings.ingest.heic and find_spec("pillow_heif") is None:
-            raise SettingError(
-                "ingest.heic = true: the package pillow-heif is not installed; type: "
-                "pip install 'deep-images-hub[heic]' (on every executor, too)"
-            )
         labels = closed_labels(settings.labels)
         return cls(
             settings.ingest, settings.decoding, settings.quality, labels, settings.payloads, settings.s3
@@ -50,16 +41,11 @@ class Rules:
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:
-    """Read the accepted labels from their file in closed mode; None in open mode.
+    """Read the slugs of the accepted labels from their file in closed mode; None in open mode.
 
     Raises:
         SettingError: the file cannot be read or contains a malformed label.
     """
     if labels.mode == "open":
         return None
-    accepted = frozenset(Hierarchy.read(labels.file).labels)
-    for label in accepted:
-        if not LABEL.fullmatch(label):
-            where = f"labels.file = {str(labels.file)!r}"
-            raise SettingError(f"{where}: {label!r} does not match {LABEL.pattern}")
-    return accepted
+    return frozenset(Hierarchy.read(labels.file).labels)

@@ -8,6 +8,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from conf.settings import Settings
 from streaming.follow.image_index import ImageIndex
 
+ARRIVAL_ORDER = ("event_time", "topic", "partition", "offset")
+"""Columns of `uploads` by which followers sort: of several uploads, the first is the one that counts."""
+
 Write = Callable[[DataFrame, int], None]
 """Writes a micro-batch of ledger rows, given its id. Must be idempotent: it may be called again with both."""
 

@@ -11,8 +11,8 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from lake import tables
 from lake.errors import StorageError
+from lake.job_failures import root_cause
 from streaming.errors import DamagedCheckpoint
-from streaming.follow.query_failures import root_cause
 from streaming.ledger.query_checkpoint import is_checksum_error
 
 _PAUSES = 5.0, 10.0, 20.0, 40.0, 60.0  # seconds before each further restart of a follower

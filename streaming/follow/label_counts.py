@@ -1,11 +1,10 @@
-"""Keeps `labels`, the number of accepted uploads of each label, up to date with the ledger."""
+"""Keeps `labels`, the number of accepted uploads of each label and its name, up to date with the ledger."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, SparkSession
@@ -19,6 +18,7 @@ from lake.label_hierarchy import Hierarchy
 from lake.label_recount import recount
 from lake.schemas import LABELS
 from lake.table import Table
+from streaming.follow.follower import ARRIVAL_ORDER
 from streaming.ledger.ledger import query_id
 
 
@@ -29,38 +29,47 @@ class LabelCounts:
     Args:
         lake: of the table.
         ready_images: accepted uploads from which a label is ready.
-        hierarchy: parents and display names of labels.
+        hierarchy: parents and display names of labels; a label that it does not list is called as it was
+            first written.
     """
 
     lake: Lake
     ready_images: int
     hierarchy: Hierarchy
 
-    def add_uploads(self, spark: SparkSession, accepted: Iterable[str], batch: int) -> None:
+    def add_uploads(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
         """Add a micro-batch's uploads to the counts; Delta skips the commit of a batch committed before.
 
         The table is small and has no other writer during an ingestion, so it is overwritten: a MERGE of ten
         rows takes three times as long.
 
         Args:
-            accepted: the label of each accepted upload.
+            accepted: the accepted uploads, with label, label_name and the columns of `ARRIVAL_ORDER`.
         """
-        counts = Counter(accepted)
+        counts = Counter(accepted["label"].to_pylist())
         if not counts:
             return
         rows = {row.label: row.asDict() for row in tables.read(spark, self.lake, Table.LABELS).collect()}
+        names = _first_names(accepted)
         for label, count in counts.items():
-            row = rows.setdefault(label, self._new_row(label))
+            row = rows.setdefault(label, {"label": label, "display_name": label, "accepted": 0})
+            if listed := self.hierarchy.labels.get(label):
+                row |= {"parent": listed.parent, "display_name": listed.display_name}
+            elif row["display_name"] in {label, None}:
+                row["display_name"] = names.get(label, label)
             row["accepted"] = (row["accepted"] or 0) + count
             row["ready"] = row["accepted"] >= self.ready_images
         table = pa.Table.from_pylist(list(rows.values()), schema=to_arrow_schema(LABELS))
         frame = spark.createDataFrame(table, LABELS).coalesce(1)
         tables.write_once(frame, self.lake, Table.LABELS, f"labels-{query_id(spark)}", batch, "overwrite")
 
-    def _new_row(self, label: str) -> dict[str, Any]:
-        listed = self.hierarchy.labels.get(label)
-        parent, name = (listed.parent, listed.display_name) if listed else (None, label)
-        return {"label": label, "parent": parent, "display_name": name, "accepted": 0, "ready": False}
+
+def _first_names(uploads: pa.Table) -> dict[str, str]:
+    """Label to the first name, in order of arrival, that says more than the slug (as in `recount`)."""
+    longer = uploads.filter(pc.not_equal(uploads["label_name"], uploads["label"]))  # null compares as false
+    order = pc.sort_indices(longer, [(name, "descending") for name in ARRIVAL_ORDER])
+    newest_first = longer.select(["label", "label_name"]).take(order).to_pydict()
+    return dict(zip(newest_first["label"], newest_first["label_name"], strict=True))
 
 
 def recount_followed(spark: SparkSession, settings: Settings, followed: Column) -> None:
@@ -75,6 +84,6 @@ def recount_followed(spark: SparkSession, settings: Settings, followed: Column) 
         return
     ledger = tables.read(spark, settings.lake, Table.UPLOADS)
     try:
-        recount(spark, settings.lake, ledger.where(followed), settings.labels.ready_images)
+        recount(spark, settings, ledger.where(followed))
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(f"cannot recount the labels: {tables.first_line(error)}") from None

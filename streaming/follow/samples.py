@@ -14,15 +14,15 @@ from conf.sections import Lake
 from lake import tables
 from lake.schemas import LABEL_CONFLICT, SAMPLES
 from lake.table import Table
+from streaming.follow.follower import ARRIVAL_ORDER
 from streaming.follow.image_index import ImageIndex
 from streaming.ledger.ledger import query_id
 
 # Columns of `uploads` that this follower reads; never pixels.
 COLUMNS = [
-    "verdict", "image_id", "label", "flags", "phash", "upload_id", "device", "user", "batch", "event_time",
-    "topic", "partition", "offset",
+    "verdict", "image_id", "label", "label_name", "flags", "phash", "upload_id", "device", "user", "batch",
+    *ARRIVAL_ORDER,
 ]  # fmt: skip
-_ARRIVAL_ORDER = "event_time", "topic", "partition", "offset"
 # Delta operations that change no image ids and no claimed labels, if they insert and delete no rows.
 _NEUTRAL_OPERATIONS = {"UPDATE", "MERGE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 
@@ -111,7 +111,7 @@ def _is_neutral(commit: Row) -> bool:
 
 def _by_image(uploads: pa.Table) -> tuple[dict[str, int], dict[str, set[str]]]:
     """Image ids to the row number of their first upload, in order of arrival, and to all their labels."""
-    order = pc.sort_indices(uploads, [(name, "ascending") for name in _ARRIVAL_ORDER])
+    order = pc.sort_indices(uploads, [(name, "ascending") for name in ARRIVAL_ORDER])
     ordered = uploads.select(["image_id", "label"]).take(order).to_pydict()
     first_rows: dict[str, int] = {}
     claimed: dict[str, set[str]] = {}

@@ -44,11 +44,10 @@ class SamplesFollower:
 
     def _update_tables(self, spark: SparkSession, uploads: DataFrame, batch: int) -> None:
         accepted = uploads.where(f.col("verdict") == Verdict.ACCEPTED).select(*COLUMNS).toArrow()
-        labels = accepted["label"].to_pylist()
         # Both commits run in parallel, since a commit mostly waits. The thread inherits Spark's local
         # properties, such as the id of the streaming query.
         add_labels = inheritable_thread_target(spark)(self.labels.add_uploads)
         with ThreadPoolExecutor(1) as pool:
-            labels_written = pool.submit(add_labels, spark, labels, batch)
+            labels_written = pool.submit(add_labels, spark, accepted, batch)
             self.samples.add_uploads(spark, accepted, batch)
             labels_written.result()

@@ -4,6 +4,7 @@ from typing import IO
 
 _SKIP_BYTES = 1 << 20  # skipped in one read
 _HEADER_LIMIT = 1 << 20  # bytes of an extended header
+_CHECK_BYTES = 1 << 16  # read at once to find out what follows
 
 
 class UnpackedTooLarge(Exception):
@@ -16,11 +17,13 @@ class BoundedStream:
     Args:
         file: the stream.
         budget: maximum bytes to read from it in total.
+        size: of a stream that is not compressed, in bytes: what is skipped is then not read.
     """
 
-    def __init__(self, file: IO[bytes], budget: int) -> None:
+    def __init__(self, file: IO[bytes], budget: int, size: int | None = None) -> None:
         self._file = file
         self._budget = budget
+        self._size = size
         self._position = 0
         self.last_header = b""  # the header block read last
 
@@ -48,6 +51,10 @@ class BoundedStream:
         """
         if position < self._position:
             raise OSError("a header points backwards")
+        if self._size is not None and position > self._position:
+            if position > self._size:
+                raise OSError("ends too early")
+            self._position = self._file.seek(position)
         while self._position < position:
             if not self._read(min(_SKIP_BYTES, position - self._position)):
                 raise OSError("ends too early")
@@ -65,6 +72,14 @@ class BoundedStream:
         if len(content) < size:
             raise OSError("ends too early")
         return content
+
+    def has_more(self) -> bool:
+        """Whether anything but zeros follows; reads to the end.
+
+        Raises:
+            UnpackedTooLarge: the budget is exceeded.
+        """
+        return any(chunk.strip(b"\0") for chunk in iter(lambda: self._read(_CHECK_BYTES), b""))
 
     def _read(self, size: int) -> bytes:
         if self._position + size > self._budget:

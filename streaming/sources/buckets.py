@@ -1,7 +1,7 @@
 """Read pictures from an S3 bucket: objects below a prefix and members of archives, without a local copy."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,12 +9,15 @@ from conf.sections import S3, Push
 from streaming.errors import BadSource, NoSuchObject, ObjectChanged, ObjectTooLarge, StoreRefuses
 from streaming.sources.archives import ArchiveFile, open_archive
 from streaming.sources.folders import require_labelled_picture
-from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, skip_reason
+from streaming.sources.items import Item, Skipped, Source, printable
+from streaming.sources.labels.labelling import Labelling
+from streaming.sources.picture_files import HEAD_BYTES, content_decides, is_picture, skip_reason
 from streaming.stores import ranged_file
 from streaming.stores.objects import ObjectStore, ObjectSummary
 from streaming.stores.prefetch import Prefetcher
 
 _URI = re.compile(r"s3a?://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>.*))?", re.DOTALL)
+_Loaded = tuple[ObjectSummary, bytes, str | None]
 _ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -36,7 +39,12 @@ class BucketSource:
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
 
-    def items(self, skipped: Skipped) -> Iterator[Item]:
+    @property
+    def root(self) -> str:
+        """The last part of the prefix, or the bucket's name."""
+        return self.prefix.rstrip("/").rpartition("/")[2] or self.bucket
+
+    def items(self, skipped: Skipped, names_only: bool = False) -> Iterator[Item]:
         """Read every picture, with prefetch; objects that were deleted, changed or refused are skipped.
 
         Raises:
@@ -44,19 +52,17 @@ class BucketSource:
         """
         settings = self.store.settings
         prefetcher = Prefetcher(settings.threads, settings.read_ahead_bytes)
-        loaded = prefetcher.map(self._load, self._candidates(skipped), self._bytes_to_load)
-        root = self.prefix.rstrip("/").rpartition("/")[2] or self.bucket
+        load = self._load_beginning if names_only else self._load
+        loaded = prefetcher.map(load, self._candidates(skipped), self._bytes_to_load)
+        root = self.root
         for summary, content, reason in loaded:
             name = self._name(summary)
             if reason is None and _is_archive(summary):
-                yield from self._archive_items(summary, skipped)
-                continue
-            if reason is None and not is_picture(name, content):
-                reason = "no picture by its content"
-            if reason is not None:
+                yield from self._archive_items(summary, skipped, names_only)
+            elif reason is None:
+                yield self.labelling.item(name, b"" if names_only else content, root)
+            else:
                 skipped.add(reason, name)
-                continue
-            yield Item(name, content, self.labelling.label_of(f"{root}/{name}"))
 
     def _candidates(self, skipped: Skipped) -> Iterator[ObjectSummary]:
         for summary in self.store.list_objects(self.bucket, self.prefix):
@@ -76,27 +82,44 @@ class BucketSource:
     def _bytes_to_load(self, summary: ObjectSummary) -> int:
         return 0 if _is_archive(summary) else summary.size
 
-    def _load(self, summary: ObjectSummary) -> tuple[ObjectSummary, bytes, str | None]:
+    def _load(self, summary: ObjectSummary) -> _Loaded:
         """The object, its content, and the skip reason or None."""
         if _is_archive(summary):
             return summary, b"", None
+        _, content, reason = self._load_beginning(summary)
+        if reason is not None or len(content) == summary.size:
+            return summary, content, reason
         limit, etag = self.limits.member_limit, summary.etag or None
+        return self._attempt(summary, lambda: self.store.read(summary.bucket, summary.key, limit, etag))
+
+    def _load_beginning(self, summary: ObjectSummary) -> _Loaded:
+        """As `_load`, but only what shows whether the object is a picture, if its name leaves that open."""
+        if _is_archive(summary) or not content_decides(self._name(summary)):
+            return summary, b"", None
+        size = min(HEAD_BYTES, summary.size)
+        _, content, reason = self._attempt(
+            summary, lambda: self.store.read_range(summary, 0, size) if size else b""
+        )
+        if reason is None and not is_picture(self._name(summary), content):
+            reason = "no picture by its content"
+        return summary, content, reason
+
+    def _attempt(self, summary: ObjectSummary, read: Callable[[], bytes]) -> _Loaded:
         try:
-            content = self.store.read(summary.bucket, summary.key, limit, etag)
+            return summary, read(), None
         except NoSuchObject:
             return summary, b"", "gone before it was read"
         except (ObjectChanged, ObjectTooLarge):
             return summary, b"", "changed before it was read"
         except StoreRefuses:
             return summary, b"", "refused by the store"
-        return summary, content, None
 
-    def _archive_items(self, summary: ObjectSummary, skipped: Skipped) -> Iterator[Item]:
+    def _archive_items(self, summary: ObjectSummary, skipped: Skipped, names_only: bool) -> Iterator[Item]:
         try:
             source = _open_archive(self.store, summary, self.limits, self.labelling)
             if source is None:
                 raise BadSource(f"{summary}: neither a zip nor a tar")
-            yield from source.items(skipped)
+            yield from source.items(skipped, names_only)
         except (BadSource, OSError, StoreRefuses):
             skipped.add("archive that cannot be read", self._name(summary))
 

@@ -6,7 +6,7 @@ scikit-learn includes (BSD). The rendering is seeded: the same bytes on every ru
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -31,8 +31,9 @@ class DigitsSource:
 
     devices: int = 25
     seed: int = 0
+    root: str = field(default="", init=False)
 
-    def items(self, skipped: Skipped) -> Iterator[Item]:
+    def items(self, skipped: Skipped, names_only: bool = False) -> Iterator[Item]:
         """Render every digit, one at a time."""
         from sklearn.datasets import load_digits
 
@@ -41,7 +42,8 @@ class DigitsSource:
         for number, (scan, digit) in enumerate(zip(scans.images, scans.target, strict=True)):
             phone = phones[number % len(phones)]
             rng = np.random.default_rng([self.seed, number])
-            yield Item(f"{digit}/{number:04d}.jpg", _photograph(scan, phone, rng), str(digit))
+            content = b"" if names_only else _photograph(scan, phone, rng)
+            yield Item(f"{digit}/{number:04d}.jpg", content, str(digit))
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,81 @@
 """Read pictures from a local folder; open a local path as a folder or an archive."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conf.sections import Push
 from streaming.errors import BadSource
 from streaming.sources.archives import ArchiveFile, open_archive
-from streaming.sources.items import Item, Labelling, Skipped, Source, is_picture, printable, skip_reason
+from streaming.sources.folder_walk import OUTSIDE, FolderWalk, read_error
+from streaming.sources.items import Item, Skipped, Source, printable
+from streaming.sources.labels.labelling import Labelling
+from streaming.sources.labels.layouts import ways_out
+from streaming.sources.picture_files import HEAD_BYTES, content_decides, is_picture, skip_reason
+
+_EXAMPLES = 1000  # pictures without a label from which flags are suggested
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The pictures below a folder, in the order of their paths."""
+    """The pictures below a folder, in the order of their paths; links to folders come last.
+
+    Args:
+        follow_links: also read links that lead out of the folder.
+    """
 
     path: Path
     limits: Push
     labelling: Labelling = field(default_factory=Labelling)
+    follow_links: bool = False
 
-    def items(self, skipped: Skipped) -> Iterator[Item]:
-        """Read every picture; links out of the folder and unreadable files are skipped."""
-        root = self.path.resolve()
-        for file in _files(root, skipped):
-            name = file.relative_to(root).as_posix()
+    @property
+    def root(self) -> str:
+        """The folder's name, as the user typed it: the label of pictures directly in it."""
+        typed = self.path.absolute().name
+        return printable(self.path.resolve().name if typed in {"", ".."} else typed)
+
+    def items(self, skipped: Skipped, names_only: bool = False) -> Iterator[Item]:
+        """Read every picture; unreadable files and links that lead out of the folder are skipped."""
+        root = self.root
+        for file, path in FolderWalk(self.path.resolve(), self.follow_links, skipped).files():
+            name = printable(path)
             try:
-                reason = skip_reason(name) or self._skip_reason(root, file)
-                content = b"" if reason else file.read_bytes()
+                reason, content = self._read(file, path, names_only)
             except OSError as error:
-                reason = _read_error(error)
-            if reason is None and not is_picture(name, content):
-                reason = "no picture by its content"
-            if reason is not None:
-                skipped.add(reason, printable(name))
-                continue
-            # A picture directly in the folder gets the folder's name as its label.
-            yield Item(printable(name), content, self.labelling.label_of(printable(f"{root.name}/{name}")))
+                reason, content = read_error(error), b""
+            if reason is None:
+                yield self.labelling.item(name, content, root)
+            else:
+                skipped.add(reason, name)
 
-    def _skip_reason(self, root: Path, file: Path) -> str | None:
-        if not file.resolve().is_relative_to(root):
-            return "link that leads out of the folder"
-        return "too large to be read" if file.stat().st_size > self.limits.member_limit else None
+    def _read(self, file: Path, name: str, names_only: bool) -> tuple[str | None, bytes]:
+        """The skip reason or None, and the content."""
+        if reason := skip_reason(name):
+            return reason, b""
+        if file.stat().st_size > self.limits.member_limit:
+            return "too large to be read", b""
+        if names_only and not content_decides(name):
+            return None, b""
+        with file.open("rb") as opened:
+            beginning = opened.read(HEAD_BYTES)
+            if not is_picture(name, beginning):
+                return "no picture by its content", b""
+            return None, b"" if names_only else beginning + opened.read()
 
 
-def open_source(location: str, labelling: Labelling, limits: Push) -> Source:
+def open_source(location: str, labelling: Labelling, limits: Push, follow_links: bool = False) -> Source:
     """Open the folder or archive at a path, and check that it contains a labelled picture.
+
+    Args:
+        follow_links: of a folder, also read links that lead out of it.
 
     Raises:
         BadSource: the path does not exist, is no archive, or contains no picture with a label.
     """
     path = _path(location)
     try:
-        source = _source(location, path, labelling, limits)
+        source = _source(location, path, labelling, limits, follow_links)
         require_labelled_picture(location, source, labelling)
     except OSError as error:
         raise BadSource(f"{location}: cannot be read: {error.strerror or error}") from None
@@ -66,9 +91,9 @@ def _path(location: str) -> Path:
         ) from None
 
 
-def _source(location: str, path: Path, labelling: Labelling, limits: Push) -> Source:
+def _source(location: str, path: Path, labelling: Labelling, limits: Push, follow_links: bool) -> Source:
     if path.is_dir():
-        return FolderSource(path, limits, labelling)
+        return FolderSource(path, limits, labelling, follow_links)
     if not path.exists():
         raise BadSource(f"{location}: no such folder or file; give a folder, a zip, a tar or the word digits")
     if not path.is_file():
@@ -85,47 +110,31 @@ def require_labelled_picture(location: str, source: Source, labelling: Labelling
     Raises:
         BadSource: there is no picture, or no picture has a label.
     """
-    skipped, unlabelled = Skipped(), None
+    skipped, unlabelled = Skipped(), list[Item]()
     for item in source.items(skipped):
         if item.label is not None:
             return
-        unlabelled = unlabelled or item.name
-    if unlabelled is not None:
-        way_out = (
-            f"--label-pattern {labelling.pattern.pattern!r} is searched in the file name, not in the path"
-            if labelling.pattern
-            else "put pictures in folders named by label, or give --label-pattern '(?P<label>…)'"
+        if len(unlabelled) < _EXAMPLES:
+            unlabelled.append(replace(item, content=b""))
+    if unlabelled:
+        names = [item.name for item in unlabelled]
+        raise BadSource(
+            f"{location}: no picture has a label, for example {names[0]!r} ({unlabelled[0].unlabelled}): "
+            f"{_way_to_labels(labelling, ways_out(names, source.root, ()))}"
         )
-        raise BadSource(f"{location}: no picture has a label, for example {unlabelled!r}: {way_out}")
-    why = str(skipped) or "it is empty"
-    raise BadSource(f"{location}: no picture to send: {why}; names must end in .jpg, .png, .webp or similar")
+    hint = "; --follow-links sends what links lead to" if skipped.counts[OUTSIDE] else ""
+    raise BadSource(f"{location}: no picture to send: {str(skipped) or 'it is empty'}{hint}")
 
 
-def _files(root: Path, skipped: Skipped) -> Iterator[Path]:
-    """Walk the files below a folder. Links to folders are not followed, so there are no cycles."""
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError as error:
-            if folder == root:
-                raise
-            skipped.add(_read_error(error), printable(folder.relative_to(root).as_posix()))
-            continue
-        files: list[Path] = []
-        subfolders: list[Path] = []
-        for entry in entries:
-            try:
-                if entry.is_file():
-                    files.append(entry)
-                elif entry.is_dir() and not entry.is_symlink():
-                    subfolders.append(entry)
-            except OSError as error:
-                skipped.add(_read_error(error), printable(entry.relative_to(root).as_posix()))
-        yield from files
-        folders += reversed(subfolders)
-
-
-def _read_error(error: OSError) -> str:
-    return f"cannot be read: {error.strerror}"
+def _way_to_labels(labelling: Labelling, ways: list[str]) -> str:
+    if labelling.pattern is not None:
+        pattern = labelling.pattern.pattern
+        return f"--label-pattern {pattern!r} is searched in the file name, not in the path"
+    if labelling.table is not None:
+        return f"the rows of {labelling.table.file} name other files"
+    if ways:
+        return f"try {'; or '.join(ways)}"
+    return (
+        "put pictures in folders named by label, or give --label-pattern '(?P<label>…)', --labels-from FILE "
+        "or --label-from folder:N"
+    )

@@ -106,8 +106,8 @@ def _bad_header(upload: Upload, variant: int) -> ProducerRecord:
 
 def _bad_label(upload: Upload, variant: int) -> ProducerRecord:
     labels = (
-        "../../etc/passwd", "<script>alert(1)</script>", "кот", "x" * 65, "🐈", "ca\u202et", "-rf",
-        "nul\0inside", "cat;drop table", "ıspanak",
+        "../../etc/passwd", "<script>alert(1)</script>", "кот", "...", "🐈", "ca\u202et", "C:\\cat",
+        "nul\0inside", "\x1b[31mcat", "\ufffd\ufffd",
     )  # fmt: skip
     return ProducerRecord.of(replace(upload, label=labels[variant % len(labels)]))
 

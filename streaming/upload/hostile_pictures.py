@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 _FRAMES = 120  # of a hostile animation
 _SCANS = 2000  # of a hostile progressive JPEG
 
@@ -18,7 +18,7 @@ def unsupported(variant: int) -> bytes:
     kinds = (
         _encoded_image("GIF"),
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type/Catalog>>endobj\n",
-        b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(200),  # AVIF, not HEIC, which may be enabled
+        b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(200),  # a film, in the container of HEIC and AVIF
         b"PK\x03\x04" + bytes(26) + _encoded_image("JPEG"),  # a zip header, then a picture
         b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
         b"\x7fELF\x02\x01\x01" + bytes(57),
@@ -30,7 +30,7 @@ def unsupported(variant: int) -> bytes:
 
 
 def undecodable(variant: int) -> bytes:
-    """Random bytes behind a picture's signature; a wrong checksum; an ICC profile that inflates to 100 MB."""
+    """Random bytes behind a signature; a wrong checksum; a lossless JPEG; a profile of 100 MB, packed."""
     noise = np.random.default_rng([3, variant]).integers(0, 256, 3000, np.uint8).tobytes()
     frame = bytes(6) + struct.pack("<HH", 160, 120) + noise  # the start code of a VP8 frame is missing
     webp = b"WEBPVP8 " + struct.pack("<I", len(frame)) + frame
@@ -40,13 +40,15 @@ def undecodable(variant: int) -> bytes:
         lambda: b"RIFF" + struct.pack("<I", len(webp)) + webp,
         lambda: b"\x89PNG\r\n\x1a\n" + noise + _chunk(b"IEND", b""),
         _profile_bomb,
+        lambda: _lossless_jpeg(variant),
+        lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\0mdat" + noise,
     )
     return kinds[variant % len(kinds)]()
 
 
 def truncated(variant: int) -> bytes:
     """Pictures cut short; some get a valid end, so that a decoder would fill the rest with grey or black."""
-    encoded, kind = _encoded_image(_FORMATS[variant % 3], variant), variant % 5
+    encoded, kind = _encoded_image(_FORMATS[variant % 4], variant), variant % 5
     if kind == 1:
         encoded = _encoded_image("JPEG", variant)
         return encoded[: len(encoded) * 5 // 8] + b"\xff\xd9"
@@ -59,7 +61,7 @@ def truncated(variant: int) -> bytes:
 
 def pixel_bomb(variant: int) -> bytes:
     """Pictures of a few kilobytes whose headers claim hundreds of millions of pixels."""
-    return (_huge_png, _huge_jpeg, _huge_webp)[variant % 3]()
+    return (_huge_png, _huge_jpeg, _huge_webp, _huge_avif)[variant % 4]()
 
 
 @cache
@@ -76,7 +78,7 @@ def scan_bomb(variant: int) -> bytes:
 
 def tiny(variant: int) -> bytes:
     """Pictures with a side of fewer than 32 pixels."""
-    return _encode(_image(variant, ((20, 15), (31, 200), (1, 1))[variant % 3]), _FORMATS[variant % 3])
+    return _encode(_image(variant, ((20, 15), (31, 200), (1, 1))[variant % 3]), _FORMATS[variant % 4])
 
 
 def padded_jpeg(size: int) -> bytes:
@@ -100,6 +102,17 @@ def _huge_webp() -> bytes:
     side = (16_383).to_bytes(3, "little")
     chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def _huge_avif() -> bytes:
+    encoded = _encoded_image("AVIF")
+    size = encoded.index(b"ispe") + 8
+    return encoded[:size] + struct.pack(">II", 65_000, 65_000) + encoded[size + 8 :]
+
+
+def _lossless_jpeg(variant: int) -> bytes:
+    """A JPEG whose frame header says that it is lossless (SOF3)."""
+    return _encoded_image("JPEG", variant).replace(b"\xff\xc0", b"\xff\xc3", 1)
 
 
 def _damaged_png(variant: int) -> bytes:

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from lake.pictures import formats
 from streaming.contract.record import Upload
 from streaming.sources.items import Item
 
@@ -45,9 +46,17 @@ class Fleet:
             time=datetime.now(UTC),
             label=item.label or "",
             content=item.content,
-            content_type=_MEDIA_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream"),
+            content_type=_media_type(item),
             user=f"user-{phone + 1:03d}",
             batch=self.batch,
             location=(latitude, longitude + phone / 1000 % 1) if phone % 3 == 0 else None,
             sha256=hashlib.sha256(item.content).hexdigest(),
         )
+
+
+def _media_type(item: Item) -> str:
+    """By the content, or else by the ending of the name."""
+    kind = formats.detect(item.content)
+    if kind is not None:
+        return f"image/{kind}"
+    return _MEDIA_TYPES.get(item.name.rpartition(".")[2].lower(), "application/octet-stream")

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from streaming import rejects
+from streaming.errors import IngestFailed
 from streaming.follow.dead_letters import dead_letter_records
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.ledger.upload_index import Position
@@ -45,6 +46,22 @@ def test_a_record_of_the_maximum_size_has_a_dead_letter_without_its_value(
     assert "hub_left_out" not in dict(letters[b"empty"].headers)
     assert letters[b"empty"].headers[: len(broken.headers())] == broken.headers()
     assert rejects.original_bytes(spark, own.lake, Position(kafka.topic, 0, 0)) == value
+
+
+def test_a_missing_topic_is_named_in_one_line(
+    spark: SparkSession, settings: Settings, kafka: Kafka, tmp_path: Path
+) -> None:
+    ingest = settings.ingest.model_copy(update={"index_dir": tmp_path / "index"})
+    nowhere = kafka.model_copy(update={"rejected_topic": f"{kafka.topic}.nowhere"})
+    changed = {"lake": Lake(root=str(tmp_path / "lake")), "kafka": nowhere, "ingest": ingest}
+    own = settings.model_copy(update=changed)
+    send(kafka, [upload(1, content=b"")])
+    with pytest.raises(IngestFailed) as told:
+        Ingestion(spark, own, kafka.bootstrap).once(IngestReport())
+    assert str(told.value) == (
+        f"the ledger is complete, but dead-letters: no topic '{kafka.topic}.nowhere' at {kafka.bootstrap}: "
+        "run `hub up`, which creates it; the next ingestion retries it"
+    )
 
 
 @pytest.mark.parametrize(

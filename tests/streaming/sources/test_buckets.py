@@ -15,7 +15,8 @@ from conf.settings import Settings
 from streaming.contract.producer_record import ProducerRecord, Unsent
 from streaming.errors import BadSource, ObjectError
 from streaming.sources import buckets
-from streaming.sources.items import Item, Labelling, Skipped, Source
+from streaming.sources.items import Item, Skipped, Source
+from streaming.sources.labels.labelling import Labelling
 from streaming.upload import push_request
 from streaming.upload.push_request import PushRequest
 from tests.support import pictures
@@ -54,6 +55,27 @@ def test_pictures_below_a_prefix_are_labelled_as_in_a_folder(prefix: str, bucket
         ("train/cat/1.jpg", PICTURE, "cat"),
     ]
     assert skipped.counts == {"hidden file": 1, "no picture by its ending": 1, "too large to be read": 1}
+
+
+def test_names_alone_are_read_without_the_pictures(bucket: Bucket) -> None:
+    """Only the beginning of an object is read whose name leaves open whether it is a picture."""
+    large = pictures.jpeg(300, 200)
+    bucket.put({"cat/1.jpg": large, "cat/2.jpg?w=300": large, "cat/3": b"text", "cat/4.txt": b"text"})
+    proxy = FaultProxy(bucket.s3.endpoint)
+    with proxy.running() as endpoint:
+        store = bucket.s3.model_copy(update={"endpoint": endpoint})
+        opened, skipped = source(bucket.uri(), store), Skipped()
+        proxy.seen.clear()
+        named = list(opened.items(skipped, names_only=True))
+        requested = [path for _, path in proxy.seen if "list-type" not in path]
+        sent = list(opened.items(Skipped()))
+    assert [(item.name, item.content, item.label) for item in named] == [
+        ("cat/1.jpg", b"", "cat"),
+        ("cat/2.jpg?w=300", b"", "cat"),
+    ]
+    assert skipped.counts == {"no picture by its content": 1, "no picture by its ending": 1}
+    assert len(set(requested)) == 2, requested  # a busy store is asked again
+    assert [item.content for item in sent] == [large, large]
 
 
 def test_listing_of_more_than_one_page_is_complete(bucket: Bucket) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from conf.errors import UsageError
 from streaming.errors import BadSource
-from streaming.sources.items import Labelling
+from streaming.sources.labels.labelling import Labelling
 from tests.support.archives import MAKERS, PICTURE, foldered, read_items, tarred, zipped
 
 
@@ -50,11 +50,12 @@ def test_hidden_files_and_files_that_are_no_pictures_are_counted(kind: str, tmp_
         "cat/LICENSE": b"no ending",
         "cat/notes.txt": b"x",
         "cat/IMG_0001": PICTURE,
+        "@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg": PICTURE,
     }
     items, skipped = read_items(MAKERS[kind](tmp_path / "source", members))
     assert sorted(item.name for item in items) == ["cat/1.jpg", "cat/IMG_0001"]
     assert skipped.counts == {
-        "hidden file": 2,
+        "hidden file": 3,
         "no picture by its content": 1,
         "no picture by its ending": 1,
     }
@@ -73,7 +74,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     (folder / "cat" / "loop").symlink_to(folder)
     items, skipped = read_items(folder)
     assert [item.name for item in items] == ["cat/1.jpg"]
-    assert skipped.counts == {"link that leads out of the folder": 1}
+    assert skipped.counts == {"link that leads out of the folder": 2, "folder that is read anyway": 1}
 
 
 def test_file_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:

@@ -61,11 +61,12 @@ def test_every_hostile_upload_is_rejected_for_its_expected_reason(settings: Sett
             assert found.get("reason") == hostile.reason, (number, found.get("detail"))
 
 
-def test_other_formats_stay_unsupported_if_heic_is_enabled(settings: Settings) -> None:
-    with_heic = settings.ingest.model_copy(update={"heic": True})
+@pytest.mark.parametrize("heic", [True, False])
+def test_other_formats_are_unsupported_with_and_without_heic(settings: Settings, heic: bool) -> None:
+    limits = settings.ingest.model_copy(update={"heic": heic})
     for variant in range(9):
         with pytest.raises(Rejected, match=Reason.UNSUPPORTED_FORMAT):
-            file_checks.detect_format(hostile_pictures.unsupported(variant), with_heic)
+            file_checks.detect_format(hostile_pictures.unsupported(variant), limits)
 
 
 def test_sixty_hostile_uploads_cover_each_reason_that_data_can_cause_twice(settings: Settings) -> None:

@@ -76,7 +76,9 @@ def test_incomplete_object_is_stored_again(bucket: Bucket, settings: Settings, t
 
 def test_folder_can_be_the_store(settings: Settings, tmp_path: Path) -> None:
     source, store = foldered(tmp_path / "source", MEMBERS), tmp_path / "store" / "in"
-    sent = producer_records(PushRequest(str(source), "b", repeat=2), with_payload_store(settings, f"file://{store}"))
+    sent = producer_records(
+        PushRequest(str(source), "b", repeat=2), with_payload_store(settings, f"file://{store}")
+    )
     assert headers(sent[0])["ce_dataref"] == f"file://{store}/{sha256(LARGE[0])}".encode()
     assert {file.name: file.read_bytes() for file in store.iterdir()} == {
         sha256(content): content for content in LARGE

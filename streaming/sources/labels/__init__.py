@@ -1,0 +1,1 @@
+"""Labels of pictures: from folders, file names or files; what is wrong with them."""
