@@ -5,9 +5,16 @@ import io
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from lake.errors import UndecodablePicture
+from lake.pictures import formats
+from lake.pictures.opening import open_picture
+from lake.pictures.orientation import orientation_of, turn_upright
 
 RGB = NDArray[np.uint8]
+
+MAX_PIXELS = 178_956_970  # of a picture that `decode` takes, as Pillow's own limit
 
 _LARGE_AREA = 16  # source pixels per result pixel, from which partial pixels at the edge cost little
 MAX_ASPECT = 4  # longest side over shortest side, of pictures that are enlarged
@@ -20,17 +27,27 @@ def decode(data: bytes, longest_side: int) -> RGB:
     """Decode at the format's smallest scale whose longest side has `longest_side` pixels; turn upright.
 
     Args:
-        data: an encoded picture.
+        data: an encoded picture: of a format of the hub, or of another that Pillow knows.
         longest_side: pixels that the result's longest side needs; a JPEG may be decoded at 1/2, 1/4 or 1/8.
 
     Returns:
         uint8 (height, width, 3), RGB.
 
     Raises:
+        UndecodablePicture: it is not decoded, and why; TooManyPixels: it has more than `MAX_PIXELS`.
         OSError: Pillow cannot decode the data.
     """
-    with Image.open(io.BytesIO(data)) as image:
-        return apply_orientation(load_rgb(image, longest_side), orientation(read_exif(image)))
+    kind = formats.detect(data)
+    if kind is None:
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return load_rgb(image, longest_side)
+        except UnidentifiedImageError:  # its message is a memory address
+            name = formats.name_of(data)
+            raise UndecodablePicture(f"it is {name}, no picture" if name else "unknown format") from None
+    with open_picture(data, kind, MAX_PIXELS) as image:
+        rgb = load_rgb(image, longest_side)
+    return turn_upright(rgb, orientation_of(data, kind))
 
 
 def load_rgb(image: ImageFile.ImageFile, longest_side: int) -> RGB:
@@ -50,7 +67,8 @@ def load_rgb(image: ImageFile.ImageFile, longest_side: int) -> RGB:
         high[values == image.info.get("transparency", -1)] = 255
         return cv2.cvtColor(high, cv2.COLOR_GRAY2RGB)
     if image.has_transparency_data:
-        rgba = _on_white(image if image.mode == "RGBA" else image.convert("RGBA"), longest_side)
+        opaque = image.convert("LA") if image.mode == "La" else image  # premultiplied grey
+        rgba = _on_white(opaque if image.mode == "RGBA" else opaque.convert("RGBA"), longest_side)
         return np.asarray(rgba.convert("RGB"))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -78,39 +96,6 @@ def _on_white(image: Image.Image, longest_side: int) -> Image.Image:
     if factor > 1:
         image = image.reduce(factor)
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-
-
-def read_exif(image: Image.Image) -> Image.Exif | None:
-    """The EXIF of an opened picture; None if it has none or its EXIF cannot be read."""
-    if "exif" not in image.info and "Raw profile type exif" not in image.info:
-        return None
-    try:
-        return image.getexif()
-    except Exception:  # a damaged block makes Pillow raise any type; the picture itself can be fine
-        return None
-
-
-def orientation(exif: Image.Exif | None) -> int:
-    """EXIF orientation, 1 to 8; 1 (upright) if there is none or it cannot be read."""
-    try:
-        value = exif.get(ExifTags.Base.Orientation, 1) if exif is not None else 1
-    except Exception:  # as above: Pillow parses some fields only on access
-        return 1
-    return value if value in range(1, 9) else 1
-
-
-def apply_orientation(rgb: RGB, value: int) -> RGB:
-    """Turn pixels upright by their EXIF orientation.
-
-    Source: CIPA DC-008 (Exif 2.32), tag 0x0112.
-
-    Args:
-        value: 1 to 8; even values are mirrored, 5 to 8 lie on their side.
-    """
-    if value in (5, 6, 7, 8):
-        rgb = cv2.transpose(rgb)
-    codes = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-    return cv2.flip(rgb, codes[value]) if value in codes else rgb
 
 
 def fit(rgb: RGB, longest_side: int) -> RGB:

@@ -10,25 +10,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import UnidentifiedImageError
 from pyspark import Accumulator, TaskContext
 from pyspark.sql import SparkSession
 
-from conf.errors import UsageError
 from conf.settings import Settings
+from lake.job_failures import job_errors
+from lake.native_output import stderr_to
 from lake.spark import python_workers, session
 from lake.storage import Storage
 from models import tensorflow_import
 from models.errors import UnreadablePicture
 from models.evaluation.metrics import Predict
-from models.native_output import stderr_to
+from models.inference.picture_files import find_pictures
 from models.pictures import inputs
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 
 SPARK_THRESHOLD = 64  # use Spark for more pictures than this
 BATCH = 64
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}  # of the files taken from folders
 
 
 @dataclass(frozen=True)
@@ -135,28 +134,6 @@ def limit_threads_to_task() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
-def find_pictures(paths: Sequence[str]) -> list[str]:
-    """Expand paths to picture files: files as given, folders searched recursively, sorted.
-
-    Raises:
-        UsageError: a path does not exist, or a folder contains no picture.
-    """
-    found: list[str] = []
-    for path in paths:
-        location = Path(path)
-        if location.is_dir():
-            files = [file for file in location.rglob("*") if file.suffix.lower() in SUFFIXES]
-            inside = sorted(str(file) for file in files if file.is_file())
-            if not inside:
-                raise UsageError(f"{path} contains no picture ({', '.join(sorted(SUFFIXES))})")
-            found += inside
-        elif location.exists():
-            found.append(path)
-        else:
-            raise UsageError(f"{path} does not exist")
-    return found
-
-
 def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> list[Prediction]:
     """Label the pictures in files and folders; more than `SPARK_THRESHOLD` are labelled on Spark.
 
@@ -221,8 +198,6 @@ def decode_picture(content: Callable[[], bytes], name: str, side: int) -> Any:
     """
     try:
         return inputs.decode_centre_crop(content(), side)
-    except UnidentifiedImageError:
-        raise UnreadablePicture("cannot read the picture: unknown format") from None
     except Exception as error:  # Pillow's decoders raise almost any exception on hostile bytes
         cause = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(f"cannot read the picture: {cause.replace(name, 'file')}") from None
@@ -246,5 +221,6 @@ def predict_on_spark(
     numbered = spark.createDataFrame(paths, "number long, path binary")
     schema = "number long, label string, probability double, error string"
     predicted = numbered.repartition(spark.sparkContext.defaultParallelism).mapInPandas(label_frames, schema)
-    rows = sorted(predicted.collect(), key=lambda row: row.number)
+    with job_errors("cannot label the pictures"):
+        rows = sorted(predicted.collect(), key=lambda row: row.number)
     return [Prediction(files[row.number], row.label, row.probability, row.error) for row in rows]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.errors import DamagedSnapshot
+from lake.errors import DamagedSnapshot, UndecodablePicture
 from lake.pictures import pixels
 from lake.snapshot import DatasetSnapshot, Split
 
@@ -103,7 +103,7 @@ def decode_centre_crop(data: bytes, side: int) -> pixels.RGB:
     Training, evaluation and prediction all use this path.
 
     Raises:
-        OSError: the picture cannot be decoded.
+        UndecodablePicture, OSError: it cannot be decoded.
     """
     resized = resized_side(side)
     margin = (resized - side) // 2
@@ -135,7 +135,7 @@ def decode_sample(data: bytes, image_id: str, side: int) -> pixels.RGB:
     """
     try:
         return decode_resized(data, side)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, UndecodablePicture) as error:
         cause = " ".join(str(error).split())[:200]
         raise DamagedSnapshot(f"picture {image_id} cannot be decoded: {cause}") from None
 

@@ -156,6 +156,7 @@ def _envelope_columns(record: ConsumerRecord, fields: Envelope) -> Row:
         "user": fields.user,
         "batch": fields.batch,
         "label": fields.label,
+        "label_name": fields.label_name,
         "geohash": fields.geohash,
         "event_time": fields.event_time,
         "bytes": len(record.value or b""),

@@ -27,6 +27,9 @@ _MALLOC_AND_THREADS = {
     # the next: 170 page faults and a fifth of the time of a picture of 500 pixels.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    # With more arenas than one, a thread's first allocation would read the number of cores from a file.
+    "MALLOC_ARENA_MAX": "1",
+    "TZ": "UTC0",  # a named zone is a file
 }
 _POLLS_PER_TIMEOUT = 4  # checks of the progress within `decoding.timeout_seconds`
 _MAX_IDLE_STARTS = 3  # consecutive exits of the decoder before it began a picture
@@ -183,8 +186,9 @@ class Decoder:
                 return Rejected(
                     Reason.DECODE_TIMEOUT, f"took more than {self._limits.timeout_seconds:g} s of CPU time"
                 )
+            cause = ": it made a system call that is not allowed" if number == signal.SIGSYS else ""
             return Rejected(
-                Reason.DECODER_CRASHED, f"the decoder was killed by {signal.Signals(number).name}"
+                Reason.DECODER_CRASHED, f"the decoder was killed by {signal.Signals(number).name}{cause}"
             )
         exit_code = os.waitstatus_to_exitcode(status)
         return Rejected(Reason.DECODER_CRASHED, f"the decoder exited with code {exit_code}")

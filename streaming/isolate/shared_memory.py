@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from conf.choices import Flag
 from conf.sections import Ingest
+from lake.pictures.formats import Format
 from streaming.contract.verdict import REASONS, Rejected
-from streaming.verify.file_checks import Format
 from streaming.verify.prepared import Outcome, Prepared
 from streaming.verify.quality import Metrics
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from lake.pictures.formats import Format
 from streaming.contract.verdict import Rejected
-from streaming.verify.file_checks import Format
 from streaming.verify.quality import Metrics
 
 
@@ -13,7 +13,7 @@ class Prepared(NamedTuple):
 
     Args:
         format: of the original file.
-        width, height: of the original in pixels, after its EXIF orientation is applied.
+        width, height: of the original in pixels, after its orientation is applied.
         phash: signed 64-bit perceptual hash.
         flags: names of the quality flags that are set.
         metrics: quality metrics, which decide the flags.

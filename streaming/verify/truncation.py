@@ -4,7 +4,6 @@ Decoders fill the missing pixels of such a file with grey or black, without an e
 free space or a tool that "repairs" files writes an end marker after the cut.
 """
 
-import zlib
 from collections.abc import Callable
 from itertools import starmap
 from re import compile as pattern
@@ -12,33 +11,29 @@ from re import compile as pattern
 import numpy as np
 from PIL import Image
 
-from lake.pictures import jpeg_codec
+from lake.pictures import jpeg_codec, png_chunks
 from lake.pictures.pixels import RGB
 from streaming.contract.verdict import Reason, Rejected
-from streaming.verify import file_checks
 
-# Missing coefficients are 0, and a block of zeros is 128 in every channel; Pillow converts that to 63 or 64
-# in CMYK. Only pictures that end in such a grey are checked further, and those with one scan per component:
-# one component may be complete while another is cut.
-_FILL_GREYS = (63, 64, 128)
-# Arbitrary Huffman data; it has no 0xFF, with which a marker begins.
-_FILLER = bytes(range(1, 255)) * 4
+# Arbitrary Huffman data, which begins with bits that are unlike the zeros that a decoder reads after the end.
+# It has no 0xFF, with which a marker begins.
+_FILLER = bytes(0xB6 * number % 255 for number in range(1, 1017))
+_PROGRESSIVE_FRAME = 0xC2
 _RESTART_MARKER = pattern(rb"\xff[\xd0-\xd7]")
-_ARITHMETIC_FRAMES = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # such a scan may omit zeros at its end
 
 # PNG: samples per pixel by colour type; and the seven passes of an interlaced PNG: first column, first row,
 # column step, row step. Source: ISO/IEC 15948, sections 6.1 and 8.2.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _INTERLACE_OFFSET = 28  # of the interlace method in the file
-_READ_BYTES = 2**16
 
 
 def check_jpeg(content: bytes, rgb: RGB, decode: Callable[[bytes], RGB]) -> None:
     """Reject a JPEG whose data is too short for its pixels.
 
     Extra data is added to the end of each scan, and the result is decoded. If the original data is complete,
-    the decoder never reads the extra data and the pixels are the same; otherwise they differ.
+    the decoder never reads the extra data and the pixels are the same; otherwise they differ. It is a second
+    decoding, but libjpeg-turbo has already taken all intact JPEGs but those in ink.
 
     Args:
         content: the JPEG.
@@ -49,12 +44,7 @@ def check_jpeg(content: bytes, rgb: RGB, decode: Callable[[bytes], RGB]) -> None
         Rejected: truncated.
     """
     check_components(content)
-    _, interleaved = jpeg_codec.read_headers(content)
-    corner = rgb[-1, -2:]
-    if interleaved and (int(corner[0, 0]) not in _FILL_GREYS or np.ptp(corner)):
-        return
-    filled = _with_filler(content)
-    if filled is not None and not np.array_equal(decode(filled), rgb):
+    if not np.array_equal(decode(_with_filler(content)), rgb):
         raise Rejected(Reason.TRUNCATED, "the pixel data ends before the last pixel")
 
 
@@ -70,7 +60,7 @@ def check_components(content: bytes) -> None:
         Rejected: truncated.
     """
     missing: set[int] = set()
-    for marker, position in file_checks.jpeg_markers(content):
+    for marker, position in jpeg_codec.markers(content):
         if marker in jpeg_codec.FRAME_MARKERS:
             missing.update(content[position + 10 : position + 10 + 3 * content[position + 9] : 3])
         elif marker == jpeg_codec.START_OF_SCAN:
@@ -80,20 +70,31 @@ def check_components(content: bytes) -> None:
     raise Rejected(Reason.TRUNCATED, f"the scans of {len(missing)} of its components are missing")
 
 
-def _with_filler(content: bytes) -> bytes | None:
-    """The JPEG with filler data at the end of each scan; None if that would prove nothing."""
+def _with_filler(content: bytes) -> bytes:
+    """The JPEG with filler data at the end of each scan; a cut refinement only leaves a picture coarse."""
     parts: list[bytes] = []
-    copied, start, in_scan = 0, 0, False
-    for marker, position in file_checks.jpeg_markers(content):
-        if marker in _ARITHMETIC_FRAMES:
-            return None
-        if in_scan:
+    copied, start, needed, progressive = 0, 0, False, False
+    for marker, position in jpeg_codec.markers(content):
+        if needed:
             while content[position - 1] == 0xFF:  # padding; before the filler it would become a marker
                 position -= 1
             parts += [content[copied:position], _FILLER, _next_restart(content[start:position]), _FILLER]
             copied = position
-        in_scan, start = marker == jpeg_codec.START_OF_SCAN, position
+        progressive |= marker == _PROGRESSIVE_FRAME
+        needed = marker == jpeg_codec.START_OF_SCAN and not (
+            progressive and _is_refinement(content, position)
+        )
+        start = position
     return b"".join([*parts, content[copied:]])
+
+
+def _is_refinement(content: bytes, position: int) -> bool:
+    """Whether a scan of a progressive JPEG only adds bits to coefficients of earlier scans.
+
+    Source: ITU-T T.81, section G.1.1.1 and table B.3.
+    """
+    bits = position + 7 + 2 * content[position + 4]
+    return bits < len(content) and content[bits] >> 4 > 0
 
 
 def _next_restart(scan: bytes) -> bytes:
@@ -117,7 +118,7 @@ def check_png(content: bytes, image: Image.Image) -> None:
     if not content[_INTERLACE_OFFSET] and np.any(image.getpixel((width - 1, height - 1))):
         return
     needed = _raw_size(content, width, height)
-    if _inflated_size(content, needed) < needed:
+    if png_chunks.inflated_size(png_chunks.image_data(content), needed) < needed:
         raise Rejected(
             Reason.TRUNCATED, f"its data ends before the {needed:,} bytes of {width}x{height} pixels"
         )
@@ -134,17 +135,3 @@ def _raw_size(content: bytes, width: int, height: int) -> int:
         return rows(width, height)
     sizes = [((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in _PASSES]
     return sum(starmap(rows, sizes))
-
-
-def _inflated_size(content: bytes, enough: int) -> int:
-    """Size in bytes of the inflated image data; inflating stops at `enough`."""
-    stream, count = zlib.decompressobj(), 0
-    for name, start, end in file_checks.png_chunks(content):
-        if name != b"IDAT":
-            continue
-        for position in range(start, end, _READ_BYTES):
-            data = content[position : min(position + _READ_BYTES, end)]
-            while data and count < enough:
-                count += len(stream.decompress(data, 2**20))
-                data = stream.unconsumed_tail
-    return count

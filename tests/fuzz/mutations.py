@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from streaming.verify.file_checks import jpeg_markers
+from lake.pictures import jpeg_codec
 from tests.support import pictures
+from tests.support.media import heif
 
 PNG, JPEG, RIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"
 _EXTREME_NUMBERS = (0, 1, 2, 31, 32, 255, 256, 4000, 8000, 16_383, 65_535, 2**24, 2**31 - 1, 2**32 - 1)
@@ -60,7 +61,36 @@ def seeds() -> tuple[bytes, ...]:
         pictures.encoded(alpha, "WEBP", exif=exif, icc_profile=b"profile" * 9, xmp=b"<x/>"),
         pictures.encoded(frames[0], "WEBP", **moving),
     ]
-    return (*jpegs, *pngs, *webps)
+    return (*jpegs, *pngs, *webps, *_media_seeds(photo, alpha, moving, exif))
+
+
+def _media_seeds(
+    photo: Image.Image, alpha: Image.Image, moving: dict[str, Any], exif: Image.Exif
+) -> list[bytes]:
+    """HEIC and AVIF: stills, tiles, ten bits, grey, alpha, metadata, and an animation."""
+    tiles = [np.asarray(pictures.noise(48, 32, seed)) for seed in range(4)]
+    coded, shadow = heif.hevc_item(np.asarray(photo)), heif.hevc_item(np.asarray(photo), gray=True)
+    told = [heif.exif_item(exif.tobytes()[6:]), heif.xmp_item(b"<x/>")]
+    small = heif.hevc_item(np.asarray(photo.resize((40, 30)))).having(references={b"thmb": (1,)}, hidden=True)
+    heics = [
+        [coded],
+        [heif.hevc_item(np.asarray(photo), depth=10).having(*heif.turned(7))],
+        [shadow],
+        heif.grid([heif.hevc_item(tile) for tile in tiles], 2, 2, (90, 60)),
+        [coded, heif.auxiliary(shadow, heif.ALPHA)],
+        [coded, small, *told],
+    ]
+    avifs = [
+        [heif.avif_item(photo)],
+        [heif.avif_item(photo, quality=100, subsampling="4:4:4").having(*heif.turned(6)), *told],
+        heif.grid([heif.avif_item(pictures.noise(64, 64, seed)) for seed in range(4)], 2, 2, (128, 128)),
+    ]
+    return [
+        *(heif.packed(items, data_first=True) for items in heics),
+        *(heif.packed(items, heif.AVIF, data_first=True) for items in avifs),
+        pictures.encoded(alpha, "AVIF"),
+        pictures.encoded(moving["append_images"][0], "AVIF", **moving),
+    ]
 
 
 def mutant(seed: int, number: int) -> bytes:
@@ -135,22 +165,35 @@ _MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
 
 
 def split_parts(content: bytes) -> list[bytes]:
-    """The bytes before the first part, and the parts: segments of a JPEG, chunks of a PNG or a WebP."""
+    """The bytes before the first part, and the parts.
+
+    Parts are segments of a JPEG, chunks of a PNG or a WebP, boxes of HEIC or AVIF: in `meta`, if it is last.
+    """
     if content.startswith(JPEG):
-        cuts = [position for _, position in jpeg_markers(content)]
+        cuts = [position for _, position in jpeg_codec.markers(content)]
         return [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
     if content.startswith(PNG):
         return [
             content[:8],
             *_split_chunks(content, 8, lambda at: int.from_bytes(content[at : at + 4], "big") + 12),
         ]
+    if content[4:8] == b"ftyp":
+        meta = content.find(b"meta") - 4
+        is_last = meta + int.from_bytes(content[meta : meta + 4], "big") == len(content)
+        start = meta + 12 if is_last else int.from_bytes(content[:4], "big")
+        return [content[:start], *_split_chunks(content, start, lambda at: _box_length(content, at))]
     return [content[:12], *_split_chunks(content, 12, lambda at: _chunk_length(content, at) + 8)]
 
 
 def _split_chunks(content: bytes, at: int, size: Callable[[int], int]) -> Iterator[bytes]:
     while at + 8 <= len(content):
-        yield content[at : at + size(at)]
-        at += size(at) + (size(at) % 2 if content.startswith(RIFF) else 0)
+        length = max(8, size(at))
+        yield content[at : at + length]
+        at += length + (length % 2 if content.startswith(RIFF) else 0)
+
+
+def _box_length(content: bytes, at: int) -> int:
+    return int.from_bytes(content[at : at + 4], "big")
 
 
 def _chunk_length(content: bytes, at: int) -> int:
@@ -168,4 +211,9 @@ def join_parts(head: bytes, parts: list[bytes]) -> bytes:
             for name, content in bodies
         )
         return RIFF + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+    if head[4:8] == b"ftyp":
+        body = b"".join(struct.pack(">I", len(part)) + part[4:] for part in parts)
+        if head[-8:-4] == b"meta":
+            head = head[:-12] + struct.pack(">I", len(body) + 12) + head[-8:]
+        return head + body
     return head + b"".join(parts)

@@ -28,6 +28,7 @@ from conf.places import base_dir
 from streaming.contract.rules import Rules
 from streaming.contract.verdict import REASONS, Reason, Rejected
 from streaming.isolate import decoder
+from streaming.verify import file_checks
 from streaming.verify.prepared import Prepared
 from streaming.verify.preprocess import prepare
 from tests.fuzz.mutations import mutant
@@ -155,6 +156,7 @@ def _serve(pipe: Connection) -> None:
 
 def _run_pass(content: bytes) -> tuple[str, tuple[bytes, ...]]:
     try:
+        file_checks.image_id(content, None, rules().ingest)  # as in ingestion: not empty, not too large
         prepared = PASS(content, rules())
     except Rejected as problem:
         return str(problem.reason), ()

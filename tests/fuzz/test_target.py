@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from conf.settings import Settings
 from streaming.contract.rules import Rules
-from streaming.contract.verdict import Reason
+from streaming.contract.verdict import Reason, Rejected
+from streaming.isolate.decoder import Decoder
+from streaming.isolate.sandbox import prepare_or_reject
 from streaming.verify.prepared import Prepared
 from streaming.verify.preprocess import prepare
 from tests.fuzz import target
@@ -44,6 +47,22 @@ def test_every_seed_is_accepted_and_can_be_split_and_joined() -> None:
         head, *parts = split_parts(content)
         assert len(parts) >= 1
         assert join_parts(head, parts) == content
+
+
+def test_the_decoder_process_gives_the_same_verdicts(settings: Settings) -> None:
+    """Its seccomp filter forbids nothing that a picture needs, whatever its format and fault."""
+    contents = [*seeds(), *(mutant(6, number) for number in range(300))]
+    contents = [content for content in contents if 0 < len(content) <= settings.ingest.max_bytes]
+    rules = Rules.of(settings)
+    with Decoder(rules) as own:
+        for content, outcome in zip(contents, own.prepare(contents), strict=True):
+            here = prepare_or_reject(content, prepare, rules)
+            if isinstance(outcome, Rejected):
+                assert isinstance(here, Rejected)
+                assert (outcome.reason, outcome.detail) == (here.reason, here.detail)
+            else:
+                assert isinstance(here, Prepared)
+                assert outcome.jpeg == here.jpeg
 
 
 def test_the_same_number_is_the_same_picture() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from conf import settings as configuration
 from streaming.sources.folders import open_source
-from streaming.sources.items import Item, Labelling, Skipped
+from streaming.sources.items import Item, Skipped
+from streaming.sources.labels.labelling import Labelling
 from tests.support import pictures
 
 PICTURE = pictures.jpeg(40, 40)

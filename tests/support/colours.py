@@ -5,11 +5,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from conf.settings import Settings
 from models.formats.export import KERAS
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
+from tests.support import pictures
+from tests.support.media import heif
 
 COLOURS = {"blue": (20, 30, 220), "green": (30, 220, 20), "red": (220, 20, 30)}
 
@@ -41,7 +44,17 @@ def model(settings: Settings, model_id: str, **card: Any) -> str:
     return model_id
 
 
-def jpeg(name: str) -> bytes:
-    """A picture of one colour."""
+def picture(name: str, ending: str = ".jpg") -> bytes:
+    """A picture of one colour, in the format of an ending; a HEIC if there is none."""
     plain = np.full((40, 40, 3), COLOURS[name], np.uint8)
-    return cv2.imencode(".jpg", plain[:, :, ::-1])[1].tobytes()
+    if ending in {".heic", ""}:
+        return heif.still(plain)
+    if ending == ".mpo":
+        image = Image.fromarray(plain)
+        return pictures.encoded(image, "MPO", save_all=True, append_images=[Image.new("RGB", (40, 40))])
+    return cv2.imencode(ending, plain[:, :, ::-1])[1].tobytes()
+
+
+def jpeg(name: str) -> bytes:
+    """A JPEG of one colour."""
+    return picture(name)

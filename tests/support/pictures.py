@@ -151,13 +151,17 @@ def tiff(*entries: tuple[int, int, int, bytes], following: int = 0) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
 
 
-def oriented(orientation: int, kind: str = "JPEG") -> bytes:
-    """A picture with an EXIF orientation; upright, its top left quarter is red."""
-    upright = np.zeros((64, 96, 3), np.uint8)
-    upright[:, :] = (30, 90, 160)
-    upright[:32, :48] = (220, 20, 20)
-    # The inverse of each orientation: how the pixels are stored.
-    stored = {
+def upright() -> np.ndarray:
+    """The pixels of a picture whose upper left quarter is red."""
+    rgb = np.empty((64, 96, 3), np.uint8)
+    rgb[:, :] = (30, 90, 160)
+    rgb[:32, :48] = (220, 20, 20)
+    return rgb
+
+
+def as_stored(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    """The inverse of an EXIF orientation: how a camera stores these pixels."""
+    turned = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
@@ -166,10 +170,28 @@ def oriented(orientation: int, kind: str = "JPEG") -> bytes:
         6: lambda a: np.rot90(a),
         7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
         8: lambda a: np.rot90(a, -1),
-    }[orientation](upright)
+    }[orientation](rgb)
+    return np.ascontiguousarray(turned)
+
+
+def oriented(orientation: int, kind: str = "JPEG") -> bytes:
+    """A picture with an EXIF orientation; upright, its top left quarter is red."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, quality=95, exif=exif.tobytes())
+    stored = Image.fromarray(as_stored(upright(), orientation))
+    return encoded(stored, kind, quality=95, exif=exif.tobytes())
+
+
+def lossless_jpeg(width: int, height: int) -> bytes:
+    """A grey lossless JPEG (ITU-T T.81, annex H): each sample is as predicted, which takes one bit."""
+    frame = struct.pack(">BHHB", 8, height, width, 3) + b"".join(bytes((part, 0x11, 0)) for part in (1, 2, 3))
+    table = bytes((0, 1, *[0] * 15, 0))  # one code of one bit: the difference is 0
+    scan = bytes((3, 1, 0, 2, 0, 3, 0, 1, 0, 0))  # predictor 1
+    segments = b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+        for marker, body in ((0xC3, frame), (0xC4, table), (0xDA, scan))
+    )
+    return b"\xff\xd8" + segments + bytes(-(-width * height * 3 // 8)) + b"\xff\xd9"
 
 
 def static(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from conf.choices import SplitBy
 from conf.settings import Settings
 from lake.snapshot import MANIFEST, SHARD_SCHEMA, DatasetSnapshot, Shard, Split
 from lake.storage import Storage
@@ -65,11 +66,13 @@ def write_snapshot(
     labels: tuple[str, ...],
     pictures: dict[Split, list[tuple[str, int, bytes]]],
     shard_rows: int = 100,
+    split_by: SplitBy = SplitBy.GROUP,
 ) -> DatasetSnapshot:
     """Write a dataset snapshot of pictures.
 
     Args:
         pictures: split to (image id, label index, JPEG).
+        split_by: for its manifest.
     """
     storage = Storage(settings.lake.at("snapshots", dataset_id), settings.s3)
     shards: dict[Split, tuple[Shard, ...]] = {}
@@ -84,7 +87,8 @@ def write_snapshot(
             path = f"{split}/{first:05}.parquet"
             storage.write(path, file.getvalue())
             shards[split] += (Shard(path, len(rows), hashlib.sha256(file.getvalue()).hexdigest()),)
-    made = DatasetSnapshot(storage, labels, shards, flip=False, seed=3, filter={})
+    chosen = {"split_by": split_by.value} if split_by is SplitBy.LABEL else {}
+    made = DatasetSnapshot(storage, labels, shards, flip=False, seed=3, filter=chosen)
     storage.write_json(MANIFEST, made.manifest())
     return made
 

@@ -1,7 +1,8 @@
 """Valid uploads, sending them to Kafka, and reading topics."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,6 +48,24 @@ def send(kafka: Kafka, uploads: Iterable[Upload | Raw], partition: int | None = 
             )
         for future in sent:
             future.get(timeout=30)
+    finally:
+        producer.close()
+
+
+@contextmanager
+def open_transaction(kafka: Kafka, uploads: Iterable[Upload], partition: int = 0) -> Iterator[KafkaProducer]:
+    """Send uploads in a transaction that is still open in the block, which may commit it or give it up."""
+    options = topics.client_options(kafka, kafka.bootstrap)
+    producer = KafkaProducer(**options, acks="all", transactional_id=f"phones-{uuid.uuid4()}")
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        for each in uploads:
+            producer.send(
+                kafka.topic, value=each.content, key=each.key(), headers=each.headers(), partition=partition
+            )
+        producer.flush()
+        yield producer
     finally:
         producer.close()
 

@@ -36,7 +36,19 @@ def rules(settings: Settings) -> Rules:
 
 
 @pytest.fixture(scope="module")
-def evil_decoder(rules: Rules) -> Iterator[Decoder]:
+def unfiltered(rules: Rules) -> Rules:
+    """As on a kernel without seccomp, where a picture that has taken over the child can do more."""
+    return replace(rules, decoding=rules.decoding.model_copy(update={"seccomp": False}))
+
+
+@pytest.fixture(scope="module")
+def evil_decoder(unfiltered: Rules) -> Iterator[Decoder]:
+    with Decoder(unfiltered) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def filtered_decoder(rules: Rules) -> Iterator[Decoder]:
     with Decoder(rules) as own:
         yield own
 
@@ -70,6 +82,55 @@ def test_a_decoder_fault_rejects_that_picture_only(
         assert outcome.reason is reason
         assert detail in outcome.detail
     assert evil_decoder.prepare(GOOD)[3] == outcome_of(GOOD[3], evil_decoder)
+
+
+@pytest.mark.parametrize("trailer", evil.FORBIDDEN, ids=bytes.decode)
+def test_a_decoder_that_leaves_its_work_is_killed(
+    filtered_decoder: Decoder, evil_decoder: Decoder, trailer: bytes
+) -> None:
+    """No file, no socket, no program, no process, no signal to another process."""
+    outcomes = filtered_decoder.prepare([GOOD[0], GOOD[1] + trailer, GOOD[2]])
+    assert [type(outcome) for outcome in outcomes] == [Prepared, Rejected, Prepared]
+    problem = outcomes[1]
+    assert isinstance(problem, Rejected)
+    assert (problem.reason, "killed by SIGSYS" in problem.detail) == (Reason.DECODER_CRASHED, True)
+
+
+@pytest.mark.parametrize(
+    "trailer", [b"evil:read-file", b"evil:socket", b"evil:kill-parent"], ids=bytes.decode
+)
+def test_without_the_filter_the_same_picture_is_accepted(evil_decoder: Decoder, trailer: bytes) -> None:
+    assert isinstance(evil_decoder.prepare([GOOD[1] + trailer])[0], Prepared)
+
+
+def test_every_fault_of_a_decoder_has_its_verdict_with_the_filter_too(filtered_decoder: Decoder) -> None:
+    faults = (evil.SEGFAULT, evil.ABORT, evil.EXIT, evil.NUMPY_ALLOCATION, evil.C_ALLOCATION, evil.SLEEP)
+    outcomes = filtered_decoder.prepare([GOOD[0] + trailer for trailer in (*faults, evil.THREAD)])
+    details = [outcome.detail for outcome in outcomes if isinstance(outcome, Rejected)]
+    expected = ("SIGSEGV", "SIGABRT", "code 3", "more than 1,536 MiB", "SIGSEGV", "within 1 seconds")
+    assert [word in detail for word, detail in zip(expected, details, strict=True)] == [True] * 6
+    assert isinstance(outcomes[-1], Prepared), "a decoder may start threads"
+
+
+def test_where_the_kernel_refuses_the_filter_one_line_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Said by the first child only, and pictures are decoded as ever."""
+    (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'pdp11'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            with Decoder(Rules.of(settings)) as own:
+                for _ in range(2):
+                    assert isinstance(own.prepare(GOOD[:1])[0], Prepared)
+                    os.kill(children(own.pid)[0], signal.SIGKILL)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    assert log.read_text() == "decoder: works without a seccomp filter: no seccomp filter for pdp11\n"
 
 
 def outcome_of(content: bytes, own: Decoder) -> object:

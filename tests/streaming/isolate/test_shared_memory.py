@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from conf.settings import Settings
+from lake.pictures.formats import Format
 from streaming.contract.verdict import Reason, Rejected
 from streaming.isolate import shared_memory
 from streaming.isolate.shared_memory import SharedBuffers
-from streaming.verify.file_checks import Format
 from streaming.verify.prepared import Prepared
 from streaming.verify.quality import Metrics
 

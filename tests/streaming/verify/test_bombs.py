@@ -89,11 +89,11 @@ def test_picture_without_pixels_is_undecodable(size: tuple[int, int]) -> None:
 def test_text_or_profile_that_inflates_beyond_bounds_is_undecodable(
     name: bytes, before: bytes, inflating: bytes
 ) -> None:
-    """Such a chunk is inflated up to one megabyte."""
+    """They are counted up to 64 MiB, and kept by nobody."""
     problem = rejection(pictures.png_with((name, before + inflating)))
     assert problem is not None
     assert problem.reason is Reason.UNDECODABLE
-    assert "too large" in problem.detail
+    assert "inflate to more than 67,108,864 bytes" in problem.detail
 
 
 def test_many_texts_that_inflate_are_undecodable() -> None:

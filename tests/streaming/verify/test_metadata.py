@@ -2,13 +2,17 @@
 
 import io
 import struct
+import zlib
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from streaming.verify.file_checks import jpeg_markers
+from lake.errors import UndecodablePicture
+from lake.pictures import jpeg_codec
+from models.pictures.inputs import decode_centre_crop
+from streaming.contract.verdict import Rejected
 from streaming.verify.prepared import Prepared
 from tests.support import pictures
 from tests.support.verdicts import accepted, differs, pixels, stored
@@ -46,7 +50,7 @@ def assert_bare(prepared: Prepared) -> None:
             assert not image.getexif()
             assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
         assert [
-            marker for marker, _ in jpeg_markers(content) if 0xE0 <= marker <= 0xEF or marker == 0xFE
+            marker for marker, _ in jpeg_codec.markers(content) if 0xE0 <= marker <= 0xEF or marker == 0xFE
         ] == [0xE0]
 
 
@@ -164,6 +168,47 @@ def test_profile_text_and_xmp_are_not_kept(kind: str) -> None:
     content = pictures.encoded(image, kind, **options)
     assert b"ann@example.org" in content or kind == "PNG"
     assert_bare(accepted(content))
+
+
+def text_chunk(name: bytes, text: bytes) -> tuple[bytes, bytes]:
+    packed = zlib.compress(text)
+    before = {b"iCCP": b"icc\0\0", b"zTXt": b"parameters\0\0", b"iTXt": b"workflow\0\1\0de\0Ablauf\0"}
+    return (name, before[name] + packed) if name in before else (name, b"comment\0" + text)
+
+
+@pytest.mark.parametrize("name", [b"iCCP", b"zTXt", b"iTXt", b"tEXt"], ids=bytes.decode)
+@pytest.mark.parametrize("size", [2**20 - 1, 2**20 + 1, 6 * 2**20])
+def test_png_with_a_large_text_or_profile_is_the_plain_picture(name: bytes, size: int) -> None:
+    """Generators of pictures write their workflow as text, printers have profiles of a megabyte and more."""
+    words = np.random.default_rng(0).integers(97, 101, size, np.uint8).tobytes()
+    content, plain = pictures.png_with(text_chunk(name, words)), pictures.png_with()
+    prepared = accepted(content)
+    assert (prepared.jpeg, prepared.thumbnail) == (accepted(plain).jpeg, accepted(plain).thumbnail)
+    assert np.array_equal(decode_centre_crop(content, 32), decode_centre_crop(plain, 32))
+
+
+def test_many_texts_of_a_png_count_together() -> None:
+    """Up to 64 MiB; nobody keeps them."""
+    mebibyte = bytes(2**20)
+    within = [text_chunk(b"zTXt", mebibyte)] * 40 + [text_chunk(b"iTXt", mebibyte)] * 24
+    assert accepted(pictures.png_with(*within)).jpeg == accepted(pictures.png_with()).jpeg
+    beyond = pictures.png_with(*within, text_chunk(b"iCCP", b"x"))
+    with pytest.raises(Rejected, match="inflate to more than 67,108,864 bytes"):
+        accepted(beyond)
+    with pytest.raises(UndecodablePicture, match="inflate to more than 67,108,864 bytes"):
+        decode_centre_crop(beyond, 32)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"zTXt", b"k\0\0no zlib"), (b"zTXt", b""), (b"zTXt", b"no zero"), (b"tEXt", b"\xff\xfe"),
+        (b"iTXt", b"k\0"), (b"iTXt", b"k\0\1\0"), (b"iTXt", b"k\0\1\0de"), (b"iCCP", b"icc\0"),
+        (b"iCCP", b"icc\0\0" + zlib.compress(bytes(99))[:-4]),
+    ],
+)  # fmt: skip
+def test_damaged_text_or_profile_does_not_reject_a_png(chunk: tuple[bytes, bytes]) -> None:
+    assert accepted(pictures.png_with(chunk)).jpeg == accepted(pictures.png_with()).jpeg
 
 
 def test_exif_thumbnail_is_not_used_as_the_picture() -> None:

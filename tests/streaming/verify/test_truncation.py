@@ -99,6 +99,34 @@ def test_progressive_jpeg_cut_in_its_first_scan_and_closed_is_truncated() -> Non
         assert reason(whole[: start + (end - start) * share // 8] + b"\xff\xd9") is Reason.TRUNCATED
 
 
+@pytest.mark.parametrize("picture", [PICTURE, pictures.static(200, 150)], ids=["coarse", "noise"])
+@pytest.mark.parametrize("options", [{}, {"quality": 60}, {"subsampling": 0}], ids=str)
+def test_progressive_jpeg_cut_in_the_last_rows_of_its_first_scan_is_truncated(
+    picture: Image.Image, options: dict[str, Any]
+) -> None:
+    """What follows was lost with it. The last rows are then smoothed from those above, not grey."""
+    whole = pictures.encoded(picture, progressive=True, **options)
+    start, end, *_ = _scans(whole)
+    end = whole.rindex(b"\xff\xc4", start, end)  # tables of the next scan
+    for cut in range(end - (end - start) // 6, end - 2):
+        assert reason(whole[:cut] + b"\xff\xd9") is Reason.TRUNCATED, end - cut
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpeg_cut_in_its_last_block_is_truncated(mode: str) -> None:
+    """Its last corner is not grey: the missing coefficients are only small."""
+    whole = pictures.encoded(pictures.static(192, 144).convert(mode), quality=95)
+    for missing in (20, 40, 80):
+        assert reason(whole[: -2 - missing] + b"\xff\xd9") is Reason.TRUNCATED, missing
+
+
+def test_progressive_jpeg_without_its_last_refinements_is_accepted() -> None:
+    whole = KINDS["jpeg-progressive"]
+    for start in _scans(whole)[-3:]:
+        tables = whole.rindex(b"\xff\xc4", 0, start)
+        assert reason(whole[:tables] + b"\xff\xd9") is None
+
+
 def _scans(content: bytes) -> list[int]:
     return [at for at in range(len(content)) if content[at : at + 2] == b"\xff\xda"]
 

@@ -1,0 +1,1 @@
+"""HEIC and AVIF files, and what pictures say of their orientation."""
