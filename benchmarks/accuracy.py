@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from benchmarks.ground import bench_folder, empty_folder, settings_in
+from benchmarks.ground import bench_folder, empty_folder, quiet_libraries, settings_in
 from benchmarks.training import make_datasets
 from conf.sections import Lake
 from conf.settings import Settings
@@ -95,6 +95,7 @@ class Bench:
 
     def _hub(self, epochs: int, given: dict[str, Any]) -> Run:
         plan = make_plan(self.settings, self.dataset, WORKERS, epochs=epochs, **given)
+        quiet_libraries()
         trained = train(self.settings, plan, bar=sys.stderr.isatty())
         start, end = trained.seconds_to_first_step or 0.0, trained.seconds_after_last_step or 0.0
         epoch = (trained.seconds - start - end) / epochs

@@ -1,5 +1,6 @@
 """Environment of a benchmark: its own folder, lake, index and broker, and topics filled with pictures."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def empty_folder(name: str) -> Path:
     """The emptied folder of a benchmark below build/bench."""
     shutil.rmtree(bench_folder(name))
     return bench_folder(name)
+
+
+def quiet_libraries() -> None:
+    """Configure logging before TensorFlowOnSpark does: on import it shows the INFO lines of all libraries."""
+    logging.basicConfig(level=logging.WARNING)
 
 
 def settings_in(folder: Path) -> Settings:

@@ -128,8 +128,8 @@ def stage_times(folder: Path, settings: Settings, images: int) -> dict[str, floa
 
 
 def _decoded(content: bytes, longest_side: int) -> pixels.RGB:
-    size = jpeg_codec.read_size(content)
-    rgb = size and jpeg_codec.decode(content, size, longest_side)
+    headers = jpeg_codec.read_headers(content)
+    rgb = jpeg_codec.decode(content, headers, longest_side) if headers.is_common else None
     return pixels.decode(content, longest_side) if rgb is None else rgb
 
 

@@ -117,7 +117,7 @@ def _build_model(settings: Settings, architecture: str) -> str:
     import keras
 
     from models.formats.export import KERAS
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     model_id = f"{architecture}-20261121-0000-0000"
     built = ARCHITECTURES[architecture].build(logits(len(_LABELS)), Pixels.UNIT)

@@ -46,7 +46,7 @@ def main(
     keras.utils.set_random_seed(seed)
     from conf.choices import Pixels
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     manifest = json.loads((snapshot / "manifest.json").read_text())
     side = ARCHITECTURES[architecture].side

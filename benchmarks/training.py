@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ground import empty_folder, settings_in
+from benchmarks.ground import empty_folder, quiet_libraries, settings_in
 from benchmarks.pictures import Kind, folder_of
 from conf.sections import Lake
 from conf.settings import Settings
@@ -142,6 +142,7 @@ def _hub_rate(
 def _train(
     settings: Settings, load: Load, dataset: str, workers: int, normalization: str
 ) -> tuple[float, float]:
+    quiet_libraries()
     plan = make_plan(
         settings, dataset, workers, architecture=load.architecture, batch_size=load.batch,
         epochs=load.epochs, precision="float32", normalization=normalization,

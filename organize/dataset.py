@@ -11,6 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
+from conf.choices import SplitBy
 from conf.sections import Organize
 from conf.settings import Settings
 from lake import tables
@@ -23,6 +24,8 @@ from lake.storage import Storage
 from lake.table import Table
 from organize import shards
 from organize.duplicates import save_groups, with_split
+from organize.label_splits import with_label_split
+from organize.splits import split_labels
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,8 @@ def _organize_locked(
         chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
         refuse_if_lost()
         save_groups(samples, settings)
-        usable = samples.where(USABLE)
-        chosen = usable.where(f.col("label").isin(chosen_labels))
-        counts = _count_images(chosen, chosen_labels)
+        chosen, left_out = _choose(samples, chosen_labels, config)
+        counts = _count_images(chosen, chosen_labels, config)
         assignment = _assign_shards(chosen, chosen_labels, config).persist()
         planned = _plan_snapshot(settings, chosen_labels)
         organized = OrganizedDataset(
@@ -89,7 +91,7 @@ def _organize_locked(
             snapshot=planned,
             counts=counts,
             groups=chosen.select("duplicate_group").distinct().count(),
-            left_out=_count_left_out(samples, chosen_labels),
+            left_out=left_out,
             manifest_sha256="",
             reused=False,
         )
@@ -129,13 +131,24 @@ def _chosen_labels(samples: DataFrame, requested: Sequence[str], ready_images: i
     return chosen
 
 
-def _count_images(chosen: DataFrame, labels: list[str]) -> dict[str, dict[str, int]]:
+def _choose(samples: DataFrame, labels: list[str], config: Organize) -> tuple[DataFrame, dict[str, int]]:
+    """The samples of the dataset with their splits; and reason to number of images that were left out."""
+    chosen = samples.where(USABLE).where(f.col("label").isin(labels))
+    left_out = _count_left_out(samples, labels)
+    if config.split_by is SplitBy.GROUP:
+        return chosen, left_out
+    kept = with_label_split(chosen, split_labels(labels, config.seed, config.fractions))
+    near = chosen.count() - kept.count()
+    return kept, left_out | ({"near_duplicate_in_another_split": near} if near else {})
+
+
+def _count_images(chosen: DataFrame, labels: list[str], config: Organize) -> dict[str, dict[str, int]]:
     rows = chosen.groupBy("label", "split").count().collect()
     counts = {label: dict.fromkeys(Split, 0) for label in labels}
     for row in rows:
         counts[row.label][Split(row.split)] = row["count"]
     for label, by_split in counts.items():
-        if not by_split[Split.TRAIN]:
+        if not by_split[Split.TRAIN] and config.split_by is SplitBy.GROUP:
             raise NothingToOrganize(
                 f"label {label!r} has {sum(by_split.values())} image(s), none in the training split; "
                 "push more of it, or remove it from --labels"
@@ -172,7 +185,9 @@ def _plan_snapshot(settings: Settings, labels: list[str]) -> DatasetSnapshot:
             "labels": labels,
             "phash_distance": config.phash_distance,
             "fractions": list(config.fractions),
-        },
+        }
+        # Only where it is not by group, so that the ids of older datasets stay.
+        | ({"split_by": config.split_by.value} if config.split_by is not SplitBy.GROUP else {}),
     )
 
 

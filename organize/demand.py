@@ -1,7 +1,7 @@
 """`hub train --labels`: get or create the dataset of some labels, and reuse an equal model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 from conf.settings import Settings
@@ -45,6 +45,9 @@ def matches_plan(card: ModelCard, plan: TrainingPlan) -> bool:
     wanted = asdict(plan)
     if not plan.pixels:
         wanted.pop("pixels")  # the initial weights decide it
+    # A card that an earlier hub wrote lacks newer fields; their defaults are what it did.
+    defaults = {field.name: field.default for field in fields(plan) if field.default is not MISSING}
+    found = defaults | {"side": card.side} | card.plan
     return bool(card.plan) and all(
-        card.plan.get(name) == value for name, value in wanted.items() if name not in _EXECUTION_FIELDS
+        found.get(name) == value for name, value in wanted.items() if name not in _EXECUTION_FIELDS
     )

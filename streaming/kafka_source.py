@@ -40,6 +40,8 @@ def uploads(spark: SparkSession, settings: Settings, bootstrap: str, offsets: st
         .option("subscribe", kafka.topic)
         .option("includeHeaders", True)
         .option("startingOffsets", offsets)
+        # A producer may give a transaction up: its records are no uploads.
+        .option("kafka.isolation.level", "read_committed")
         .option("maxOffsetsPerTrigger", settings.ingest.batch_records)
         # Few devices fill few partitions. Splitting the fullest one lets all cores work on it.
         .option("minPartitions", 2 * spark.sparkContext.defaultParallelism)

@@ -1,4 +1,7 @@
-"""The hub's Kafka topics: creates, describes and configures them; client options for their cluster."""
+"""The hub's Kafka topics: creates, describes and configures them; client options for their cluster.
+
+Functions that take the cluster's address raise BrokerUnreachable if no broker answers there.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import IsolationLevel, KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     KafkaConnectionError,
@@ -32,22 +35,21 @@ REQUIRED_CONFIG = {"compression.type": "uncompressed", "message.timestamp.type":
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic's partitions with their first and next offsets.
+    """A topic's partitions with their first and next offsets; `streaming.backlog` counts its records.
 
     Args:
         name: of the topic.
         offsets: partition to (begin, end); `end` is the offset of the next record.
+        stable: partition to the first offset of its oldest open transaction; without one, to its end.
+        leaders: partition to the node id of its leader.
         id: changes when the topic is created again; empty if the cluster has no topic ids.
     """
 
     name: str
     offsets: dict[int, tuple[int, int]]
+    stable: dict[int, int]
+    leaders: dict[int, int]
     id: str = ""
-
-    @property
-    def records(self) -> int:
-        """Number of records in the topic, without those that retention has deleted."""
-        return sum(end - begin for begin, end in self.offsets.values())
 
 
 def client_options(kafka: Kafka, bootstrap: str) -> dict[str, Any]:
@@ -82,7 +84,6 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
         names of the topics that were created.
 
     Raises:
-        BrokerUnreachable: no broker answers at the address.
         StreamingError: the cluster refuses.
     """
     wanted = {
@@ -101,10 +102,9 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
         response = client.create_topics(wanted, raise_errors=False)
         created = []
         for topic in response["topics"]:
-            error = for_code(topic["error_code"])
             if topic["error_code"] == 0:
                 created.append(topic["name"])
-            elif error is not TopicAlreadyExistsError:
+            elif (error := for_code(topic["error_code"])) is not TopicAlreadyExistsError:
                 why = topic.get("error_message") or error.__name__
                 raise StreamingError(f"cannot create topic {topic['name']} at {bootstrap}: {why}")
         client.wait_for_topics(list(wanted))
@@ -112,49 +112,45 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
 
 
 def partitions(kafka: Kafka, bootstrap: str, topic: str) -> list[int]:
-    """Partitions of a topic, ascending; empty if the topic does not exist.
-
-    Raises:
-        BrokerUnreachable: no broker answers at the address.
-    """
+    """Partitions of a topic, ascending; empty if the topic does not exist."""
     with admin_client(kafka, bootstrap) as client:
-        return _partitions(client, [topic]).get(topic, [])
+        return [number for found in _existing(client, [topic]).values() for number in _leaders(found)]
 
 
 def describe(kafka: Kafka, bootstrap: str) -> list[Topic]:
-    """Describe those of the hub's topics that exist, with their offsets.
-
-    Raises:
-        BrokerUnreachable: no broker answers at the address.
-    """
+    """Describe those of the hub's topics that exist, with their offsets."""
     with admin_client(kafka, bootstrap) as client:
-        wanted = [kafka.topic, kafka.rejected_topic]
-        existing, ids = _partitions(client, wanted), _ids(client, wanted)
-        begins = _offsets(client, existing, OffsetSpec.EARLIEST)
-        ends = _offsets(client, existing, OffsetSpec.LATEST)
+        return describe_with(client, [kafka.topic, kafka.rejected_topic])
+
+
+def describe_with(client: KafkaAdminClient, names: list[str]) -> list[Topic]:
+    """Like `describe`, with a client that is connected; raises KafkaError."""
+    found = _existing(client, names)
+    begins = _offsets(client, found, OffsetSpec.EARLIEST)
+    # Before the end, so that it is never larger than the end.
+    stable = _offsets(client, found, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
+    ends = _offsets(client, found, OffsetSpec.LATEST)
     return [
-        Topic(name, {p: (begins[name, p], ends[name, p]) for p in numbers}, ids.get(name, ""))
-        for name, numbers in existing.items()
+        Topic(
+            name,
+            {p: (begins[name, p], ends[name, p]) for p in _leaders(topic)},
+            {p: stable[name, p] for p in _leaders(topic)},
+            _leaders(topic),
+            str(topic.get("topic_id") or ""),
+        )
+        for name, topic in found.items()
     ]
 
 
 def retention_hours(kafka: Kafka, bootstrap: str) -> dict[str, float]:
-    """Retention in hours of those of the hub's topics that exist; negative for no limit.
-
-    Raises:
-        BrokerUnreachable: no broker answers at the address.
-    """
+    """Retention in hours of those of the hub's topics that exist; negative for no limit."""
     with admin_client(kafka, bootstrap) as client:
         configs = _configs(client, [kafka.topic, kafka.rejected_topic], "retention.ms")
     return {name: float(config["retention.ms"]) / 3_600_000 for name, config in configs.items()}
 
 
 def missing_settings(kafka: Kafka, bootstrap: str) -> dict[str, list[str]]:
-    """Those of the hub's topics that lack some of `REQUIRED_CONFIG`, each with the missing keys.
-
-    Raises:
-        BrokerUnreachable: no broker answers at the address.
-    """
+    """Those of the hub's topics that lack some of `REQUIRED_CONFIG`, each with the missing keys."""
     with admin_client(kafka, bootstrap) as client:
         return _missing_settings(client, kafka)
 
@@ -166,7 +162,6 @@ def enforce_settings(kafka: Kafka, bootstrap: str) -> list[str]:
         names of the topics that were changed.
 
     Raises:
-        BrokerUnreachable: no broker answers at the address.
         StreamingError: the cluster refuses.
     """
     with admin_client(kafka, bootstrap) as client:
@@ -214,9 +209,13 @@ def admin_client(kafka: Kafka, bootstrap: str) -> Iterator[KafkaAdminClient]:
         logger.setLevel(level)
 
 
-def _partitions(client: KafkaAdminClient, topics: list[str]) -> dict[str, list[int]]:
-    existing = [topic for topic in client.describe_topics(topics) if topic["error_code"] == 0]
-    return {topic["name"]: sorted(p["partition_index"] for p in topic["partitions"]) for topic in existing}
+def _existing(client: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, Any]]:
+    return {topic["name"]: topic for topic in client.describe_topics(names) if topic["error_code"] == 0}
+
+
+def _leaders(topic: dict[str, Any]) -> dict[int, int]:
+    """Partition to its leader's node id, ascending."""
+    return dict(sorted((each["partition_index"], each["leader_id"]) for each in topic["partitions"]))
 
 
 def _missing_settings(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[str]]:
@@ -228,21 +227,19 @@ def _missing_settings(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[
 
 def _configs(client: KafkaAdminClient, topics: list[str], *keys: str) -> dict[str, dict[str, str]]:
     """Settings of those topics that exist."""
-    names = list(_partitions(client, topics))
+    names = list(_existing(client, topics))
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(keys)) for name in names]
     described = client.describe_configs(resources, config_filter="all") if resources else {}
     configs: dict[str, Any] = next(iter(described.values()), {})
     return {name: {key: configs[name][key]["value"] for key in keys} for name in names}
 
 
-def _ids(client: KafkaAdminClient, topics: list[str]) -> dict[str, str]:
-    existing = [topic for topic in client.describe_topics(topics) if topic["error_code"] == 0]
-    return {topic["name"]: str(topic.get("topic_id") or "") for topic in existing}
-
-
 def _offsets(
-    client: KafkaAdminClient, topics: dict[str, list[int]], spec: OffsetSpec
+    client: KafkaAdminClient,
+    topics: dict[str, dict[str, Any]],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[tuple[str, int], int]:
-    specs = {TopicPartition(name, number): spec for name, numbers in topics.items() for number in numbers}
-    offsets = client.list_partition_offsets(specs) if specs else {}
+    specs = {TopicPartition(name, p): spec for name, topic in topics.items() for p in _leaders(topic)}
+    offsets = client.list_partition_offsets(specs, isolation_level=isolation) if specs else {}
     return {(at.topic, at.partition): value.offset for at, value in offsets.items()}

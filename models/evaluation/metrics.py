@@ -1,4 +1,4 @@
-"""Evaluation of a model: accuracy, top-5, confusion matrix, per-class scores, retrieval at 1."""
+"""Evaluation of a model: accuracy, top-5, confusion matrix, per-class scores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from models.evaluation.calibration import Calibration, measure_calibration
 from models.evaluation.confidence_intervals import Interval, wilson_interval
 from models.messages import Tested
-from models.nets.verification import Embeddings, nearest_labels
 from models.pictures.inputs import ImageSource, evaluation_batches
 
 BATCH = 64
 TOP_K = 5
+PREDICTION = "the most probable label is the label of the test picture"  # protocol of label models
 
 # Maps RGB 0–255, float32 (BATCH, side, side, 3), to probabilities or embeddings, (BATCH, n).
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -62,6 +62,8 @@ class Evaluation:
         mistakes: most confident first.
         top5_correct: pictures whose label is among the five most probable; None for embedding models.
         calibration: None for embedding models.
+        protocol: what counts as correct.
+        left_out: test pictures that were not evaluated, as no other picture of their label was there to find.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +71,13 @@ class Evaluation:
     mistakes: tuple[Mistake, ...]
     top5_correct: int | None = None
     calibration: Calibration | None = None
+    protocol: str = PREDICTION
+    left_out: int = 0
+
+    @property
+    def metric(self) -> str:
+        """What `accuracy` is called for people."""
+        return "accuracy" if self.protocol == PREDICTION else "retrieval at 1"
 
     @property
     def pictures(self) -> int:
@@ -129,26 +138,27 @@ def evaluate(
     predicted: NDArray[np.int32],
     probabilities: NDArray[np.float64],
     ranks: NDArray[np.int32] | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> Evaluation:
     """Compute the metrics of predictions. Pure.
 
     Args:
         labels: label names.
-        image_ids: n ids, in the order of the split.
+        image_ids: n ids.
         true: (n,) label indices.
         predicted: (n,) label indices.
         probabilities: (n,) of the predicted labels.
         ranks: (n,) ranks of the true labels by probability, 0 for the most probable; None for embeddings.
+        rows: (n,) the pictures' rows in the split; None if they are all of it.
     """
+    rows = np.arange(len(true)) if rows is None else rows
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (true, predicted), 1)
     wrong = np.flatnonzero(true != predicted)
     most_confident = wrong[np.argsort(-probabilities[wrong], kind="stable")]
     mistakes = tuple(
-        Mistake(
-            image_ids[row], labels[true[row]], labels[predicted[row]], float(probabilities[row]), int(row)
-        )
-        for row in most_confident
+        Mistake(image_ids[n], labels[true[n]], labels[predicted[n]], float(probabilities[n]), int(rows[n]))
+        for n in most_confident
     )
     if ranks is None:
         return Evaluation(labels, confusion, mistakes)
@@ -168,20 +178,6 @@ def evaluate_predictions(labels: tuple[str, ...], shares: Sequence[Tested]) -> E
     )
 
 
-def embed_all(predict: Predict, pictures: ImageSource, side: int) -> Embeddings:
-    """Compute the embeddings of all pictures."""
-    parts = [outputs for outputs, _ in _predict_batches(predict, pictures, side)]
-    vectors = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-    return Embeddings(pictures.image_ids, pictures.labels, vectors.astype(np.float32))
-
-
-def evaluate_retrieval(labels: tuple[str, ...], embeddings: Embeddings) -> Evaluation:
-    """Evaluate embeddings by the label of each picture's nearest neighbour: accuracy is retrieval at 1."""
-    predicted, similarity = nearest_labels(embeddings)
-    true = embeddings.labels[: len(predicted)]
-    return evaluate(labels, embeddings.image_ids, true, predicted, similarity)
-
-
 def sum_metrics(predict: Predict, pictures: ImageSource, side: int) -> NDArray[np.float64]:
     """Sums for loss and accuracy of a classifier, which can be added up over workers.
 
@@ -189,7 +185,7 @@ def sum_metrics(predict: Predict, pictures: ImageSource, side: int) -> NDArray[n
         float64 (3,): sum of cross-entropies (nats), correct predictions, pictures.
     """
     sums = np.zeros(3)
-    for outputs, labels in _predict_batches(predict, pictures, side):
+    for outputs, labels in predict_batches(predict, pictures, side):
         of_labels = outputs[np.arange(len(labels)), labels]
         # The smallest normal float32 in place of 0, so that the loss stays finite.
         sums[0] -= np.log(np.maximum(of_labels, np.finfo(np.float32).tiny)).sum(dtype=np.float64)
@@ -197,20 +193,12 @@ def sum_metrics(predict: Predict, pictures: ImageSource, side: int) -> NDArray[n
     return sums
 
 
-def sum_retrieval_metrics(predict: Predict, pictures: ImageSource, side: int) -> NDArray[np.float64]:
-    """Like `sum_metrics` for embeddings: correct if the nearest neighbour has the same label; loss is NaN."""
-    vectors = embed_all(predict, pictures, side)
-    predicted, _ = nearest_labels(vectors)
-    correct = (predicted == vectors.labels[: len(predicted)]).sum()
-    return np.array([np.nan, correct, len(predicted)])
-
-
 def predict_all(predict: Predict, pictures: ImageSource, side: int, worker: int = 0) -> Tested:
     """Predict all pictures, as a message for `evaluate_predictions`."""
     predicted = np.empty(len(pictures.labels), np.int32)
     ranks = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)
-    for number, (outputs, labels) in enumerate(_predict_batches(predict, pictures, side)):
+    for number, (outputs, labels) in enumerate(predict_batches(predict, pictures, side)):
         rows = slice(number * BATCH, number * BATCH + len(labels))
         predicted[rows] = outputs.argmax(axis=-1)
         probabilities[rows] = outputs.max(axis=-1)
@@ -225,7 +213,7 @@ def predict_all(predict: Predict, pictures: ImageSource, side: int, worker: int 
     )
 
 
-def _predict_batches(
+def predict_batches(
     predict: Predict, pictures: ImageSource, side: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
     """Yield outputs (n, …) and labels (n,) of each batch, without the padding of the last one."""

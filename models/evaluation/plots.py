@@ -163,7 +163,8 @@ def confusion_matrix(evaluation: Evaluation, name: str) -> bytes:
             axes.text(
                 column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=font, color=ink
             )
-    accuracy = "no test pictures" if evaluation.accuracy is None else f"accuracy {evaluation.accuracy:.2%}"
+    found = evaluation.accuracy
+    accuracy = "no test pictures" if found is None else f"{evaluation.metric} {found:.2%}"
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(f"{name}\n{accuracy} on {evaluation.pictures} test pictures", fontsize=10)
     return _png(figure)

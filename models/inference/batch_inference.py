@@ -1,6 +1,7 @@
 """Batch inference on Spark: label all pictures of a table into another table."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from pyspark.sql import types as t
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
-from lake.errors import StorageError
+from lake.job_failures import job_errors
 from lake.spark.session_properties import NO_CODEGEN, arrow_batch_limits, temporary_properties
 from lake.table import Table
+from models.inference.output_table import OutputTable
 from models.inference.prediction import BATCH, label_batch, load_in_task
 from models.registry import model_cards
 
@@ -37,6 +39,7 @@ NAME_COLUMNS = (
     "name",
 )  # likewise; `path` and `content` are the columns of Spark's binaryFile
 LAKE_TABLES = {Table.UPLOADS: "every accepted upload", Table.SAMPLES: "every image once"}
+_GLOB = re.compile(r"[\[\]{}*?\\]")  # characters of Hadoop's path patterns
 ARROW_BYTES = 32 * 2**20  # greatest size of an Arrow batch sent to a Python worker
 
 RESULT = "image_id string, label string, probability double, error string, model_id string"
@@ -80,6 +83,8 @@ def predict_table(
 ) -> BatchInference:
     """Label every picture of a table and write the predictions to another table, all or nothing.
 
+    A table that is replaced stays until the new one is complete.
+
     Args:
         spark: session to use.
         settings: of the hub.
@@ -91,13 +96,15 @@ def predict_table(
     Raises:
         UnknownModel, UnusableModel: no model has this id, or it is not ready.
         UsageError: the source does not exist or has no pictures, or the target exists.
-        StorageError: the target cannot be written.
+        JobFailed: the pictures cannot be labelled, or the target cannot be written.
+        StorageError: the target's place cannot be read.
     """
     card = model_cards.classifier_card(settings, model_id)
     files = model_cards.artifact_storage(settings, model_id)
     target = _uri(target or settings.lake.at("predictions", model_id))
     rows = _repartition(spark, read_pictures(spark, settings, source))
-    _refuse_existing(spark, target, replace)
+    output = OutputTable(spark, target)
+    output.refuse_existing(replace)
     loads, counts, began = spark.sparkContext.accumulator(0), Observation(), time.monotonic()
 
     def label_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -115,13 +122,12 @@ def predict_table(
     counted = predictions.observe(
         counts, f.count(f.lit(1)).alias("pictures"), f.count("error").alias("errors")
     )
-    table_format = "parquet" if target.endswith(".parquet") else "delta"
     # The pictures of a batch must fit into the memory of a Python worker.
-    with temporary_properties(spark, NO_CODEGEN | arrow_batch_limits(BATCH, ARROW_BYTES)):
-        try:
-            counted.write.format(table_format).mode("overwrite" if replace else "errorifexists").save(target)
-        except (PySparkException, Py4JJavaError) as error:
-            raise StorageError(f"cannot label {source} into {target}: {tables.first_line(error)}") from None
+    with (
+        temporary_properties(spark, NO_CODEGEN | arrow_batch_limits(BATCH, ARROW_BYTES)),
+        job_errors(f"cannot label {source} into {target}"),
+    ):
+        output.write(counted)
     found = counts.get
     return BatchInference(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
 
@@ -149,7 +155,7 @@ def read_pictures(spark: SparkSession, settings: Settings, source: str) -> DataF
         if DeltaTable.isDeltaTable(spark, place):
             found = spark.read.format("delta").load(place)
         else:
-            found = spark.read.parquet(place)
+            found = spark.read.parquet(_escape_glob(spark, place))
     except (PySparkException, Py4JJavaError) as error:
         lake_tables = ", ".join(LAKE_TABLES)
         raise UsageError(
@@ -188,14 +194,12 @@ def _repartition(spark: SparkSession, rows: DataFrame) -> DataFrame:
     return rows.repartition(4 * cores) if len(rows.inputFiles()) < 2 * cores else rows
 
 
-def _refuse_existing(spark: SparkSession, target: str, replace: bool) -> None:
-    path = spark._jvm.org.apache.hadoop.fs.Path(target)  # type: ignore[union-attr]
-    try:
-        exists = path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path)
-    except Py4JJavaError as error:
-        raise StorageError(f"cannot write {target}: {tables.first_line(error)}") from None
-    if exists and not replace:
-        raise UsageError(f"{target} exists already: --replace overwrites it, --to names another table")
+def _escape_glob(spark: SparkSession, place: str) -> str:
+    """Escape what Spark takes for a pattern, such as brackets, if a file or folder has just this name."""
+    path = spark._jvm.org.apache.hadoop.fs.Path(place)  # type: ignore[union-attr]
+    if _GLOB.search(place) and path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path):
+        return _GLOB.sub(r"\\\g<0>", place)
+    return place
 
 
 def _uri(place: str) -> str:

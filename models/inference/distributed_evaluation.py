@@ -5,23 +5,18 @@ import math
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
+from lake.job_failures import job_errors
+from lake.native_output import stderr_to
 from lake.snapshot import DatasetSnapshot, Split
 from lake.spark import session
 from lake.storage import Storage
 from models import messages
 from models.errors import NotTrainable
 from models.evaluation import artifacts
-from models.evaluation.metrics import (
-    Evaluation,
-    Predict,
-    embed_all,
-    evaluate_predictions,
-    evaluate_retrieval,
-    predict_all,
-)
+from models.evaluation.metrics import Evaluation, Predict, evaluate_predictions, predict_all
+from models.evaluation.retrieval import embed_all, evaluate_retrieval, gallery_rows
 from models.inference.prediction import load_in_task, load_model
 from models.messages import Embedded, Tested
-from models.native_output import stderr_to
 from models.pictures.disk_cache import load_rows
 from models.pictures.inputs import RowRange, evaluation_rows
 from models.registry import model_cards, model_rows
@@ -29,7 +24,7 @@ from models.registry.model_cards import ModelCard
 from models.runs.train import load_snapshot
 
 PICTURES_PER_TASK = 4096  # at most, in one Spark task
-SPARK_THRESHOLD = 2048  # use Spark above this number of test pictures; below it, starting Spark takes longer
+SPARK_THRESHOLD = 2048  # use Spark above this number of pictures; below it, starting Spark takes longer
 PIXEL_MEMORY = 2**30  # of pixels held at once by a task (bytes)
 TOLERANCE = 1e-6  # for equal metrics: other batch sizes sum in another order
 
@@ -37,8 +32,9 @@ TOLERANCE = 1e-6  # for equal metrics: other batch sizes sum in another order
 def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None = None) -> Evaluation:
     """Evaluate a model on the test split of its dataset and rewrite its evaluation files.
 
-    Up to `SPARK_THRESHOLD` pictures are predicted in this process, more in Spark tasks. The row in the
-    `models` table is updated only if a metric has changed.
+    Up to `SPARK_THRESHOLD` pictures are predicted in this process, more in Spark tasks; an embedding model
+    also embeds the pictures that test pictures are compared with. The row in the `models` table is updated
+    only if a metric has changed.
 
     Args:
         settings: of the hub.
@@ -51,20 +47,23 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
     """
     card = model_cards.ready_card(settings, model_id)
     snapshot = load_snapshot(settings, card.dataset_id)
-    rows = snapshot.row_count(Split.TEST)
-    if not rows:
+    rows = _rows_to_predict(card, snapshot)
+    if not rows[Split.TEST]:
         raise NotTrainable(f"dataset {card.dataset_id} has no test pictures to evaluate {model_id} on")
     own_session = None
-    if spark is None and rows > SPARK_THRESHOLD:
+    if spark is None and sum(rows.values()) > SPARK_THRESHOLD:
         spark = own_session = session.start(settings, "evaluate")
     try:
         if spark:
-            evaluation = evaluate_parts(card, predict_on_spark(spark, settings, card, snapshot))
+            evaluation = evaluate_parts(card, snapshot, predict_on_spark(spark, settings, card, snapshot))
         else:
             with stderr_to(settings.logs.dir / "tensorflow.out"):
                 model = load_model(settings, model_id)
-                predictions = predict_rows(model.predict, card, snapshot, RowRange(0, rows))
-                evaluation = evaluate_parts(card, [predictions])
+                parts = [
+                    predict_rows(model.predict, card, snapshot, split, RowRange(0, count))
+                    for split, count in rows.items()
+                ]
+                evaluation = evaluate_parts(card, snapshot, parts)
         storage = model_cards.artifact_storage(settings, model_id)
         artifacts.write_evaluation(storage, evaluation, snapshot, model_id)
         _update_metrics(settings, card, storage, evaluation)
@@ -74,38 +73,52 @@ def evaluate_model(settings: Settings, model_id: str, spark: SparkSession | None
     return evaluation
 
 
+def _rows_to_predict(card: ModelCard, snapshot: DatasetSnapshot) -> dict[Split, int]:
+    """Number of first rows of each split that are predicted: test, and for embeddings the gallery."""
+    gallery = gallery_rows(snapshot) if card.objective == "triplet" else {}
+    return {Split.TEST: snapshot.row_count(Split.TEST)} | gallery
+
+
 def predict_rows(
-    predict: Predict, card: ModelCard, snapshot: DatasetSnapshot, rows: RowRange, task: int = 0
+    predict: Predict, card: ModelCard, snapshot: DatasetSnapshot, split: Split, rows: RowRange, task: int = 0
 ) -> Tested | Embedded:
-    """Predict a range of rows of the test split, as a message."""
-    pictures = load_rows(snapshot, Split.TEST, rows, card.side, PIXEL_MEMORY)
+    """Predict a range of rows of a split, as a message."""
+    pictures = load_rows(snapshot, split, rows, card.side, PIXEL_MEMORY)
     if card.objective == "triplet":
-        return messages.pack_embeddings(task, Split.TEST, embed_all(predict, pictures, card.side))
+        return messages.pack_embeddings(task, split, embed_all(predict, pictures, card.side))
     return predict_all(predict, pictures, card.side, task)
 
 
-def evaluate_parts(card: ModelCard, parts: list[Tested | Embedded]) -> Evaluation:
-    """Evaluate the predictions of several tasks, given in the order of the split."""
+def evaluate_parts(card: ModelCard, snapshot: DatasetSnapshot, parts: list[Tested | Embedded]) -> Evaluation:
+    """Evaluate the predictions of several tasks, given in the order of each split."""
     predictions = [part for part in parts if isinstance(part, Tested)]
     if predictions:
         return evaluate_predictions(card.labels, predictions)
-    vectors = messages.unpack_embeddings([part for part in parts if isinstance(part, Embedded)])
-    return evaluate_retrieval(card.labels, vectors)
+    embedded = [part for part in parts if isinstance(part, Embedded)]
+    queries = messages.unpack_embeddings([part for part in embedded if part.split == Split.TEST])
+    others = messages.unpack_embeddings([part for part in embedded if part.split != Split.TEST])
+    return evaluate_retrieval(card.labels, queries, None if snapshot.split_by_label else others)
 
 
 def predict_on_spark(
     spark: SparkSession, settings: Settings, card: ModelCard, snapshot: DatasetSnapshot
 ) -> list[Tested | Embedded]:
-    """Predict the test split on Spark, a range of rows per task; results are in the order of the split."""
-    rows, files = snapshot.row_count(Split.TEST), model_cards.artifact_storage(settings, card.model_id)
-    tasks = min(rows, max(spark.sparkContext.defaultParallelism, math.ceil(rows / PICTURES_PER_TASK)))
+    """Predict on Spark, a range of rows per task; results are in the order of each split."""
+    files = model_cards.artifact_storage(settings, card.model_id)
+    cores = spark.sparkContext.defaultParallelism
+    shares = [
+        (split, evaluation_rows(count, task, tasks))
+        for split, count in _rows_to_predict(card, snapshot).items()
+        for tasks in [min(count, max(cores, math.ceil(count / PICTURES_PER_TASK)))]
+        for task in range(tasks)
+    ]
 
     def predict(task: int) -> bytes:
         model = load_in_task(card, files)
-        task_rows = evaluation_rows(rows, task, tasks)
-        return messages.encode(predict_rows(model.predict, card, snapshot, task_rows, task))
+        return messages.encode(predict_rows(model.predict, card, snapshot, *shares[task], task))
 
-    encoded = spark.sparkContext.parallelize(range(tasks), tasks).map(predict).collect()
+    with job_errors(f"cannot evaluate {card.model_id}"):
+        encoded = spark.sparkContext.parallelize(range(len(shares)), len(shares)).map(predict).collect()
     decoded = [messages.decode(data) for data in encoded]
     return [part for part in decoded if isinstance(part, Tested | Embedded)]
 

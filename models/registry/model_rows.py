@@ -64,6 +64,18 @@ def register_run(
         plan=asdict(plan),
     )
     model_cards.write_card(settings, card)
+    try:
+        _write_row(settings, card, plan, created, resumed)
+    except BaseException as error:
+        model_cards.mark_failed(settings, model_id, str(error) or type(error).__name__)
+        raise
+
+
+def _write_row(
+    settings: Settings, card: ModelCard, plan: TrainingPlan, created: datetime, resumed: bool
+) -> None:
+    """Write the row of a model whose training starts."""
+    model_id = card.model_id
     state = {"model_id": model_id, "state": State.TRAINING.value, "detail": None, "finished": None}
     if resumed and row_writer.update(settings, Table.MODELS, "model_id", state):
         return
@@ -74,7 +86,7 @@ def register_run(
         "workers": plan.workers,
         "path": model_cards.artifact_storage(settings, model_id).root,
         "created": created,
-        "code_version": code_version,
+        "code_version": card.code_version,
         "seed": plan.seed,
     }
     row_writer.append(settings, Table.MODELS, row)

@@ -1,13 +1,10 @@
 """Run training workers on Spark executors, restart them after failures, and limit every wait."""
 
-import os
-import re
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from conf.sections import Train
@@ -15,6 +12,7 @@ from conf.settings import Settings
 from lake.spark import session
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.messages import Disconnected, Failed, Message
+from models.runs.executors import wait_for_executors
 from models.runs.launch import END_SECONDS, SparkJob, WorkerMain, launch_workers, session_stopped
 from models.runs.progress_bar import create_display
 from models.runs.run_state import RunState
@@ -22,7 +20,6 @@ from models.runs.watchdog import Watchdog
 from models.workers.message_channel import MessageServer
 from models.workers.worker_failures import FailureKind, RetryPolicy, describe
 
-EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
 # The JVMs only start and watch Python processes here. Without the C2 compiler, the driver and two executors
 # need half the CPU time until the workers run.
@@ -46,13 +43,15 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
     Raises:
         SparkUnavailable: the master does not answer.
     """
-    memory = settings.spark.executor_memory_mb
+    master = settings.spark.train_master or f"local-cluster[{workers},1,{settings.spark.executor_memory_mb}]"
     defaults = session.spark_properties(settings)
+    executor_options = session.executor_options(settings, master)
     without_delta = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
     return session.start(
         settings,
         "train",
-        settings.spark.train_master or f"local-cluster[{workers},1,{memory}]",
+        master,
+        workers,
         # A Python process that has run a TensorFlow cluster cannot run another one: it would hang.
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
@@ -61,7 +60,9 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         # No retries by Spark: after a failure the driver restarts all workers together.
         spark__task__maxFailures="1",
         spark__driver__extraJavaOptions=f"{defaults['spark.driver.extraJavaOptions']} {QUICK_JVM}",
-        spark__executor__extraJavaOptions=f"{QUICK_JVM} -XX:+UseSerialGC {session.CDS_OPTION}",
+        spark__executor__extraJavaOptions=(
+            f"{executor_options} {QUICK_JVM} -XX:+UseSerialGC {session.CDS_OPTION}"
+        ),
         # On one machine Spark sees an executor's process end; a late heartbeat only means a busy machine.
         spark__worker__timeout="600",
         **without_delta,
@@ -76,50 +77,6 @@ def _gpus(amount: int) -> dict[str, str]:
     return {f"spark__{kind}__resource__gpu__amount": str(amount) for kind in kinds}
 
 
-def check_cores(settings: Settings, workers: int) -> None:
-    """Check that a local cluster has a core for every worker.
-
-    Raises:
-        ClusterTooSmall: this machine is the cluster and has fewer cores than workers.
-    """
-    cores = len(os.sched_getaffinity(0))
-    if not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ and workers > cores:
-        raise ClusterTooSmall(
-            f"--workers {workers} is more than the {cores} cores of this machine: ask for fewer, "
-            "or name a cluster in spark.train_master"
-        )
-
-
-def wait_for_executors(spark: SparkSession, workers: int) -> None:
-    """Wait until every worker has an executor.
-
-    Raises:
-        ClusterTooSmall: there are fewer executors after `EXECUTORS_SECONDS`.
-    """
-    context = spark.sparkContext
-    master = context.master or ""
-    if local := re.fullmatch(r"local-cluster\[ *(\d+).*", master):
-        if int(local[1]) < workers:
-            raise ClusterTooSmall(f"--workers {workers} is more than the {local[1]} executors of {master}")
-    elif master.startswith("local"):
-        raise ClusterTooSmall(
-            f"master {master} has no executors: leave HUB__SPARK__TRAIN_MASTER empty or name a cluster"
-        )
-    deadline = time.monotonic() + EXECUTORS_SECONDS
-    while (registered := _executor_count(context)) < workers:
-        if time.monotonic() > deadline:
-            raise ClusterTooSmall(
-                f"--workers {workers} is more than the {registered} executors that {master} provided "
-                f"within {EXECUTORS_SECONDS} s; ask for fewer workers or add executors"
-            )
-        time.sleep(POLL_SECONDS)
-
-
-def _executor_count(context: SparkContext) -> int:
-    # The list contains the driver, too.
-    return len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1
-
-
 def run(
     spark: SparkSession,
     main: WorkerMain,
@@ -128,6 +85,7 @@ def run(
     limits: Train,
     bar: bool = True,
     listener: Listener = lambda message, state: None,
+    check: Callable[[], None] = lambda: None,
 ) -> RunState:
     """Run `main(task, context)` on `workers` executors, one worker each, until all are done.
 
@@ -141,6 +99,7 @@ def run(
         limits: timeouts and number of retries.
         bar: show a progress bar on a terminal, lines in a log; False shows only restarts.
         listener: called with every message of the workers and the state that already includes it.
+        check: called several times a second; what it raises ends the run.
 
     Raises:
         ClusterTooSmall: there are fewer executors than workers.
@@ -155,7 +114,7 @@ def run(
 
     try:
         wait_for_executors(spark, workers)
-        while failure := _run_attempt(spark, main, make_task, state, on_message, limits):
+        while failure := _run_attempt(spark, main, make_task, state, on_message, limits, check):
             epochs = max(state.epochs, default=0)
             if not policy.should_retry(failure, epochs):
                 kind = Diverged if failure.kind == FailureKind.DIVERGED else TrainingFailed
@@ -184,6 +143,7 @@ def _run_attempt(
     state: RunState,
     listener: Listener,
     limits: Train,
+    check: Callable[[], None],
 ) -> Failed | None:
     """Launch the workers and wait for them; return the first failure, or None if all are done."""
     context = spark.sparkContext
@@ -192,7 +152,7 @@ def _run_attempt(
     try:
         task = make_task((host, server.port), server.authkey)
         with launch_workers(context, main, task, state.workers) as job:
-            failure = _wait_for_workers(state, server, listener, job, limits)
+            failure = _wait_for_workers(state, server, listener, job, limits, check)
             if failure:
                 job.end(0)
                 server.close()
@@ -203,12 +163,18 @@ def _run_attempt(
 
 
 def _wait_for_workers(
-    state: RunState, server: MessageServer, listener: Listener, job: SparkJob, limits: Train
+    state: RunState,
+    server: MessageServer,
+    listener: Listener,
+    job: SparkJob,
+    limits: Train,
+    check: Callable[[], None],
 ) -> Failed | None:
     """Process messages until all workers are done, or the first cause of a failure is known."""
     now = time.monotonic()
     watchdog, failed_at = Watchdog(limits, state, now), None
     while not state.finished:
+        check()
         received = server.receive(POLL_SECONDS)
         if received:
             watchdog.add(received.message, received.at)

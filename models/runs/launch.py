@@ -24,6 +24,7 @@ from pyspark.util import InheritableThread
 
 from models import tensorflow_import
 from models.messages import Failed
+from models.runs import node_environment
 from models.workers import worker_failures
 
 END_SECONDS = 20  # for the Spark job to end once all workers are done, or for its tasks once it is cancelled
@@ -84,7 +85,7 @@ def launch_workers(context: SparkContext, main: WorkerMain, task: Any, workers: 
 
     After the block the job gets `END_SECONDS` to end, then it is cancelled; after an exception at once.
     """
-    server = _reservation_server(workers)
+    server = _reservation_server(context, workers)
     job = SparkJob(context, f"hub-train-{secrets.token_hex(8)}")
     meta = {
         "id": random.getrandbits(64),
@@ -122,6 +123,7 @@ def launch_workers(context: SparkContext, main: WorkerMain, task: Any, workers: 
 def run_node(main: WorkerMain, task: Any, meta: dict[str, Any], numbers: Iterable[int]) -> None:
     """Run a TensorFlowOnSpark node in a Spark task; TensorFlow is imported during the node's reservation."""
     nodes, reservation = import_tensorflowonspark()
+    node_environment.prepare(nodes, meta["server_addr"][0])
     threading.Thread(target=tensorflow_import.load, daemon=True).start()
     # TensorFlowOnSpark's own method sleeps for a second after every reply, even after the last one.
     reservation.Client.await_reservations = _await_reservations
@@ -135,8 +137,12 @@ def _await_reservations(client: Any) -> Any:
     return client.get_reservations()
 
 
-def _reservation_server(workers: int) -> Any:
-    return import_tensorflowonspark()[1].Server(workers)
+def _reservation_server(context: SparkContext, workers: int) -> Any:
+    """A reservation server at the address at which executors reach this driver."""
+    nodes, reservation = import_tensorflowonspark()
+    if host := context.getConf().get("spark.driver.host", ""):
+        node_environment.set_address(nodes, host)
+    return reservation.Server(workers)
 
 
 def _stop_server(server: Any, address: tuple[str, int]) -> None:

@@ -15,19 +15,22 @@ from models.plan import TrainingPlan
 from models.workers import initial_weights
 
 # Keys of a dataset snapshot's filter that, with its seed, decide the split of a picture.
-_SPLIT_KEYS = ("fractions", "phash_distance")
+_SPLIT_KEYS = ("fractions", "phash_distance", "split_by")
 
 
 def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: DatasetSnapshot) -> int:
     """Count validation and test pictures that the initial model or one of its ancestors was trained on.
 
     Datasets that were split with the same settings share only a few: near copies whose group changed. These
-    are counted and printed. An ancestor's dataset that is deleted or damaged is printed and skipped.
+    are counted and printed. An ancestor's dataset that is deleted or damaged is printed and skipped, and so
+    are published weights.
 
     Raises:
         UnusableInitialWeights: pictures leaked from a dataset that was split with other settings.
         UnknownModel, UnusableModel: `--from` names no ready model.
     """
+    if plan.pretrained:
+        _print_unchecked(f"the published weights of {plan.pretrained}")
     if not plan.source:
         return 0
     evaluated = _id_hashes(snapshot, Split.VALIDATION, Split.TEST)
@@ -56,10 +59,17 @@ def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: DatasetSnapsh
     return int(leaked.sum())
 
 
+def _print_unchecked(published: str) -> None:
+    """Say what ids cannot tell: published weights come without the pictures they have seen."""
+    print(f"{published} were trained on ImageNet: a test on its pictures would be too good", file=sys.stderr)
+
+
 def _ancestor_datasets(settings: Settings, plan: TrainingPlan) -> Iterator[tuple[str, str]]:
     """Yield each other dataset of the initial model's ancestors, with the newest model trained on it."""
     seen = {plan.dataset_id}
     for card in initial_weights.ancestors(settings, plan.source):
+        if origin := card.plan.get("pretrained"):
+            _print_unchecked(f"{card.model_id} started from {origin}, whose weights")
         if card.dataset_id not in seen:
             seen.add(card.dataset_id)
             yield card.dataset_id, card.model_id
@@ -76,10 +86,14 @@ def _id_hashes(snapshot: DatasetSnapshot, *splits: Split) -> NDArray[np.int64]:
 
 
 def _split_settings(snapshot: DatasetSnapshot) -> tuple[object, ...]:
-    return snapshot.seed, *(snapshot.filter.get(name) for name in _SPLIT_KEYS)
+    # The split of a label depends on the other labels, too.
+    labels = snapshot.labels if snapshot.split_by_label else None
+    return snapshot.seed, labels, *(snapshot.filter.get(name) for name in _SPLIT_KEYS)
 
 
 def _advice(theirs: DatasetSnapshot, ours: DatasetSnapshot) -> str:
     if theirs.seed != ours.seed:
         return f"`hub organize --seed {theirs.seed}`"
+    if theirs.split_by_label or ours.split_by_label:
+        return "organize with the same --split-by and --labels"
     return "organize with its organize.fractions and --phash-distance"

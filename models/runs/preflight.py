@@ -28,12 +28,18 @@ def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
     if plan.architecture not in ARCHITECTURES:
         raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(ARCHITECTURES)}")
+    _check_side(plan)
     if not (math.isfinite(plan.learning_rate) and plan.learning_rate > 0):
         raise UsageError(f"--learning-rate {plan.learning_rate}: must be a number above 0")
     if not 0 <= plan.seed <= LAST_SEED:
         raise UsageError(f"--seed {plan.seed}: must be between 0 and {LAST_SEED}")
     _check_initial_weights(plan)
     _check_objective(plan)
+    if snapshot.split_by_label and plan.objective != "triplet":
+        raise NotTrainable(
+            f"dataset {plan.dataset_id} is split by label: no label of its test pictures is trained, so only "
+            "--objective triplet can be tested on it; organize with --split-by group"
+        )
     if len(snapshot.labels) < 2:
         raise NotTrainable(
             f"dataset {plan.dataset_id} has {len(snapshot.labels)} label ({', '.join(snapshot.labels)}); "
@@ -50,6 +56,14 @@ def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
             "or a larger share of them (organize.fractions)"
         )
     _check_labels(plan, snapshot)
+
+
+def _check_side(plan: TrainingPlan) -> None:
+    sides = sorted(ARCHITECTURES[plan.architecture].sides)
+    if plan.side not in sides:
+        *others, last = map(str, sides)
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise UsageError(f"--side {plan.side}: {plan.architecture} takes pictures of {listed} px")
 
 
 def _check_objective(plan: TrainingPlan) -> None:
@@ -71,7 +85,10 @@ def _check_objective(plan: TrainingPlan) -> None:
 
 
 def _check_labels(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
-    """Check that each label has training pictures and, for triplets, that each worker can sample batches."""
+    """Check that each label has training pictures and, for triplets, that each worker can sample batches.
+
+    In a dataset that is split by label, only the labels of the training split have training pictures.
+    """
     labels = read_labels(snapshot, Split.TRAIN)
     counts = np.bincount(labels, minlength=len(snapshot.labels))
     if len(counts) > len(snapshot.labels):
@@ -80,7 +97,7 @@ def _check_labels(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
             f"names {len(snapshot.labels)} labels: organize it again"
         )
     missing = [name for name, count in zip(snapshot.labels, counts, strict=False) if not count]
-    if missing:
+    if missing and not snapshot.split_by_label:
         named, others = missing[:MAX_LABELS_IN_ERROR], len(missing) - MAX_LABELS_IN_ERROR
         raise NotTrainable(
             f"dataset {plan.dataset_id} has no training pictures of {', '.join(named)}"
@@ -100,15 +117,37 @@ def _check_labels(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
             )
 
 
+def check_one_start(source: object, weights: object, pretrained: object) -> None:
+    """Check that a run starts from one thing at most.
+
+    Raises:
+        UsageError: from two or more.
+    """
+    given = {"--from": source, "--weights": weights, "--pretrained": pretrained}
+    named = [flag for flag, value in given.items() if value]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} exclude each other: a run starts from one of them")
+
+
 def _check_initial_weights(plan: TrainingPlan) -> None:
-    if plan.source and plan.weights:
-        raise UsageError("--from and --weights exclude each other: a run starts from one of them")
+    check_one_start(plan.source, plan.weights, plan.pretrained)
     if not 0 <= plan.freeze_epochs <= plan.epochs:
         raise UsageError(
             f"--freeze-epochs {plan.freeze_epochs}: must be between 0 and the {plan.epochs} epochs of the run"
         )
-    if plan.freeze_epochs and not (plan.source or plan.weights):
+    if plan.freeze_epochs and not plan.has_initial_weights:
         raise UsageError(
-            f"--freeze-epochs {plan.freeze_epochs} needs --from or --weights: "
+            f"--freeze-epochs {plan.freeze_epochs} needs --pretrained, --from or --weights: "
             "randomly initialised weights cannot be frozen"
+        )
+    if plan.normalization == "frozen" and not plan.has_initial_weights:
+        raise UsageError(
+            "train.normalization = frozen needs --pretrained, --from or --weights: "
+            "new weights have no statistics that could stay"
+        )
+    published = ARCHITECTURES[plan.architecture].published
+    if plan.pretrained and plan.pixels not in ("", published):
+        raise UsageError(
+            f"train.pixels = {plan.pixels} does not fit the published weights of {plan.architecture}, "
+            f"which need {published}: leave it auto"
         )

@@ -8,9 +8,9 @@ Docs: docs/decisions/012-training-failures-and-restarts.md.
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from conf.settings import Settings
 from lake.errors import InUse, StorageError
@@ -18,6 +18,7 @@ from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
 from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
+from models.errors import LeaseLost
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
 from models.workers.checkpoints import CheckpointOwner, Checkpoints
@@ -53,16 +54,23 @@ class RunLock:
         settings: of the hub.
         entry: the run.
         finished_epochs: epochs that earlier attempts finished; None for a new run.
+        losses: why the lease on the run was lost; empty while this process holds it.
     """
 
     settings: Settings
     entry: UnfinishedRun
     finished_epochs: int | None
+    losses: list[str] = field(default_factory=list)
 
     @property
     def model_id(self) -> str:
         """Id of the model that the run trains."""
         return self.entry.model_id
+
+    def raise_if_lost(self) -> None:
+        """Raise LeaseLost if another command may have taken the run over."""
+        if self.losses:
+            raise LeaseLost(f"stopped: {self.losses[0]}; run the same command again to resume the run")
 
     def delete_entry(self) -> None:
         """Delete the run's entry, so that no later command resumes it."""
@@ -103,14 +111,14 @@ def _lock_unfinished(locks: ExitStack, settings: Settings, plan: TrainingPlan, r
     for name in folder.list_files():
         if not name.endswith(".json"):
             continue
-        model_id = name.removesuffix(".json")
+        model_id, losses = name.removesuffix(".json"), list[str]()
         try:
-            locks.enter_context(_locked(settings, run, model_id))
+            locks.enter_context(_locked(settings, run, model_id, losses.append))
         except InUse:
             continue
         if folder.exists(name):  # the run may have finished before we had the lock
             entry = replace(_read_entry(folder, name), dead=False)
-            lock = RunLock(settings, entry, _finished_epochs(settings, plan, run, model_id))
+            lock = RunLock(settings, entry, _finished_epochs(settings, plan, run, model_id), losses)
             _write_entry(settings, entry)
             return lock
     return None
@@ -125,9 +133,10 @@ def _finished_epochs(settings: Settings, plan: TrainingPlan, run: str, model_id:
 
 def _lock_new(locks: ExitStack, settings: Settings, plan: TrainingPlan, run: str) -> RunLock:
     entry = UnfinishedRun(model_rows.new_model_id(plan.architecture), run, plan.dataset_id, plan.architecture)
-    locks.enter_context(_locked(settings, run, entry.model_id))
+    losses: list[str] = []
+    locks.enter_context(_locked(settings, run, entry.model_id, losses.append))
     _write_entry(settings, entry)
-    return RunLock(settings, entry, None)
+    return RunLock(settings, entry, None, losses)
 
 
 def newly_abandoned_runs(settings: Settings) -> list[UnfinishedRun]:
@@ -150,9 +159,12 @@ def newly_abandoned_runs(settings: Settings) -> list[UnfinishedRun]:
     return abandoned
 
 
-def _locked(settings: Settings, run: str, model_id: str) -> AbstractContextManager[None]:
+def _locked(
+    settings: Settings, run: str, model_id: str, on_loss: Callable[[str], None] = lambda why: None
+) -> AbstractContextManager[None]:
     uri = settings.lake.at(FOLDER, run, f"{model_id}.lock")
-    return lease.held(uri, settings.s3, settings.train.lease_seconds, LockHolder.this_process("train"))
+    holder = LockHolder.this_process("train", settings.spark.work_dir)
+    return lease.held(uri, settings.s3, settings.train.lease_seconds, holder, on_loss)
 
 
 def _folder(settings: Settings, run: str) -> Storage:

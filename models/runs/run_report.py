@@ -10,9 +10,10 @@ from lake.storage import Storage
 from models import preload
 from models.errors import TrainingFailed
 from models.evaluation import artifacts
-from models.evaluation.metrics import Evaluation, evaluate_predictions, evaluate_retrieval
+from models.evaluation.metrics import Evaluation, evaluate_predictions
+from models.evaluation.retrieval import evaluate_retrieval
 from models.messages import Disconnected, Embedded, EpochEnded, Message, Stepped, Tested
-from models.nets.verification import Verification, verify
+from models.nets.verification import Embeddings, Verification, verify
 from models.plan import TrainingPlan
 from models.runs.run_state import RunState
 
@@ -30,11 +31,13 @@ class ModelQuality:
     verification: Verification | None = None
 
     @classmethod
-    def of(cls, state: RunState, plan: TrainingPlan, labels: tuple[str, ...]) -> Self:
+    def of(cls, state: RunState, plan: TrainingPlan, snapshot: DatasetSnapshot) -> Self:
         """Evaluate the workers' predictions or embeddings."""
+        labels = snapshot.labels
         if plan.objective == "triplet":
-            validation, test = state.embeddings(Split.VALIDATION), state.embeddings(Split.TEST)
-            return cls(evaluate_retrieval(labels, test), verify(validation, test, plan.seed))
+            train, validation, test = (state.embeddings(split) for split in Split)
+            gallery = None if snapshot.split_by_label else Embeddings.join(train, validation)
+            return cls(evaluate_retrieval(labels, test, gallery), verify(validation, test, plan.seed))
         return cls(evaluate_predictions(labels, [state.tested[worker] for worker in sorted(state.tested)]))
 
 
@@ -83,7 +86,7 @@ class RunReport:
             self._quality = self._pool.submit(self._evaluate, copy)
 
     def _evaluate(self, state: RunState) -> ModelQuality:
-        quality = ModelQuality.of(state, self._plan, self._snapshot.labels)
+        quality = ModelQuality.of(state, self._plan, self._snapshot)
         artifacts.write_evaluation(self._storage, quality.evaluation, self._snapshot, self._name)
         return quality
 

@@ -13,12 +13,13 @@ from lake.storage import Storage, is_plain_name
 from models.errors import TrainingFailed
 from models.evaluation import artifacts
 from models.evaluation.metrics import Evaluation
+from models.formats import published_weights
 from models.messages import EpochEnded
 from models.nets.verification import Verification
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
-from models.runs import cluster, leakage, resumption
-from models.runs.preflight import check_trainable
+from models.runs import executors, leakage, resumption
+from models.runs.preflight import check_one_start, check_trainable
 from models.runs.run_report import ModelQuality
 from models.runs.run_state import RunState
 from models.runs.training_run import TrainingRun
@@ -103,13 +104,25 @@ def load_snapshot(settings: Settings, dataset_id: str) -> DatasetSnapshot:
 
 
 def make_plan(settings: Settings, dataset_id: str, workers: int, **overrides: Any) -> TrainingPlan:
-    """Build a plan from the settings and `overrides`; with a `source` its architecture is the default.
+    """Build a plan from the settings and `overrides`; with a `source` its architecture and side are defaults.
+
+    The override `pretrained` is a bool: start from the architecture's published weights.
 
     Raises:
+        UsageError: `source`, `weights` and `pretrained` exclude each other.
+        UnusableWeights: no package has published weights of the architecture.
         UnknownModel, UnusableInitialWeights: `source` names no model that can be used.
     """
-    if overrides.get("source") and not overrides.get("architecture"):
-        overrides["architecture"] = initial_weights.architecture_of(settings, overrides["source"])
+    check_one_start(*(overrides.get(name) for name in ("source", "weights", "pretrained")))
+    if source := overrides.get("source"):
+        overrides["architecture"] = overrides.get("architecture") or initial_weights.architecture_of(
+            settings, source
+        )
+        if overrides.get("side") is None:
+            overrides["side"] = initial_weights.side_of(settings, source)
+    if overrides.pop("pretrained", False):
+        architecture = overrides.get("architecture") or settings.train.arch
+        overrides["pretrained"] = published_weights.wheel_of(architecture).requirement
     return TrainingPlan.of(settings, dataset_id, workers, **overrides)
 
 
@@ -134,7 +147,7 @@ def train(
     snapshot = load_snapshot(settings, plan.dataset_id)
     check_trainable(plan, snapshot)
     if spark is None:
-        cluster.check_cores(settings, plan.workers)
+        executors.check_cores(settings, plan.workers)
     leaked = leakage.count_leaked(settings, plan, snapshot)
     plan, start = initial_weights.resolve(settings, plan, snapshot.labels)
     with resumption.run_locked(settings, plan, snapshot, start) as lock:
@@ -143,6 +156,7 @@ def train(
         with run.session(spark) as session:
             state, quality = run.run_workers(session)
         with run.record_failure():
+            lock.raise_if_lost()
             storage = run.storage
             trained = _trained_model(state, quality, plan, lock.model_id, storage.root, began)
             _write_metrics(settings, storage, snapshot, trained, leaked)

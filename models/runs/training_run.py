@@ -13,10 +13,12 @@ from lake.snapshot import DatasetSnapshot
 from lake.spark.session import stop, stop_in_background
 from lake.storage import Storage
 from models import preload
-from models.errors import Diverged
+from models.errors import Diverged, LeaseLost, UnknownModel
 from models.plan import TrainingPlan, WorkerTask
 from models.registry import model_cards, model_rows
+from models.registry.model_cards import State
 from models.runs import cluster, resumption
+from models.runs.executors import wait_for_executors
 from models.runs.resumption import RunLock
 from models.runs.run_report import ModelQuality, RunReport
 from models.runs.run_state import RunState
@@ -24,6 +26,10 @@ from models.workers import initial_weights
 from models.workers.worker_main import main
 
 PLAN = "plan.json"  # beside the artifacts
+
+# Why a run ended, in its card and its row.
+_INTERRUPTED = "interrupted"
+_ABANDONED = "its driver ended without recording a result; run the same command again to resume it"
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,29 @@ class TrainingRun:
         if self.lock.finished_epochs is not None:
             print(
                 f"resuming {self.lock.model_id} after epoch {self.lock.finished_epochs}: "
-                "an earlier run of the same command was interrupted",
+                f"an earlier run of the same command {self._how_it_ended()}",
                 file=sys.stderr,
             )
+
+    def _how_it_ended(self) -> str:
+        """How the earlier run of this command ended, from the model's card."""
+        try:
+            card = model_cards.any_card(self.settings, self.lock.model_id)
+        except UnknownModel:
+            return "ended before it began to train"
+        if card.state is State.FAILED and card.detail == _INTERRUPTED:
+            return "was interrupted"
+        if card.state is State.FAILED and card.detail != _ABANDONED:
+            return f"failed: {card.detail}"
+        return "was killed, or its machine stopped"
 
     @contextmanager
     def _entry_deleted_on_error(self) -> Iterator[None]:
         """Delete a new run's entry if its set-up fails: there is nothing to resume."""
         try:
             yield
+        except LeaseLost:
+            raise  # the entry may be another command's now
         except BaseException:
             if self.lock.finished_epochs is None:
                 self.lock.delete_entry()
@@ -88,7 +108,8 @@ class TrainingRun:
             session = given or cluster.start_session(self.settings, self.plan.workers)
         try:
             with self._entry_deleted_on_error():
-                cluster.wait_for_executors(session, self.plan.workers)
+                wait_for_executors(session, self.plan.workers)
+                self.lock.raise_if_lost()
                 labels, resumed = self.snapshot.labels, self.lock.finished_epochs is not None
                 model_rows.register_run(self.settings, self.lock.model_id, self.plan, labels, resumed)
             yield session
@@ -116,17 +137,31 @@ class TrainingRun:
         limits = self.settings.train
         report = RunReport(self.storage, self.snapshot, self.plan, self.lock.model_id)
         with self.record_failure(), report:
-            state = cluster.run(session, main, task, self.plan.workers, limits, self.bar, report.on_message)
+            state = cluster.run(
+                session,
+                main,
+                task,
+                self.plan.workers,
+                limits,
+                self.bar,
+                report.on_message,
+                self.lock.raise_if_lost,
+            )
             return state, report.quality()
 
     @contextmanager
     def record_failure(self) -> Iterator[None]:
-        """Record in the registry why the block failed; a write error is ignored, it would hide the cause."""
+        """Record in the registry why the block failed; a write error is ignored, it would hide the cause.
+
+        After the loss of the lease nothing is recorded: another command may train the model now.
+        """
         try:
             yield
+        except LeaseLost:
+            raise
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            detail = "interrupted" if interrupted else str(error) or type(error).__name__
+            detail = _INTERRUPTED if interrupted else str(error) or type(error).__name__
             with suppress(StorageError):
                 model_rows.record_result(self.settings, self.lock.model_id, None, detail)
                 if isinstance(error, Diverged):
@@ -142,6 +177,5 @@ def mark_abandoned_runs(settings: Settings) -> list[str]:
     """
     abandoned = resumption.newly_abandoned_runs(settings)
     for entry in abandoned:
-        detail = "its driver ended without recording a result; run the same command again to resume it"
-        model_rows.record_result(settings, entry.model_id, None, detail)
+        model_rows.record_result(settings, entry.model_id, None, _ABANDONED)
     return [entry.model_id for entry in abandoned]

@@ -30,11 +30,10 @@ def held(
         StorageError: the lake's root cannot be written.
     """
     uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    holder = LockHolder.this_process(command, settings.spark.work_dir)
     with ExitStack() as stack:
         try:
-            stack.enter_context(
-                lease.held(uri, settings.s3, seconds, LockHolder.this_process(command), on_loss)
-            )
+            stack.enter_context(lease.held(uri, settings.s3, seconds, holder, on_loss))
         except InUse as error:
             raise LakeInUse(str(error)) from None
         yield

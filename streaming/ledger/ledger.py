@@ -105,6 +105,8 @@ class Ledger:
             temporary_properties(spark, CODEGEN),
         ):
             verdicts = _collect_verdicts(rows)
+        if not len(verdicts):
+            return  # the markers of transactions are no records
         accepted = _accepted_uploads(verdicts)
         duplicates = self.index.find_duplicates(accepted)
         final = reject_duplicates(rows, records, duplicates) if duplicates else rows

@@ -166,9 +166,9 @@ def _removed_offsets(topic: Topic, known: Mapping[int, int], resumes: bool) -> d
 
 
 def _loss_message(topic: str, lost: Mapping[int, tuple[int, int]]) -> str:
-    total = sum(begin - due for due, begin in lost.values())
+    total = sum(begin - due for due, begin in lost.values())  # some may be markers of transactions
     return (
-        f"retention removed {total:,} record(s) of topic {topic} before they were ingested; they are "
+        f"retention removed up to {total:,} record(s) of topic {topic} before they were ingested; they are "
         f"lost: {format_ranges(lost)}. Nothing was ingested now. Continue after them with "
         "`hub ingest --accept-loss`, and increase the topic's retention.ms"
     )

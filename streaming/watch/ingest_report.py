@@ -15,12 +15,12 @@ class Lag:
     """Lag of the ledger behind the topic.
 
     Args:
-        partitions: partition to the number of records in the topic that are not in the ledger.
-        seconds: age of the oldest of them by its Kafka timestamp; 0 if there is none.
+        partitions: partition to the number of committed records in the topic that are not in the ledger.
+        seconds: age of the oldest of them by its Kafka timestamp; 0 if there is none, None if it is unknown.
     """
 
     partitions: dict[int, int]
-    seconds: float
+    seconds: float | None
 
     @property
     def records(self) -> int:
@@ -39,7 +39,8 @@ class IngestReport:
         batches: number of micro-batches committed to the ledger.
         ledger_seconds: from the start of the first micro-batch to the commit of the last.
         seconds: total time, with followers.
-        lag_records, lag_seconds: lag behind the topic at the last check; None before the first.
+        lag_records, lag_seconds: lag behind the topic at the last check; None before the first, and the age
+            where it is unknown.
         held_up: follower to the error with which it failed; it is restarted, and its work waits.
         lost: partition to first and last offset of the records that retention removed before they were
             ingested.

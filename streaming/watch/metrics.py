@@ -3,6 +3,7 @@
 Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -39,13 +40,15 @@ class IngestMetrics:
             buckets=_BUCKETS, registry=registry,
         )  # fmt: skip
         self._lag = Gauge(
-            "hub_ingest_lag_records", "Records in the topic that are not in the ledger.", ["partition"],
+            "hub_ingest_lag_records", "Committed records that are not in the ledger.", ["partition"],
             registry=registry,
         )  # fmt: skip
         self._lag_seconds = Gauge(
-            "hub_ingest_lag_seconds", "Age of the oldest record that is not in the ledger; 0 for none.",
+            "hub_ingest_lag_seconds",
+            "Age of the oldest record that is not in the ledger; 0 for none, NaN if unknown.",
             registry=registry,
         )  # fmt: skip
+        self._lag_seconds.set(math.nan)
         self._commit = Gauge(
             "hub_ingest_last_commit_timestamp_seconds", "Unix time of the last commit; 0 for none.",
             registry=registry,
@@ -68,7 +71,7 @@ class IngestMetrics:
         """Set the lag."""
         for partition, records in lag.partitions.items():
             self._lag.labels(str(partition)).set(records)
-        self._lag_seconds.set(lag.seconds)
+        self._lag_seconds.set(math.nan if lag.seconds is None else lag.seconds)
 
 
 @contextmanager

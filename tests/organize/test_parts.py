@@ -1,14 +1,16 @@
 """Splits and the label hierarchy, without Spark."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from conf.errors import SettingError
 from conf.places import CONF
+from lake.errors import NothingToOrganize
 from lake.label_hierarchy import Hierarchy
 from lake.snapshot import Split
-from organize.splits import split_of
+from organize.splits import split_labels, split_of
 
 FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -30,6 +32,29 @@ def test_another_seed_gives_other_splits() -> None:
     assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(99)] != [
         split_of(f"g{i}", 8, FRACTIONS) for i in range(99)
     ]
+
+
+def test_whole_labels_get_splits_in_the_requested_fractions() -> None:
+    people = [f"person-{n}" for n in range(40)]
+    splits = split_labels(people, 7, FRACTIONS)
+    counts = Counter(splits.values())
+    assert counts == {Split.TRAIN: 32, Split.VALIDATION: 4, Split.TEST: 4}
+    assert split_labels(reversed(people), 7, FRACTIONS) == splits
+    assert split_labels(people, 8, FRACTIONS) != splits
+
+
+def test_a_new_label_changes_the_split_of_few_others() -> None:
+    people = [f"person-{n}" for n in range(40)]
+    before, after = (split_labels(names, 7, FRACTIONS) for names in (people, [*people, "new"]))
+    assert sum(before[name] != after[name] for name in people) <= 2
+
+
+def test_each_split_has_two_labels_or_the_dataset_is_refused() -> None:
+    six = Counter(split_labels("abcdef", 7, FRACTIONS).values())
+    assert six == dict.fromkeys(Split, 2)
+    with pytest.raises(NothingToOrganize, match="5 labels are too few to split by label: 6 are needed"):
+        split_labels("abcde", 7, FRACTIONS)
+    assert Counter(split_labels("abcd", 7, (0.5, 0.5, 0.0)).values()) == {Split.TRAIN: 2, Split.VALIDATION: 2}
 
 
 @pytest.mark.parametrize(

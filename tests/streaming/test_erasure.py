@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterable
@@ -64,6 +65,18 @@ def erased_upload(number: int, **changed: object) -> Upload:
 
 def image_id(sent: Upload) -> str:
     return hashlib.sha256(sent.content or b"").hexdigest()
+
+
+def test_tables_that_the_next_ingestion_creates_do_not_stop_an_erasure(
+    spark: SparkSession, own: Settings
+) -> None:
+    send(own.kafka, [erased_upload(1), upload(2)])
+    ingest_once(spark, own)
+    for table in (Table.MODELS, Table.DATASETS, Table.LABELS):
+        shutil.rmtree(own.lake.at(table))
+    found = erasure.plan(spark, own, own.kafka.bootstrap, ERASED_USER).traces
+    assert (found.uploads, found.datasets, found.models) == (1, {}, [])
+    assert erasure._tables_to_purge(spark, own.lake) == [Table.SAMPLES, Table.UPLOADS]
 
 
 def find_in_files(folder: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:

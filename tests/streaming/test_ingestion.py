@@ -18,6 +18,7 @@ from conf.sections import Kafka, Lake
 from conf.settings import Settings
 from lake import tables, views
 from lake.errors import BadQuery
+from lake.label_slug import label_slug
 from lake.table import Table
 from streaming.errors import BrokerUnreachable, IngestFailed
 from streaming.ingestion import Ingestion, IngestReport
@@ -58,12 +59,12 @@ def assert_every_offset_once(uploads: DataFrame, records: int) -> None:
     assert uploads.where("(verdict = 'accepted') = (reason IS NOT NULL)").isEmpty()
 
 
-@pytest.mark.parametrize("many", [ledger.CODEGEN_ROWS, 0], ids=["few rows", "as if many rows"])
+@pytest.mark.parametrize("codegen_rows", [ledger.CODEGEN_ROWS, 0], ids=["few rows", "as if many rows"])
 def test_uploads_samples_labels_and_dead_letters(
-    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, many: int
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch, codegen_rows: int
 ) -> None:
-    monkeypatch.setattr(ledger, "CODEGEN_ROWS", many)  # from this number on, rows are appended with code generation
-    good = [upload(number, label=["cat", "Dog"][number % 2]) for number in range(20)]
+    monkeypatch.setattr(ledger, "CODEGEN_ROWS", codegen_rows)
+    good = [upload(number, label=["cat", "Crème brûlée"][number % 2]) for number in range(20)]
     cut = upload(30, content=pictures.jpeg(seed=30)[:200])
     nameless = (b"phone-9", pictures.jpeg(seed=31), [("ce_id", b"x"), ("other", b"\xff\0")])
     send(own.kafka, [*good, cut, nameless])
@@ -81,12 +82,14 @@ def test_uploads_samples_labels_and_dead_letters(
     for each in good:
         assert each.content is not None
         assert stored[each.id].image_id == hashlib.sha256(each.content).hexdigest()
-        assert (stored[each.id].device, stored[each.id].label) == (each.device, each.label.lower())
+        assert (stored[each.id].device, stored[each.id].label) == (each.device, label_slug(each.label))
+        assert stored[each.id].label_name == each.label
     samples = table(spark, own, Table.SAMPLES)
-    assert Counter(row.label for row in samples.collect()) == {"cat": 10, "dog": 10}
+    assert Counter(row.label for row in samples.collect()) == {"cat": 10, "creme_brulee": 10}
     labels = {row.label: row for row in table(spark, own, Table.LABELS).collect()}
     assert (labels["cat"].accepted, labels["cat"].parent, labels["cat"].display_name) == (10, "animal", "Cat")
     assert not labels["cat"].ready
+    assert labels["creme_brulee"].display_name == "Crème brûlée"
 
     found = received(own.kafka, own.kafka.rejected_topic)
     letters = {dict(letter.headers)["hub_reason"]: letter for letter in found}

@@ -23,6 +23,7 @@ from streaming.rejects import Selection
 from streaming.upload import producer
 from tests.support import pictures
 from tests.support.commands import Hub
+from tests.support.machines import local_time
 from tests.support.uploads import received, send, upload
 
 pytestmark = pytest.mark.services
@@ -123,6 +124,9 @@ def test_rejects_are_selected_counted_and_listed_newest_first(spark: SparkSessio
     assert listed(reasons=("too_small",)) == [("phone-1", "too_small")]
     assert listed(batches=("later",)) == listed(devices=("phone-4",)) == [("phone-4", "empty")]
     assert len(listed(since=between)) == 2
+    with local_time("Asia/Kolkata"):
+        (newest,) = rejects.list_rejects(spark, own.lake, Selection(limit=1)).rows
+    assert newest["ingest_time"].tzinfo is UTC and between < newest["ingest_time"] < datetime.now(UTC)
     plan = Selection().rows(spark, own.lake).select(*rejects._LISTED)._jdf.queryExecution().toString()
     scan = next(line for line in plan.splitlines() if "ReadSchema" in line or "FileScan" in line)
     assert not {"jpeg", "thumbnail", "payload"} & set(scan.replace(":", " ").replace(",", " ").split())

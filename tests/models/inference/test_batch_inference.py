@@ -1,6 +1,7 @@
 """`hub predict --table`: label all pictures of a table into another table, on Spark."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import pytest
 from conf.errors import UsageError
 from conf.settings import Settings
 from lake import tables
-from lake.errors import StorageError
+from lake.errors import JobFailed
 from lake.schemas import SAMPLES, UPLOADS
 from lake.table import Table
 from models.errors import UnusableModel
+from models.formats.export import KERAS
 from models.inference.batch_inference import predict_table
+from models.registry import model_cards
 from models.registry.model_cards import State
 from tests.support import colours
 from tests.support.colours import COLOURS
@@ -153,12 +156,37 @@ def test_sources_and_targets_that_cannot_be_used_are_refused_in_one_line(
     with pytest.raises(UsageError, match="exists already: --replace"):
         label(str(pictures), str(tmp_path / "numbers"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot"):
+    with pytest.raises(JobFailed, match=r"cannot label .*file/below: .*(not a directory|Cannot create file)"):
         label(str(pictures), str(tmp_path / "file" / "below"))
     with pytest.raises(UnusableModel, match="is retired"):
         colours.model(settings, "by-hand-20261121-0800-0006", state=State.RETIRED)
         label(str(pictures), model_id="by-hand-20261121-0800-0006")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_may_lie_in_a_folder_whose_name_looks_like_a_pattern(
+    spark: "SparkSession", settings: Settings, model: str, pictures: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "[2024] a{b},c *d?"
+    odd.mkdir()
+    shutil.copytree(pictures, odd / "pictures.parquet")
+    done = predict_table(spark, settings, model, str(odd / "pictures.parquet"), str(odd / "labels"))
+    assert done.pictures == PICTURES and (odd / "labels" / "_delta_log").is_dir()
+    done = predict_table(spark, settings, model, str(tmp_path / "?2024*/pic*"), str(tmp_path / "by-pattern"))
+    assert done.pictures == PICTURES
+
+
+@pytest.mark.faults  # each attempt of a task imports TensorFlow
+def test_a_failed_job_names_its_cause_and_leaves_nothing_that_blocks_the_next(
+    spark: "SparkSession", settings: Settings, model: str, pictures: Path, tmp_path: Path
+) -> None:
+    broken = colours.model(settings, "by-hand-20261121-0800-0101")
+    model_cards.artifact_storage(settings, broken).write(KERAS, b"no zip")
+    target = tmp_path / "out"
+    with pytest.raises(JobFailed, match=rf"^cannot label {pictures} into {target}: ValueError: .*keras"):
+        predict_table(spark, settings, broken, str(pictures), str(target))
+    assert list(tmp_path.iterdir()) == []
+    assert predict_table(spark, settings, model, str(pictures), str(target)).pictures == PICTURES
 
 
 @pytest.mark.faults  # half a minute

@@ -18,17 +18,22 @@ from lake.locks.lock_holder import LockHolder
 from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
 from lake.table import Table
-from models.errors import CheckpointMismatch
+from models.errors import CheckpointMismatch, LeaseLost, TrainingFailed
 from models.inference import catalogue
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
 from models.registry.model_cards import State
-from models.runs import resumption
-from models.runs.training_run import mark_abandoned_runs
+from models.runs import cluster, resumption
+from models.runs.launch import SparkJob
+from models.runs.resumption import RunLock
+from models.runs.run_state import RunState
+from models.runs.training_run import TrainingRun, mark_abandoned_runs
 from models.workers.checkpoints import Checkpoint, CheckpointOwner, Checkpoints
 from models.workers.initial_weights import InitialWeights
+from models.workers.message_channel import MessageServer
 from tests.support import tiny
 from tests.support.s3server import Bucket
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -150,6 +155,87 @@ def test_a_checkpoint_of_another_run_is_refused_before_any_cluster_time(
     ):
         pass
     assert "move" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "was interrupted"),
+        (TrainingFailed("worker 1: no space left"), "failed: worker 1: no space left"),
+        (None, "was killed, or its machine stopped"),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True], ids=["", "after hub models"])
+def test_a_resumed_run_says_how_the_earlier_one_ended(
+    own: Settings,
+    snapshot: DatasetSnapshot,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+    told: str,
+    listed: bool,
+) -> None:
+    with resumption.run_locked(own, plan(own), snapshot, None) as lock:
+        run = TrainingRun(own, plan(own), snapshot, lock, False)
+        run.prepare(None)
+        assert capsys.readouterr().err == ""
+        model_rows.register_run(own, lock.model_id, plan(own), snapshot.labels)
+        if error:
+            with pytest.raises(type(error)), run.record_failure():
+                raise error
+    if listed:
+        catalogue.list_models(own)  # marks runs without a driver as failed
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
+        TrainingRun(own, plan(own), snapshot, again, False).prepare(None)
+    expected = f"resuming {lock.model_id} after epoch 0: an earlier run of the same command {told}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_run_that_was_killed_before_it_was_registered_says_so(
+    own: Settings, snapshot: DatasetSnapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with resumption.run_locked(own, plan(own), snapshot, None):
+        pass
+    with resumption.run_locked(own, plan(own), snapshot, None) as again:
+        TrainingRun(own, plan(own), snapshot, again, False).prepare(None)
+    assert capsys.readouterr().err.endswith("of the same command ended before it began to train\n")
+
+
+@pytest.mark.services
+def test_a_driver_without_its_lease_ends_in_one_line_and_leaves_the_run_to_others(
+    own: Settings, bucket: Bucket
+) -> None:
+    train = own.train.model_copy(update={"lease_seconds": 1.5})
+    lake = Lake(root=f"s3a://{bucket.name}/lake")
+    far = own.model_copy(update={"lake": lake, "s3": bucket.s3, "train": train})
+    small = tiny.snapshot(far, "small", (8, 4, 4))
+    with resumption.run_locked(far, plan(far), small, None) as lock:
+        run = TrainingRun(far, plan(far), small, lock, False)
+        model_rows.register_run(far, lock.model_id, plan(far), small.labels)
+        lock.raise_if_lost()
+        key = f"lake/runs/{lock.entry.run}/{lock.model_id}.lock"
+        other = LockHolder.this_process("train")
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=other.to_json())
+        assert wait_until(lambda: bool(lock.losses))
+        with pytest.raises(LeaseLost, match=r"another process took the lease s3a://.*; run the same command"):
+            wait_for_workers(far, lock)
+        with pytest.raises(LeaseLost), run.record_failure():
+            lock.raise_if_lost()
+        with pytest.raises(LeaseLost), run._entry_deleted_on_error():
+            lock.raise_if_lost()
+    assert model_cards.any_card(far, lock.model_id).state is State.TRAINING
+    assert Storage(far.lake.at("runs", lock.entry.run), far.s3).exists(f"{lock.model_id}.json")
+
+
+def wait_for_workers(settings: Settings, lock: RunLock) -> None:
+    """Wait, as a driver does, for a worker that says nothing, in a Spark job that runs."""
+    server = MessageServer("127.0.0.1")
+    try:
+        job = SparkJob(None, "job")  # type: ignore[arg-type]  # it needs no cluster
+        cluster._wait_for_workers(
+            RunState(1, 0.0), server, lambda message, state: None, job, settings.train, lock.raise_if_lost
+        )
+    finally:
+        server.close()
 
 
 def test_rows_are_added_and_changed_by_their_key(own: Settings) -> None:

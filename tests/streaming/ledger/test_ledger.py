@@ -71,7 +71,8 @@ def test_a_batch_with_lost_verdicts_is_verified_again_as_a_whole(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An executor is lost before the commit; verified again, its pictures get other verdicts."""
-    decoding = own.decoding.model_copy(update={"function": "tests.support.slow:moody"})
+    # Not isolated: the kernel would kill a decoder that touches files.
+    decoding = own.decoding.model_copy(update={"function": "tests.support.slow:moody", "isolated": False})
     moody = own.model_copy(update={"decoding": decoding})
     collect, collected = ledger._collect_verdicts, []
 
