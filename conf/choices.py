@@ -19,8 +19,17 @@ class Flag(StrEnum):
     GRAYSCALE = "grayscale"
 
 
+class SplitBy(StrEnum):
+    """What is not divided between the splits of a dataset: a group of near duplicates, or a label."""
+
+    GROUP = "group"
+    LABEL = "label"
+
+
 class Pixels(StrEnum):
     """How a model scales RGB 0–255 before its first convolution; `models.architectures` has the numbers."""
 
     UNIT = "unit"  # to -1..1
     CAFFE = "caffe"  # BGR minus ImageNet's mean, as keras.applications' ResNet-50 weights expect
+    LITE = "lite"  # (value - 127) / 128, as EfficientNet-Lite's weights expect it
+    TORCH = "torch"  # ImageNet's mean and deviation of 0..1, as torchvision's weights expect it

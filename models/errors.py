@@ -19,12 +19,18 @@ class UnusableInitialWeights(ModelError, UsageError):
     exit_status = 1
 
 
+class UnusableWeights(ModelError, UsageError):
+    """Published weights are missing, damaged or not the expected ones."""
+
+    exit_status = 1
+
+
 class CheckpointMismatch(ModelError):
     """A checkpoint belongs to another architecture, dataset or run than the one that would resume from it."""
 
 
-class RunInUse(ModelError):
-    """Another process trains this very run."""
+class LeaseLost(ModelError):
+    """The driver has lost the lease on its run: another command may have taken the run over."""
 
 
 class ClusterTooSmall(ModelError):

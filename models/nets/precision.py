@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from models.architectures import SCALINGS
-from models.nets.resnet import HEADS
+from models.nets.heads import HEADS
 
 TENSOR_CORE_CAPABILITY = (7, 0)  # compute capability from which NVIDIA GPUs have tensor cores (Volta)
 FLOAT32_LAYERS = (

@@ -8,37 +8,16 @@ caller can do it wrong.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import layers
 
 from conf.choices import Pixels
+from models.nets.heads import Head, Model, Tensor
 from models.nets.pixels import rgb_input
-
-Tensor = Any  # a keras.KerasTensor, for which Keras ships no types
-Model = Any  # a keras.Model, likewise
-Head = Callable[[Tensor], Tensor]
 
 EPSILON = 1.001e-5  # of batch normalization in keras.applications
 MOMENTUM = 0.9  # of batch normalization: Keras' 0.99 needs hundreds of steps, too many for small datasets
-HEADS = ("logits", "embedding", "unit")  # layers that are not part of the feature extractor
-
-
-def logits(classes: int) -> Head:
-    """A head that returns logits (batch, classes), in float32 under every precision."""
-    return layers.Dense(classes, name="logits")
-
-
-def embedding(size: int) -> Head:
-    """A head that returns vectors (batch, size) of length 1 (Schroff et al. 2015, figure 2)."""
-    dense, unit = layers.Dense(size, name="embedding"), layers.UnitNormalization(name="unit")
-    return lambda x: unit(dense(x))
-
-
-def feature_extractor(model: Model) -> Model:
-    """The model without its head, sharing its variables: RGB 0–255 to (batch, channels)."""
-    return keras.Model(model.input, model.get_layer("avg_pool").output)
 
 
 def _batch_norm(x: Tensor, name: str) -> Tensor:

@@ -25,7 +25,7 @@ def rate(step: int, steps: int, warmup: int, top: float) -> float:
     return top * (1 + math.cos(math.pi * progress)) / 2
 
 
-def rates(steps: int, warmup: int, top: float, frozen: int = 0) -> list[float]:
+def rates(steps: int, warmup: int, top: float, frozen: int = 0, unfrozen_rate: float = 1.0) -> list[float]:
     """The rates of all steps.
 
     Args:
@@ -33,6 +33,11 @@ def rates(steps: int, warmup: int, top: float, frozen: int = 0) -> list[float]:
         warmup: warm-up steps; limited to half of each stage.
         top: the highest rate.
         frozen: steps of a first stage that trains only the head; each stage has its own warm-up and decay.
+        unfrozen_rate: factor of `top` in the second stage.
     """
-    stages = (frozen, steps - frozen)
-    return [rate(step, length, min(warmup, length // 2), top) for length in stages for step in range(length)]
+    stages = ((frozen, top), (steps - frozen, top * unfrozen_rate))
+    return [
+        rate(step, length, min(warmup, length // 2), highest)
+        for length, highest in stages
+        for step in range(length)
+    ]

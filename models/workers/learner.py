@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from models.errors import UnusableInitialWeights
 from models.nets import schedule, triplet
+from models.nets.heads import HEADS
 from models.nets.losses import cross_entropy, mixup
 from models.nets.normalization import LayerCloner, local_moments
 from models.nets.precision import ScaledSGD, has_tensor_cores
-from models.nets.resnet import HEADS
 from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
 from models.workers.initial_weights import InitialWeights, build_model
@@ -66,19 +66,21 @@ class Learner:
             round(plan.warmup_epochs * batches.steps),
             schedule.peak(plan.learning_rate, self._global_batch),
             plan.freeze_epochs * batches.steps,
+            plan.unfrozen_rate,
         )
         built = build_model(plan, classes)
         self.precision = self._agreed_precision(plan.precision)
         with self.strategy.scope():
             self.model = keras.models.clone_model(
-                built, clone_function=LayerCloner(plan.normalization == "synchronized", self.precision)
+                built, clone_function=LayerCloner(plan.normalization != "local", self.precision)
             )
             optimizer = ScaledSGD if self.precision == "mixed_float16" else keras.optimizers.SGD
             self._optimizer = optimizer(_RateTable(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
         self.export_model = built if plan.objective == "triplet" else _with_softmax(built)
-        self._frozen = False
-        self._step = _tf_function(self._distributed_step)
+        self._frozen: bool | None = None
+        self._frozen_normalization = plan.normalization == "frozen"
+        self.freeze(False)
         if start:
             for variable, value in zip(self.model.variables, start.values, strict=True):
                 variable.value.assign(value)
@@ -105,7 +107,9 @@ class Learner:
             return
         self._frozen = frozen
         for layer in self.model.layers:
-            layer.trainable = not frozen or layer.name in HEADS
+            is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+            fixed = frozen or (self._frozen_normalization and is_normalization)
+            layer.trainable = layer.name in HEADS or not fixed
         # The trainable variables are part of the traced graph. The optimizer was built with all variables.
         self._step = _tf_function(self._distributed_step)
 

@@ -13,7 +13,8 @@ import numpy as np
 from lake.snapshot import Split
 from models import preload
 from models.errors import Diverged
-from models.evaluation.metrics import embed_all, predict_all, sum_metrics, sum_retrieval_metrics
+from models.evaluation.metrics import predict_all, sum_metrics
+from models.evaluation.retrieval import embed_all, gallery_rows, sum_retrieval_metrics
 from models.formats import export
 from models.formats.export import ExportableModel, TensorBoardLogs
 from models.messages import EpochEnded, Started, Stepped, pack_embeddings
@@ -59,9 +60,9 @@ class Worker:
         owner = CheckpointOwner(plan.architecture, plan.dataset_id, task.run_fingerprint)
         self._checkpoints = Checkpoints(task.artifacts.subfolder("checkpoints"), owner, task.keep_checkpoints)
         self._history: list[EpochEnded] = []
-        self._test: Future[ImageSource] | None = None
+        self._tested: Future[dict[Split, ImageSource]] | None = None
         reporter.start_phase("building the model")
-        start = initial_weights.read(task.artifacts) if plan.weights or plan.source else None
+        start = initial_weights.read(task.artifacts) if plan.has_initial_weights else None
         self._learner = Learner(plan, self._schedule, len(snapshot.labels), start)
         labels = snapshot.labels if plan.objective == "labels" else ()
         self._export = ExportableModel(self._learner.export_model, task.model_id, labels)
@@ -142,7 +143,7 @@ class Worker:
         self._reporter.start_phase(f"starting epoch {epoch}")
         if epoch == plan.epochs:
             preload.prefetch_libraries()
-            self._test = ThreadPoolExecutor(1).submit(self._load_evaluation_rows, Split.TEST)
+            self._tested = ThreadPoolExecutor(1).submit(self._load_tested)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         began = time.monotonic()
         total = np.zeros(3)  # sum of losses, correct answers, pictures
@@ -209,11 +210,12 @@ class Worker:
         """Evaluate on the test split; the first worker writes Keras and SavedModel, the last one TFLite."""
         plan = self._task.plan
         self._reporter.start_phase("testing")
-        test = self._test.result() if self._test else self._load_evaluation_rows(Split.TEST)
+        tested = self._tested.result() if self._tested else self._load_tested()
         if plan.objective == "triplet":
-            self._send_embeddings(test)
+            self._send_embeddings({Split.VALIDATION: self._validation} | tested)
         else:
-            self._send_predictions(test)
+            found = predict_all(self._export.predict, tested[Split.TEST], plan.side, self._number)
+            self._reporter.send(found)
         if self._number == 0:
             self._reporter.start_phase("writing the model")
             export.write(self._export, self._task.artifacts)
@@ -222,13 +224,19 @@ class Worker:
             pictures = export.calibration_pictures(self._task.snapshot, plan.side)
             export.write_tflite(self._export, self._task.artifacts, pictures)
 
-    def _send_embeddings(self, test: ImageSource) -> None:
-        for split, pictures in ((Split.VALIDATION, self._validation), (Split.TEST, test)):
+    def _load_tested(self) -> dict[Split, ImageSource]:
+        """This share of the test split, after that of the training pictures to compare embeddings with."""
+        gallery = gallery_rows(self._task.snapshot) if self._task.plan.objective == "triplet" else {}
+        tested: dict[Split, ImageSource] = {}
+        if rows := gallery.get(Split.TRAIN):
+            share = evaluation_rows(rows, self._number, self._task.plan.workers)
+            tested[Split.TRAIN] = self._load_rows(Split.TRAIN, share)
+        return tested | {Split.TEST: self._load_evaluation_rows(Split.TEST)}
+
+    def _send_embeddings(self, tested: dict[Split, ImageSource]) -> None:
+        for split, pictures in tested.items():
             embeddings = embed_all(self._export.predict, pictures, self._task.plan.side)
             self._reporter.send(pack_embeddings(self._number, split, embeddings))
-
-    def _send_predictions(self, test: ImageSource) -> None:
-        self._reporter.send(predict_all(self._export.predict, test, self._task.plan.side, self._number))
 
 
 def _log(logs: Any, ended: EpochEnded) -> None:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from conf.process_environment import bypass_proxy
 from models import tensorflow_import
 from models.cpu_time import cpu_seconds
 from models.messages import Done
@@ -25,10 +26,13 @@ class Context(Protocol):
 
     executor_id: int
     mgr: Any
+    cluster_spec: dict[str, list[str]]
 
 
 def main(task: WorkerTask, context: Context) -> None:
     """Train, evaluate, and write the artifacts that need TensorFlow."""
+    addresses = [address for of_kind in context.cluster_spec.values() for address in of_kind]
+    bypass_proxy(*(address.rpartition(":")[0] for address in addresses))
     run_worker(task, context, Worker.run)
 
 

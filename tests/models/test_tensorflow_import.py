@@ -1,12 +1,14 @@
 """Loading TensorFlow and Keras, each time in a process that has loaded nothing yet."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 
-def run(code: str) -> str:
+def run(code: str, **variables: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -44,3 +46,23 @@ def test_packages_hidden_from_the_loading_thread_are_found_by_other_threads() ->
         "thread.join()\n"
     )
     assert output.splitlines() == ["pandas hidden", "pandas"]
+
+
+HOSTILE = '{"floatx": "float16", "epsilon": 0.5, "backend": "jax", "image_data_format": "channels_first"}'
+
+
+def test_keras_is_the_hub_s_own_whatever_the_machine_says(tmp_path: Path) -> None:
+    """Any module of the package may be the first to import it."""
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(HOSTILE)
+    output = run(
+        "import models, keras\n"
+        "from keras import config\n"
+        "print(config.backend(), config.floatx(), config.epsilon(), config.image_data_format())\n"
+        "print(config.max_epochs())\n"
+        "import tensorflow as tf\n"
+        "print(tf.keras.__version__ == keras.__version__)",
+        HOME=str(tmp_path), KERAS_HOME=str(tmp_path / ".keras"), KERAS_BACKEND="torch",
+        TF_USE_LEGACY_KERAS="1", KERAS_MAX_EPOCHS="1",
+    )  # fmt: skip
+    assert output.splitlines() == ["tensorflow float32 1e-07 channels_last", "None", "True"]

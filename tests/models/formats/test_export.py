@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from flatbuffers.table import Table as Reader
 from numpy.typing import NDArray
-from PIL import Image
 
 from conf.settings import Settings
 from lake.snapshot import DatasetSnapshot, Split
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE, TFLITE_INT8
 from models.formats.tflite_metadata import IDENTIFIER, NAME
 from models.inference import prediction
-from models.pictures.inputs import RowRange, decode_centre_crop, evaluation_batches, read_pictures
+from models.pictures.inputs import RowRange, evaluation_batches, read_pictures
 from models.registry import model_cards
 from models.runs.train import TrainedModel, load_snapshot
 
@@ -110,64 +109,6 @@ def test_the_saved_model_returns_labels_by_descending_probability(
     for labels, shares, row in zip(answered["labels"], answered["probabilities"], expected, strict=True):
         of_label = {label.decode(): share for label, share in zip(labels, shares, strict=True)}
         assert [of_label[label] for label in model.card.labels] == pytest.approx(row, abs=0.05)
-
-
-def photograph(side: tuple[int, int] = (300, 180)) -> Image.Image:
-    """A smooth asymmetric picture, width × height, so that two ways of scaling differ little."""
-    across, down = np.meshgrid(np.linspace(0, 1, side[0]), np.linspace(0, 1, side[1]))
-    channels = [across, down, (across - down) ** 2]
-    return Image.fromarray((np.stack(channels, -1) * 255).astype(np.uint8))
-
-
-def encode(image: Image.Image, kind: str, **how: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **how)
-    return file.getvalue()
-
-
-def rotated(value: int) -> bytes:
-    """A JPEG with this EXIF orientation."""
-    exif = Image.Exif()
-    exif[0x0112] = value
-    exif[0x010F] = "a maker, so that the tag is not the first"
-    return encode(photograph(), "JPEG", quality=95, exif=exif)
-
-
-def transparent() -> bytes:
-    image = photograph().convert("RGBA")
-    image.putalpha(photograph().convert("L"))
-    return encode(image, "PNG")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        encode(photograph(), "JPEG", quality=95),
-        encode(photograph((20, 25)), "JPEG", quality=95),
-        encode(photograph(), "PNG"),
-        encode(photograph().convert("L"), "JPEG", quality=95),
-        transparent(),
-        *(rotated(value) for value in range(1, 9)),
-        rotated(1)[:40] + b"\xff" * 12 + rotated(1)[52:],  # EXIF that points outside the data
-    ],
-    ids=[
-        "jpeg",
-        "small",
-        "png",
-        "grey",
-        "transparent",
-        *(f"turned-{n}" for n in range(1, 9)),
-        "damaged-exif",
-    ],
-)
-def test_the_saved_model_prepares_pictures_as_the_hub_does(content: bytes) -> None:
-    import tensorflow as tf
-
-    from models.formats.serving_signature import prepare_picture
-
-    prepared = tf.function(prepare_picture)(tf.constant(content), 32).numpy()
-    difference = np.abs(prepared - decode_centre_crop(content, 32).astype(np.float32))
-    assert difference.mean() < 1.5 and difference.max() <= 16, (difference.mean(), difference.max())
 
 
 def read_metadata(file: bytes) -> Reader:

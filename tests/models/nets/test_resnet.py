@@ -32,7 +32,7 @@ def count_trainable(model: Any) -> int:
 )
 def test_small_resnets_have_the_paper_s_parameters(name: str, parameters: int, paper: float) -> None:
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     model = ARCHITECTURES[name].build(logits(10), Pixels.UNIT)
     assert count_trainable(model) == parameters and round(parameters / 1e6, 2) == paper
@@ -47,7 +47,7 @@ def test_resnets_of_basic_blocks_have_the_published_parameters(
     name: str, parameters: int, depth: int
 ) -> None:
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     model = ARCHITECTURES[name].build(logits(1000), Pixels.UNIT)
     assert count_trainable(model) == parameters
@@ -59,7 +59,7 @@ def test_resnets_of_basic_blocks_have_the_published_parameters(
 @pytest.fixture(scope="module")
 def ours() -> Any:
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     return ARCHITECTURES["resnet50"].build(logits(1000), Pixels.CAFFE)
 
@@ -139,7 +139,7 @@ def test_weights_without_top_leave_the_head_unchanged(
     import keras
 
     from models.nets import weights
-    from models.nets.resnet import feature_extractor
+    from models.nets.heads import feature_extractor
 
     bare = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg")
     for variable in bare.variables:
@@ -170,7 +170,7 @@ def test_a_head_for_other_labels_is_new_and_pixels_follow_the_file(
 
 def test_weights_that_do_not_fit_are_refused_in_one_line(settings: Settings, tmp_path: Path) -> None:
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     other = ARCHITECTURES["resnet32"].build(logits(4), Pixels.UNIT)
     with h5py.File(tmp_path / "strange.weights.h5", "w") as strange:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conf.choices import SplitBy
 from conf.errors import UsageError
+from conf.sections import Lake
 from conf.settings import Settings
 from lake.snapshot import DatasetSnapshot, Split
 from models import messages
 from models.errors import NotTrainable
-from models.evaluation.metrics import evaluate_retrieval
+from models.evaluation import artifacts, retrieval
+from models.evaluation.retrieval import evaluate_retrieval, gallery_rows
 from models.formats.export import KERAS, SAVED_MODEL, TFLITE
 from models.messages import Done
 from models.nets import verification
@@ -146,9 +149,13 @@ def test_nearest_neighbours_do_not_depend_on_the_chunk_size(
 ) -> None:
     vectors = on_circle(*np.random.default_rng(2).uniform(0, 360, 50))
     positions, squared = verification.nearest_neighbours(vectors)
-    monkeypatch.setattr(verification, "CHUNK", 7)
+    gallery = on_circle(*np.random.default_rng(3).uniform(0, 360, 30))
+    in_gallery, _ = verification.nearest_neighbours(vectors, gallery)
+    monkeypatch.setattr(verification, "CHUNK_CELLS", 7 * 50)
     chunked, _ = verification.nearest_neighbours(vectors)
     assert np.array_equal(positions, chunked)
+    assert np.array_equal(in_gallery, verification.nearest_neighbours(vectors, gallery)[0])
+    assert np.array_equal(in_gallery, ((vectors[:, None] - gallery[None]) ** 2).sum(-1).argmin(axis=1))
     every = ((vectors[:, None] - vectors[None]) ** 2).sum(-1) + np.eye(50) * 9
     assert np.array_equal(positions, every.argmin(axis=1)) and squared == pytest.approx(
         every.min(axis=1), abs=1e-5
@@ -159,9 +166,48 @@ def test_one_test_picture_has_no_nearest_and_the_summary_says_so() -> None:
     from jobs.evaluate import summary
 
     single = Embeddings(("a",), np.array([1], np.int32), on_circle(0))
-    found = evaluate_retrieval(("cat", "dog"), single)
-    assert found.accuracy is None
-    assert summary(found).splitlines()[-1] == "accuracy – (no test pictures to compare)"
+    found = evaluate_retrieval(("cat", "dog"), single, None)
+    assert (found.accuracy, found.left_out) == (None, 1)
+    assert summary(found).splitlines()[-1] == "retrieval at 1 – (no test pictures to compare)"
+
+
+def test_a_test_picture_is_compared_with_train_and_validation() -> None:
+    """Five people with one test picture each: none has another test picture to be near to."""
+    from jobs.evaluate import summary
+
+    people = np.arange(5, dtype=np.int32)
+    names = tuple("abcde")
+    gallery = Embeddings(tuple("0123456789"), np.repeat(people, 2), on_circle(*range(0, 100, 10)))
+    # The test pictures of a, b and c are near to theirs (0° to 50°), d's is near to a's, e's to b's.
+    queries = Embeddings(("p", "q", "r", "s", "t"), people, on_circle(3, 24, 49, 1, 28))
+    found = evaluate_retrieval(names, queries, gallery)
+    assert (found.accuracy, found.pictures, found.left_out) == (0.6, 5, 0)
+    assert [(m.image_id, m.label, m.predicted, m.row) for m in found.mistakes] == [
+        ("s", "d", "a", 3),
+        ("t", "e", "b", 4),
+    ]
+    assert summary(found).splitlines()[-1] == (
+        "protocol the nearest of 10 pictures of train and validation has the label of the test picture"
+    )
+    alone = evaluate_retrieval(names, queries, None)
+    assert (alone.accuracy, alone.pictures, alone.left_out) == (None, 0, 5)
+
+
+def test_pictures_without_another_of_their_label_are_left_out_and_still_found() -> None:
+    """Worked out on paper: d is the nearest of b (a mistake), and has nothing to find itself."""
+    from jobs.evaluate import summary
+
+    labels = np.array([0, 0, 1, 0], np.int32)
+    queries = Embeddings(("a", "b", "d", "c"), labels, on_circle(0, 40, 45, 5))
+    found = evaluate_retrieval(("x", "y"), queries, None)
+    assert (found.pictures, found.left_out) == (3, 1)
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert [(m.image_id, m.predicted, m.row) for m in found.mistakes] == [("b", "y", 1)]
+    assert artifacts.report(found)["left_out"] == 1
+    assert "the other test pictures" in str(artifacts.report(found)["protocol"])
+    assert "left out 1 test pictures" in summary(found)
+    missing = evaluate_retrieval(("x", "y"), queries, Embeddings(("g",), labels[:1], on_circle(41)))
+    assert (missing.pictures, missing.left_out, missing.accuracy) == (3, 1, 1.0)
 
 
 def test_embeddings_are_sent_as_messages() -> None:
@@ -222,9 +268,7 @@ def run_state(settings: Settings, snapshot: DatasetSnapshot) -> RunState:
 def trained_model(run_state: RunState, plan: TrainingPlan, snapshot: DatasetSnapshot) -> TrainedModel:
     from models.runs.train import _trained_model
 
-    return _trained_model(
-        run_state, ModelQuality.of(run_state, plan, snapshot.labels), plan, "triplet-run", "", 0.0
-    )
+    return _trained_model(run_state, ModelQuality.of(run_state, plan, snapshot), plan, "triplet-run", "", 0.0)
 
 
 def test_pictures_of_one_label_have_near_embeddings(
@@ -237,6 +281,8 @@ def test_pictures_of_one_label_have_near_embeddings(
     assert trained.metrics["verification_accuracy"] == trained.verification.accuracy
     assert "test_accuracy" not in trained.metrics and "validation_accuracy" in trained.metrics
     assert all(row.validation_loss is None for row in trained.history)
+    assert trained.evaluation.protocol.startswith("the nearest of 161 pictures of train and validation")
+    assert run_state.embeddings("train").vectors.shape == (128, 16)
     vectors = run_state.embeddings("test").vectors
     assert vectors.shape == (41, 16) and np.linalg.norm(vectors, axis=1) == pytest.approx(
         np.ones(41), abs=1e-5
@@ -270,7 +316,6 @@ def test_exported_models_return_the_same_embeddings(
 def test_an_embedding_model_can_be_evaluated_again_but_not_used_for_labels(
     run_state: RunState, settings: Settings, snapshot: DatasetSnapshot, tmp_path: Path
 ) -> None:
-    from models.evaluation import artifacts
     from models.inference import prediction
     from models.inference.distributed_evaluation import evaluate_model
 
@@ -279,7 +324,9 @@ def test_an_embedding_model_can_be_evaluated_again_but_not_used_for_labels(
     storage.write_json(artifacts.METRICS, trained.metrics)
     card = model_cards.ModelCard("triplet-run", "triplets", "resnet20", 32, snapshot.labels, "triplet")
     model_cards.write_card(settings, card)
-    assert evaluate_model(settings, "triplet-run").accuracy == trained.evaluation.accuracy
+    again = evaluate_model(settings, "triplet-run")
+    assert (again.accuracy, again.protocol) == (trained.evaluation.accuracy, trained.evaluation.protocol)
+    assert storage.read_json(artifacts.EVALUATION)["protocol"] == again.protocol
     files = tiny.folder(tmp_path / "pictures", 1)
     with pytest.raises(UsageError, match="model triplet-run outputs embeddings, not labels"):
         prediction.predict_paths(settings, "triplet-run", files)
@@ -300,6 +347,55 @@ def test_triplets_that_cannot_be_formed_are_refused(settings: Settings, snapshot
     ):
         with pytest.raises(kind, match=cause):
             check_trainable(plan(settings, **given), snapshot)
+
+
+def split_by_label(settings: Settings) -> DatasetSnapshot:
+    """Six labels, two in each split."""
+    random = np.random.default_rng(3)
+    pictures = {
+        split: [
+            (f"{split}-{n}", 2 * part + n % 2, tiny.jpeg(tiny.picture(2 * part % 4 + n % 2, random)))
+            for n in range(count)
+        ]
+        for part, (split, count) in enumerate(zip(Split, (64, 12, 13), strict=True))
+    }
+    labels = tuple(f"person-{n}" for n in range(6))
+    return tiny.write_snapshot(settings, "triplets", labels, pictures, split_by=SplitBy.LABEL)
+
+
+def test_a_dataset_that_is_split_by_label_trains_triplets_only(settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"lake": Lake(root=str(tmp_path))})
+    unseen = split_by_label(own)
+    check_trainable(plan(own), unseen)
+    with pytest.raises(NotTrainable, match=r"triplets is split by label: .*only --objective triplet") as told:
+        check_trainable(plan(own, objective="labels"), unseen)
+    assert "\n" not in str(told.value)
+    with pytest.raises(NotTrainable, match="no training pictures of person-2"):
+        check_trainable(plan(own), replace(unseen, filter={}))
+
+
+def test_labels_that_training_has_not_seen_are_compared_among_themselves(
+    settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"lake": Lake(root=str(tmp_path))})
+    unseen, state = split_by_label(own), RunState(1, 0)
+    for part, split in enumerate((Split.VALIDATION, Split.TEST), start=1):
+        labels = np.array([2 * part, 2 * part, 2 * part + 1, 2 * part + 1], np.int32)
+        found = Embeddings(tuple("abcd"), labels, on_circle(0, 9, 90, 99))
+        state.add(messages.pack_embeddings(0, split, found), 1)
+    quality = ModelQuality.of(state, plan(own), unseen)
+    assert (quality.evaluation.accuracy, quality.evaluation.pictures) == (1.0, 4)
+    assert "the other test pictures" in quality.evaluation.protocol
+    assert quality.verification and quality.verification.accuracy == 1.0
+    assert gallery_rows(unseen) == {}
+
+
+def test_the_gallery_has_all_of_validation_and_a_bounded_part_of_train(
+    snapshot: DatasetSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gallery_rows(snapshot) == {Split.VALIDATION: 33, Split.TRAIN: 128}
+    monkeypatch.setattr(retrieval, "GALLERY_PICTURES", 100)
+    assert gallery_rows(snapshot) == {Split.VALIDATION: 33, Split.TRAIN: 100}
 
 
 def test_snapshots_without_validation_or_with_labels_missing_are_refused(settings: Settings) -> None:

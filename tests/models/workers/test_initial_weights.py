@@ -66,6 +66,21 @@ def test_frozen_layers_keep_weights_and_statistics_and_learn_when_unfrozen(setti
     assert [value.shape for value in first] == [value.shape for value in third]
 
 
+def test_frozen_normalization_stays_while_all_other_layers_learn(settings: Settings) -> None:
+    made = learner(plan(settings, normalization="frozen"))
+    normalization = {v.path for v in made.model.variables if "_bn/" in v.path}
+    everything = {v.path for v in made.model.variables}
+    for frozen, learning in (
+        (False, everything - normalization),
+        (True, {"logits/kernel", "logits/bias"}),
+        (False, everything - normalization),
+    ):
+        made.freeze(frozen)
+        before = made.values()
+        made.step(*batch())
+        assert changed(before, made.values(), made.model) == learning
+
+
 @pytest.mark.faults  # slow
 def test_a_run_resumed_in_either_stage_ends_like_an_undisturbed_one(settings: Settings) -> None:
     def run(made: Any, stages: list[bool], first: int) -> tuple[Any, ...]:
@@ -90,6 +105,8 @@ def test_each_stage_has_its_own_warm_up_and_cosine() -> None:
     rates = schedule.rates(steps=6, warmup=1, top=1.0, frozen=2)
     # head: 1 step of climb, 1 of cosine; then 1 of climb and (1 + cos(pi k / 3)) / 2 for k = 0, 1, 2
     assert rates == pytest.approx([1, 1, 1, 1, 0.75, 0.25])
+    smaller = schedule.rates(steps=6, warmup=1, top=1.0, frozen=2, unfrozen_rate=0.1)
+    assert smaller == pytest.approx([1, 1, 0.1, 0.1, 0.075, 0.025])
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(settings: Settings) -> None:
@@ -114,7 +131,7 @@ def model_id(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> st
     import keras
 
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     model = ARCHITECTURES["resnet20"].build(logits(CLASSES), Pixels.CAFFE)
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
@@ -178,7 +195,7 @@ def test_initial_weights_that_do_not_fit_are_refused_in_one_line(
 def test_plans_with_a_wrong_freeze_epochs_are_refused(settings: Settings) -> None:
     snapshot = tiny.snapshot(settings, "starts", (8, 4, 0))
     for given, cause in (
-        ({"freeze_epochs": 1}, "--freeze-epochs 1 needs --from or --weights"),
+        ({"freeze_epochs": 1}, "--freeze-epochs 1 needs --pretrained, --from or --weights"),
         ({"freeze_epochs": 3, "weights": "w.h5"}, "must be between 0 and the 2 epochs"),
         ({"freeze_epochs": -1, "weights": "w.h5"}, "must be between 0 and the 2 epochs"),
     ):
