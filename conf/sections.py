@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from conf.choices import Flag, Pixels
+from conf import places
+from conf.choices import Flag, Pixels, SplitBy
 from conf.places import resolve_path
 
 _PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file://(?=/))(?P<path>(/[^?#%\\\s]*)?)")
@@ -18,6 +19,7 @@ Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(resolve_path(str(path))))]
+WorkFolder = Annotated[AbsolutePath, AfterValidator(places.check_work_folder)]
 
 
 def _object_prefix(value: str) -> str:
@@ -36,14 +38,7 @@ class _Section(BaseModel):
 class Lake(_Section):
     """Where tables, dataset snapshots and model artifacts are stored."""
 
-    root: str
-
-    @field_validator("root")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must be a folder or an s3a:// URI")
-        return resolve_path(value).rstrip("/").replace("s3://", "s3a://", 1)
+    root: Annotated[str, AfterValidator(places.lake_root)]
 
     def at(self, *parts: str) -> str:
         """A path or URI below the root."""
@@ -53,7 +48,7 @@ class Lake(_Section):
 class Logs(_Section):
     """The folder for the logs of Spark, TensorFlow and Kafka, and the rotation of progress.jsonl."""
 
-    dir: AbsolutePath
+    dir: WorkFolder
     progress_bytes: Positive
     progress_files: Positive
 
@@ -86,7 +81,7 @@ class Kafka(_Section):
 class Broker(_Section):
     """The embedded Kafka broker."""
 
-    dir: AbsolutePath
+    dir: WorkFolder
     heap: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     start_seconds: Seconds
 
@@ -102,14 +97,21 @@ class Push(_Section):
 
 
 class Spark(_Section):
-    """Spark masters, memory and GPUs."""
+    """Spark masters, memory, GPUs, and the cores of a cluster that each command takes."""
 
     master: str
     train_master: str
     train_gpus: Annotated[int, Field(ge=0, le=1)]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     executor_memory_mb: Positive
-    work_dir: AbsolutePath
+    work_dir: WorkFolder
+    ingest_cores: Annotated[int, Field(ge=0)]
+    batch_cores: Annotated[int, Field(ge=0)]
+    sql_cores: Annotated[int, Field(ge=0)]
+    train_cores: Positive
+    dynamic_allocation: bool
+    wait_seconds: Annotated[float, Field(ge=0)]
+    master_page: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
 
 
 class Ingest(_Section):
@@ -130,7 +132,7 @@ class Ingest(_Section):
     max_headers: Positive
     heic: bool
     geohash_length: Annotated[int, Field(ge=0, le=5)]
-    index_dir: AbsolutePath
+    index_dir: WorkFolder
     lease_seconds: Annotated[float, Field(ge=6)]
 
 
@@ -139,6 +141,7 @@ class Decoding(_Section):
 
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     isolated: bool
+    seccomp: bool
     timeout_seconds: Seconds
     memory_mb: Positive
 
@@ -176,6 +179,7 @@ class Organize(_Section):
 
     phash_distance: Annotated[int, Field(ge=0, le=16)]
     fractions: tuple[Share, Share, Share]
+    split_by: SplitBy
     seed: Seed
     shard_rows: Positive
     row_group_rows: Positive
@@ -199,6 +203,8 @@ class Train(_Section):
     warmup_epochs: Annotated[float, Field(ge=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
+    pretrained_rate: Annotated[float, Field(gt=0)]
+    unfrozen_rate: Annotated[float, Field(gt=0)]
     seed: Seed
     embedding: Positive
     triplet_margin: Annotated[float, Field(gt=0, lt=4)]
@@ -209,7 +215,7 @@ class Train(_Section):
     mixup: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-    normalization: Literal["synchronized", "local"]
+    normalization: Literal["auto", "synchronized", "local", "frozen"]
     pixels: Literal["auto"] | Pixels
     timeout_seconds: Positive
     start_seconds: Positive

@@ -1,21 +1,23 @@
-"""The version of the code: the package's version and the Git commit of the checkout."""
+"""The version of the code: the package's version, and the Git commit of the checkout or image."""
 
 import importlib.metadata
+import os
 from pathlib import Path
 
 from conf.places import base_dir
 
 DISTRIBUTION = "deep-images-hub"
+COMMIT = "HUB_COMMIT"  # variable of an image that was built without Git's files
 
 
 def code_version() -> str:
-    """The package's version and, in a checkout, its commit: `0.1.0+f8134135a1b2`.
+    """The package's version and, in a checkout or an image, its commit: `0.1.0+f8134135a1b2`.
 
     Uncommitted changes are not shown. The commit is read from Git's files, because starting `git` is slower
     and it may not be installed.
     """
     package = importlib.metadata.version(DISTRIBUTION)
-    commit = head_commit(base_dir())
+    commit = os.environ.get(COMMIT) or head_commit(base_dir())
     return f"{package}+{commit[:12]}" if commit else package
 
 

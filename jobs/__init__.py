@@ -4,14 +4,18 @@ Where to look:
 
 pipeline      push, ingest, organize, train, evaluate, predict, demo: from phone uploads to a model
 uploads       rejects, replay, erase: rejected uploads, and users erased
-queries       sql, model_registry: Spark SQL, and `hub models`
+queries       sql, model_registry, report: Spark SQL, `hub models`, and the HTML report
 services      services: broker up, down and status; TensorBoard
 command line  hub, cli: the `hub` command, its flags, errors, tables and live line
 """
 
+import os
 import sys
 from pathlib import Path
 
 # `spark-submit jobs/NAME.py` puts this folder first on sys.path, where organize.py would hide the package.
 _FOLDER = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != _FOLDER]
+# PYTHONPATH may name a folder with a conf.py or a models/ of the user's: the hub's packages come first.
+if os.environ.get("PYTHONPATH"):
+    sys.path.insert(0, str(_FOLDER.parent))

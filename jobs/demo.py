@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.cli.command import Command, Outcome, quiet, run, say
+from jobs.cli.label_flags import label_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,10 +31,10 @@ _QUERY = "SELECT label, count(*) AS images, count(DISTINCT device) AS phones FRO
     default="",
     help="A folder, zip, tar or s3://bucket/prefix of labelled pictures instead of the digits.",
 )
-@click.option("--label-pattern", metavar="REGEX", help="Label of a file name: the group `label`.")
+@label_options
 @click.option("--workers", type=click.IntRange(min=1), default=_WORKERS, help="TensorFlow workers (2).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: 3 to 18, by the number of pictures.")
-def main(archive: str, label_pattern: str | None, workers: int, epochs: int | None) -> Outcome:
+def main(archive: str, workers: int, epochs: int | None, **labelling: Any) -> Outcome:
     """Push, ingest, organize, train, evaluate and report; some uploads are broken on purpose."""
     from conf import settings as configuration
     from jobs import push
@@ -44,7 +44,7 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
 
     source, begun = archive or DIGITS, time.monotonic()
     settings = configuration.load() if archive else with_closed_labels(configuration.load())
-    request = PushRequest(source, batch_name(source), label_pattern, hostile=_HOSTILE)
+    request = PushRequest(source, batch_name(source), hostile=_HOSTILE, **labelling)
     running = _external_broker(settings) if settings.kafka.bootstrap else broker.running(settings)
     with running as bootstrap:
         topics.create(settings.kafka, bootstrap)
@@ -64,9 +64,10 @@ def main(archive: str, label_pattern: str | None, workers: int, epochs: int | No
         "model_id": trained.model_id,
         "test_accuracy": trained.evaluation.accuracy,
         "seconds": round(seconds, 1),
-        "report": str(report),
+        "report": report,
     }
-    return results, _summary(results, trained, answer), push.exit_status(pushed)
+    text = "\n".join([_summary(results, trained, answer), _next_commands(trained.model_id, request.batch)])
+    return results, text, push.exit_status(pushed)
 
 
 def with_closed_labels(settings: "Settings") -> "Settings":
@@ -102,7 +103,7 @@ def _ingest_and_organize(
 
 def _train_and_report(
     settings: "Settings", batch: str, organized: "OrganizedDataset", workers: int, epochs: int | None
-) -> "tuple[TrainedModel, Path, str]":
+) -> "tuple[TrainedModel, str, str]":
     from jobs.sql import format_rows
     from lake import views
     from lake.snapshot import Split
@@ -118,7 +119,7 @@ def _train_and_report(
     try:
         trained = train(settings, plan, spark, bar=not quiet())
         _step(5, "report")
-        path = _write_report(spark, settings, batch, organized, trained)
+        path = _write_report(spark, settings, batch, organized, trained.model_id)
         views.register(spark, settings.lake)
         answer = views.query(spark, _QUERY, 100)
     finally:
@@ -127,35 +128,18 @@ def _train_and_report(
 
 
 def _write_report(
-    spark: "SparkSession",
-    settings: "Settings",
-    batch: str,
-    organized: "OrganizedDataset",
-    trained: "TrainedModel",
-) -> Path:
-    from conf.places import base_dir
-    from lake.storage import Storage
-    from models.evaluation import artifacts
-    from web import report
+    spark: "SparkSession", settings: "Settings", batch: str, organized: "OrganizedDataset", model_id: str
+) -> str:
+    from web import report, training, uploads
+    from web.dataset import DatasetSummary
 
-    storage = Storage(trained.path, settings.s3)
-    mistakes = [(m.image_id, m.label, m.predicted, m.probability) for m in trained.evaluation.mistakes]
-    training = report.TrainingSummary(
-        model_id=trained.model_id,
-        architecture=trained.plan.architecture,
-        workers=trained.plan.workers,
-        epochs=len(trained.history),
-        seconds=trained.seconds,
-        test_accuracy=trained.evaluation.accuracy,
-        curves=storage.read(artifacts.CURVES),
-        confusion=storage.read(artifacts.CONFUSION),
-        mistakes=report.load_mistakes(spark, settings.lake, mistakes),
+    page = report.Report(
+        batch,
+        uploads.load(spark, settings.lake, batch),
+        DatasetSummary.of(organized),
+        training.load(spark, settings, model_id),
     )
-    page = report.render(report.load_uploads(spark, settings.lake, batch), organized, training)
-    path = base_dir() / "build" / "reports" / f"{batch}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return report.write(page, report.default_folder(settings))
 
 
 @contextmanager
@@ -187,12 +171,25 @@ def _summary(results: dict[str, object], trained: "TrainedModel", answer: str) -
             format_table(["", "result"], shown),
             f'\nhub sql "{_QUERY}"',
             answer,
-            "\nNext commands (in the virtual environment, `. .venv/bin/activate`):",
-            f"  hub predict --model {trained.model_id} PICTURE.jpg",
-            "  hub sql \"SELECT reason, count(*) FROM uploads WHERE verdict = 'rejected' GROUP BY reason\"",
-            "  hub up && hub push FOLDER && hub ingest --once && hub organize",
         ]
     )
+
+
+def _next_commands(model_id: str, batch: str) -> str:
+    """Commands to try next, as the reader types them."""
+    from jobs.cli.next_command import in_container, typed, typed_with_file
+
+    where = "" if in_container() else " (in the virtual environment, `. .venv/bin/activate`)"
+    reasons = "sql \"SELECT reason, count(*) FROM uploads WHERE verdict = 'rejected' GROUP BY reason\""
+    lines = [
+        f"\nNext commands{where}:",
+        f"  {typed_with_file(f'predict --model {model_id}', 'PICTURE.jpg')}",
+        f"  {typed(reasons)}",
+        f"  {typed(f'report {batch} --to - > report.html')}",
+    ]
+    if in_container():
+        return "\n".join([*lines, f"  {typed_with_file('push', 'FOLDER')}", f"  {typed('ingest --once')}"])
+    return "\n".join([*lines, "  hub up && hub push FOLDER && hub ingest --once && hub organize"])
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ def main(model_id: str | None) -> Outcome:
     """Evaluate a model on its dataset's test split.
 
     Prints accuracy and top-5 accuracy with 95 % intervals, the calibration error, precision, recall and F1
-    per label, and the most confused labels. Overwrites the model's evaluation.json, confusion.png and
-    mistakes.png. More than 2,048 pictures are evaluated on Spark's executors.
+    per label, and the most confused labels. For an embedding model the nearest picture stands for the
+    prediction; the output says among which pictures. Overwrites the model's evaluation.json, confusion.png
+    and mistakes.png. More than 2,048 pictures are evaluated on Spark's executors.
     """
     from models.evaluation import artifacts
     from models.inference import catalogue
@@ -42,21 +43,28 @@ def main(model_id: str | None) -> Outcome:
 
 def summary(evaluation: "Evaluation") -> str:
     """The evaluation as text."""
-    width = max(len(label) for label in (*evaluation.labels, "label"))
+    retrieval = evaluation.metric != "accuracy"
+    # In a dataset that is split by label, most labels have no test pictures.
+    scores = [row for row in evaluation.per_class if row.support or not retrieval]
+    width = max(len(label) for label in (*(row.label for row in scores), "label"))
     lines = [f"{'label':{width}}  precision  recall  95 % interval      f1  pictures"]
     lines += [
         f"{row.label:{width}}  {row.precision:9.3f}  {row.recall:6.3f}  "
         f"{row.recall_interval.low:.3f} – {row.recall_interval.high:.3f}  {row.f1:6.3f}  {row.support:8,}"
-        for row in evaluation.per_class
+        for row in scores
     ]
     if confused := _most_confused(evaluation):
         lines.append(f"confused most: {confused}")
     if evaluation.accuracy is None:  # one embedding has no other to compare with
-        return "\n".join([*lines, "accuracy – (no test pictures to compare)"])
+        return "\n".join([*lines, f"{evaluation.metric} – (no test pictures to compare)"])
     lines.append(
-        f"accuracy {evaluation.accuracy:.4f} ({_format_interval(evaluation.accuracy_interval)}) "
+        f"{evaluation.metric} {evaluation.accuracy:.4f} ({_format_interval(evaluation.accuracy_interval)}) "
         f"on {evaluation.pictures:,} test pictures"
     )
+    if retrieval:
+        lines.append(f"protocol {evaluation.protocol}")
+    if evaluation.left_out:
+        lines.append(f"left out {evaluation.left_out:,} test pictures without another of their label to find")
     top5 = evaluation.top5_interval
     if top5 and len(evaluation.labels) > 5:  # with 5 labels or fewer it is always 1
         lines.append(f"top-5    {evaluation.top5:.4f} ({_format_interval(top5)})")

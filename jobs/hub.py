@@ -4,6 +4,7 @@ import importlib
 
 import click
 
+from conf.process_environment import restart_in_utf8
 from jobs.cli import command
 
 COMMANDS = {
@@ -22,6 +23,7 @@ COMMANDS = {
     "predict": "Label pictures with a model.",
     "tensorboard": "Open the logs of training runs in a browser.",
     "sql": "Query the tables with Spark SQL.",
+    "report": "Write the HTML report of a batch or a model.",
     "demo": "Run the whole pipeline, from push to report.",
 }
 
@@ -61,6 +63,7 @@ def hub() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    restart_in_utf8()
     command.run(hub)
 
 

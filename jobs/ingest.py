@@ -117,7 +117,9 @@ def summary(report: "IngestReport") -> str:
 def _lost(report: "IngestReport") -> str:
     total = sum(last - first + 1 for first, last in report.lost.values())
     where = ", ".join(f"partition {p} offsets {a:,} to {b:,}" for p, (a, b) in sorted(report.lost.items()))
-    return f"lost, because retention deleted them before they were ingested: {total:,} records ({where})"
+    return (
+        f"lost, because retention deleted them before they were ingested: up to {total:,} records ({where})"
+    )
 
 
 if __name__ == "__main__":

@@ -4,36 +4,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conf.errors import UsageError
+from conf.choices import SplitBy
 from conf.sections import LAST_SEED
 from jobs.cli.command import Command, Outcome, run
+from jobs.cli.label_flags import parse_labels
 
 if TYPE_CHECKING:
     from organize.dataset import OrganizedDataset
 
 
 @click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
-@click.option("--labels", help="Labels, separated by commas. Default: all ready labels.")
+@click.option("--labels", help="Labels or their names, separated by commas. Default: all ready labels.")
 @click.option(
     "--seed", type=click.IntRange(0, LAST_SEED), help="Seed of shuffling and splits. Default: organize.seed."
 )
 @click.option(
     "--phash-distance", type=click.IntRange(0, 16), help="Bits by which near duplicates may differ."
 )
-def main(labels: str | None, seed: int | None, phash_distance: int | None) -> Outcome:
-    """Group near duplicates, split by group, and write a dataset snapshot."""
+@click.option(
+    "--split-by",
+    type=click.Choice([each.value for each in SplitBy]),
+    help="group: near duplicates are in one split; label: all pictures of a label are, for --objective "
+    "triplet. Default: organize.split_by.",
+)
+def main(labels: str | None, seed: int | None, phash_distance: int | None, split_by: str | None) -> Outcome:
+    """Group near duplicates, split by group or by label, and write a dataset snapshot.
+
+    With --split-by label, validation and test have labels that training does not see: a model for --objective
+    triplet is then tested on, for example, people that it has never seen.
+    """
     from conf import settings as configuration
     from lake.locks import maintenance_lock
     from lake.spark import session
     from organize import dataset
 
     settings = configuration.load()
-    changes = {"seed": seed, "phash_distance": phash_distance}
+    changes = {"seed": seed, "phash_distance": phash_distance, "split_by": split_by and SplitBy(split_by)}
     plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
     settings = settings.model_copy(update={"organize": plan})
-    wanted = [label.strip() for label in (labels or "").split(",") if label.strip()]
-    if labels is not None and not wanted:
-        raise UsageError(f"--labels {labels!r} names no label: omit it for all ready labels")
+    wanted = [] if labels is None else parse_labels(labels, "omit it for all ready labels")
     maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:

@@ -1,4 +1,4 @@
-"""`hub train`: train a ResNet on a dataset snapshot, distributed with TensorFlowOnSpark."""
+"""`hub train`: train a network on a dataset snapshot, distributed with TensorFlowOnSpark."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ from conf import settings as hub
 from conf.errors import UsageError
 from conf.sections import LAST_SEED
 from jobs.cli.command import Command, Outcome, quiet, run, say
+from jobs.cli.label_flags import parse_labels
 from models.architectures import ARCHITECTURES
 from models.plan import OBJECTIVES
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", "dataset_id", help="Id of the dataset (see `hub organize`).")
 @click.option(
     "--labels",
-    help="Instead of --dataset: labels, separated by commas; their dataset is created if needed.",
+    help="Instead of --dataset: labels or names, separated by commas; their dataset is created if needed.",
 )
 @click.option("--again", is_flag=True, help="With --labels: train even if such a model exists.")
 @click.option(
@@ -46,12 +47,25 @@ if TYPE_CHECKING:
 @click.option(
     "--from", "source", help="Model to start from: an id or a .keras file. New labels get a new head."
 )
-@click.option("--freeze-epochs", type=int, help="Number of first epochs that train only the head.")
+@click.option(
+    "--pretrained",
+    is_flag=True,
+    default=None,
+    help="Start from published weights (ImageNet) of the architecture.",
+)
+@click.option(
+    "--side", type=int, help="Side of the model's input pictures in pixels, as the architecture allows."
+)
+@click.option(
+    "--freeze-epochs",
+    type=int,
+    help="Number of first epochs that train only the head. Default: 0, with --pretrained a quarter of them.",
+)
 @click.option(
     "--flip/--no-flip", default=None, help="Mirror pictures at random. Default: if the dataset allows it."
 )
 def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, **options: object) -> Outcome:
-    """Train a ResNet on a dataset, distributed.
+    """Train a network on a dataset, distributed.
 
     With --labels, a ready model of the same dataset, architecture and settings is reused. The model (Keras,
     SavedModel, TFLite), its metrics and plots are written below the lake's artifacts/, and a row to the table
@@ -92,6 +106,7 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
         same = trained.verification
         results |= {
             "retrieval_at_1": trained.evaluation.accuracy,
+            "protocol": trained.evaluation.protocol,
             "verification_accuracy": same and same.accuracy,
             "verification_threshold": same and same.threshold,
         }
@@ -107,9 +122,9 @@ def _dataset_of_labels(settings: "Settings", labels: str, dataset_id: str | None
     from jobs.organize import summary
     from organize import demand
 
-    wanted = [label.strip() for label in labels.split(",") if label.strip()]
-    if dataset_id or not wanted:
-        raise UsageError("--labels needs names separated by commas, and cannot be used with --dataset")
+    if dataset_id:
+        raise UsageError("--labels cannot be used with --dataset: give one of them")
+    wanted = parse_labels(labels, "give names separated by commas, or --dataset")
     organized = demand.get_or_create_dataset(settings, wanted)
     if not quiet():
         say(summary(organized))
@@ -153,7 +168,7 @@ def _reused(settings: "Settings", card: "ModelCard") -> Outcome:
 
 def _summary(trained: "TrainedModel") -> str:
     accuracy, pairs = trained.evaluation.accuracy, trained.verification
-    metric = "accuracy" if trained.plan.objective == "labels" else "retrieval at 1"
+    metric = trained.evaluation.metric
     verified = (
         f", verification accuracy {pairs.accuracy:.4f} on {pairs.pairs} pairs"
         if pairs and pairs.accuracy
@@ -169,9 +184,16 @@ def _summary(trained: "TrainedModel") -> str:
             f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
             f"time         {trained.seconds:.0f} s{_times(trained)}",
             f"files        {trained.path}",
-            f"next         hub {use} --model {trained.model_id}{' PICTURE' if use == 'predict' else ''}",
+            f"next         {_next(use, trained.model_id)}",
         ]
     )
+
+
+def _next(use: str, model_id: str) -> str:
+    from jobs.cli.next_command import typed, typed_with_file
+
+    command = f"{use} --model {model_id}"
+    return typed_with_file(command, "PICTURE") if use == "predict" else typed(command)
 
 
 def _times(trained: "TrainedModel") -> str:

@@ -3,12 +3,13 @@
 Where to look:
 
 tables        table, schemas, tables, row_writer: names, columns, reads and commits, rows without Spark
-queries       views: the views for Spark SQL
+queries       views, statements: the views for Spark SQL; statements in a text
 files         storage, snapshot: files on a disk or on S3, and dataset snapshots
-labels        label_hierarchy, label_recount: labels.csv, and the accepted uploads of each label
-Spark         spark: sessions, their properties, Python workers
+labels        label_slug, label_hierarchy, label_recount: slugs, labels.csv, accepted uploads of each label
+Spark         spark, job_failures: sessions, their properties, Python workers; causes of failed jobs
 locks         locks: file locks on a disk, leases on S3
 pictures      pictures: decoding, orientation, resizing, encoding
 erasure       erasure: a user's data is deleted from tables and from their old versions
+process       native_output: what native code and JVMs write, and its panics
 errors        errors: exceptions of this package
 """

@@ -27,6 +27,10 @@ class DamagedSnapshot(LakeError):
     """A dataset snapshot lacks its manifest or a shard, or a shard differs from the manifest."""
 
 
+class JobFailed(LakeError):
+    """A Spark job failed; the message names the first cause."""
+
+
 class SparkUnavailable(LakeError):
     """No Spark session can be started."""
 
@@ -35,3 +39,21 @@ class BadQuery(LakeError):
     """Spark SQL cannot parse or run a statement."""
 
     exit_status = 2
+
+
+class BadLabel(LakeError):
+    """No slug can be made of a label."""
+
+    exit_status = 2
+
+
+class UndecodablePicture(LakeError):
+    """A picture cannot be decoded; the message says what is wrong with it."""
+
+
+class TruncatedPicture(UndecodablePicture):
+    """The end of a picture is missing."""
+
+
+class TooManyPixels(UndecodablePicture):
+    """A picture states more pixels than are decoded."""

@@ -9,6 +9,7 @@ from pyspark.sql import types as t
 
 from conf.settings import Settings
 from lake.errors import StorageError
+from lake.native_output import is_panic, stderr_to
 from lake.schemas import SCHEMAS
 from lake.table import Table
 
@@ -42,7 +43,7 @@ def append(settings: Settings, table: Table, row: Mapping[str, Any]) -> None:
         )
         write_deltalake(uri, rows, mode="append", schema_mode="merge", storage_options=options)
 
-    _retry_on_conflict(commit, uri)
+    _retry_on_conflict(settings, commit, uri)
 
 
 def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -> int:
@@ -70,7 +71,7 @@ def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -
         merge_metrics = merge.when_matched_update(changed).execute()
         return int(merge_metrics["num_target_rows_updated"])
 
-    return int(_retry_on_conflict(commit, uri))
+    return int(_retry_on_conflict(settings, commit, uri))
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -104,19 +105,25 @@ def _storage_options(settings: Settings) -> dict[str, str] | None:
     return options | ({"AWS_ENDPOINT_URL": s3.endpoint} if s3.endpoint else {})
 
 
-def _retry_on_conflict(commit: Callable[[], Any], uri: str) -> Any:
+def _retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str) -> Any:
     from deltalake.exceptions import CommitFailedError, DeltaError
 
     for tries_left in reversed(range(TRIES)):
         try:
-            return commit()
+            with stderr_to(settings.logs.dir / "delta.out"):  # delta-rs writes the trace of a panic there
+                return commit()
         except CommitFailedError as error:
             if not tries_left:
                 raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None
         except (DeltaError, OSError) as error:
             raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            log = f"see {settings.logs.dir}/delta.out"
+            raise StorageError(f"cannot write {uri}: delta-rs failed: {_first_line(error)}; {log}") from None
     raise AssertionError("unreachable")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

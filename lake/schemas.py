@@ -34,7 +34,8 @@ UPLOADS = _columns(
     ("device", _STRING),
     ("user", _STRING),
     ("batch", _STRING),
-    ("label", _STRING),  # as claimed, normalized
+    ("label", _STRING),  # slug of the claimed label (lake.label_slug)
+    ("label_name", _STRING),  # the claimed label as it was written; null in rows of older hubs
     ("geohash", _STRING),
     ("verdict", _STRING),  # accepted, rejected
     ("reason", _STRING),
@@ -82,7 +83,7 @@ SAMPLES = _columns(
 LABELS = _columns(
     ("label", _STRING),
     ("parent", _STRING),
-    ("display_name", _STRING),
+    ("display_name", _STRING),  # of labels.csv, or as the first upload wrote it
     ("accepted", _LONG),  # uploads; the same image counts each time
     ("ready", t.BooleanType()),
 )
@@ -124,3 +125,18 @@ SCHEMAS = {
     Table.DATASETS: DATASETS,
     Table.MODELS: MODELS,
 }
+
+
+def lacks(existing: t.DataType, wanted: t.DataType) -> bool:
+    """Whether a type lacks a column or a field of a struct at any depth."""
+    if isinstance(wanted, t.StructType) and isinstance(existing, t.StructType):
+        fields = {field.name.lower(): field.dataType for field in existing}
+        return any(
+            field.name.lower() not in fields or lacks(fields[field.name.lower()], field.dataType)
+            for field in wanted
+        )
+    if isinstance(wanted, t.ArrayType) and isinstance(existing, t.ArrayType):
+        return lacks(existing.elementType, wanted.elementType)
+    if isinstance(wanted, t.MapType) and isinstance(existing, t.MapType):
+        return lacks(existing.valueType, wanted.valueType)
+    return False

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conf.choices import SplitBy
 from lake.errors import DamagedSnapshot, StorageError
 from lake.storage import Storage
 
@@ -94,6 +95,11 @@ class DatasetSnapshot:
             "seed": self.seed,
             "filter": self.filter,
         }
+
+    @property
+    def split_by_label(self) -> bool:
+        """Whether all pictures of a label are in one split, so that training sees no label of test."""
+        return self.filter.get("split_by") == SplitBy.LABEL
 
     def sha256(self) -> str:
         """The manifest file's sha256 (hex)."""

@@ -1,4 +1,4 @@
-"""Delta tables of the lake: create, read, append exactly once, upsert, and retry after conflicts."""
+"""Delta tables of the lake: create, extend, read, append exactly once, upsert, and retry after conflicts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.sections import Lake
 from lake.errors import StorageError
-from lake.schemas import SCHEMAS
+from lake.schemas import SCHEMAS, lacks
 from lake.table import Table
 
 # A commit that conflicts with another writer's can be retried; other errors would only be raised again.
@@ -47,20 +47,28 @@ _SMALL_QUERY_PROPERTIES = {
 
 
 def create(spark: SparkSession, lake: Lake) -> None:
-    """Create all missing tables in parallel.
+    """Create all missing tables, and add missing columns to the existing ones, in parallel.
 
     Raises:
         StorageError: the lake's root is not writable.
     """
-    missing = [table for table in SCHEMAS if not exists(spark, lake, table)]
     try:
         with ThreadPoolExecutor(max_workers=len(SCHEMAS)) as pool:
-            list(pool.map(lambda table: _create(spark, lake, table), missing))
+            list(pool.map(lambda table: _create_or_extend(spark, lake, table), SCHEMAS))
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(
             f"cannot create the tables in {lake.root}: {first_line(error)}; "
             "set HUB__LAKE__ROOT to a location that this user may write"
         ) from None
+
+
+def _create_or_extend(spark: SparkSession, lake: Lake, table: Table) -> None:
+    if not exists(spark, lake, table):
+        _create(spark, lake, table)
+    elif lacks(read(spark, lake, table).schema, SCHEMAS[table]):
+        # One commit of no rows. It adds columns and fields of structs; older rows have null in them.
+        empty = spark.createDataFrame([], SCHEMAS[table])
+        empty.write.format("delta").mode("append").option("mergeSchema", True).save(lake.at(table))
 
 
 def _create(spark: SparkSession, lake: Lake, table: Table) -> None:
@@ -86,6 +94,20 @@ def read(spark: SparkSession, lake: Lake, table: Table, version: int | None = No
     if version is not None:
         reader = reader.option("versionAsOf", version)
     return reader.load(lake.at(table))
+
+
+def read_complete(spark: SparkSession, lake: Lake, table: Table) -> DataFrame:
+    """A table's rows with all columns of its schema: no rows before the table is created.
+
+    Columns that an older hub did not write are null. The next ingestion creates tables and columns.
+    """
+    empty = spark.createDataFrame([], SCHEMAS[table])
+    if not exists(spark, lake, table):
+        return empty
+    rows = read(spark, lake, table)
+    if not lacks(rows.schema, SCHEMAS[table]):
+        return rows
+    return empty.unionByName(rows, allowMissingColumns=True)
 
 
 def version(spark: SparkSession, lake: Lake, table: Table) -> int:

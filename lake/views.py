@@ -50,7 +50,7 @@ def register(spark: SparkSession, lake: Lake) -> None:
     if not tables.exists(spark, lake, Table.UPLOADS):
         raise LakeError(f"no tables in {lake.root}: run `hub ingest` first, or set HUB__LAKE__ROOT")
     for table in Table:
-        tables.read(spark, lake, table).createOrReplaceTempView(table)
+        tables.read_complete(spark, lake, table).createOrReplaceTempView(table)
     spark.sql(_BATCHES).createOrReplaceTempView("batches")
     spark.sql(_DEVICES).createOrReplaceTempView("devices")
 
@@ -83,14 +83,15 @@ def query(spark: SparkSession, statement: str, limit: int) -> QueryResult:
         numbered = [f"_{number}" for number in range(len(columns))]
         types = [field.dataType for field in frame.schema]
         selected = [
-            _with_sizes(f.col(name), kind).alias(name) for name, kind in zip(numbered, types, strict=True)
+            _printable(f.col(name), kind).alias(name) for name, kind in zip(numbered, types, strict=True)
         ]
         collected = frame.toDF(*numbered).select(selected).limit(limit + 1).collect()
         values = [_plain_value(list(row.asDict(recursive=True).values())) for row in collected[:limit]]
         rows = [dict(zip(columns, row, strict=True)) for row in values]
         return QueryResult(columns, rows, len(collected) > limit)
     except AnalysisException as error:
-        raise BadQuery(f"{tables.first_line(error)} (views: {', '.join(view_names(spark))})") from None
+        message = tables.first_line(error).rstrip(";")
+        raise BadQuery(f"{message} (views: {', '.join(view_names(spark))})") from None
     except (PySparkException, Py4JJavaError) as error:
         raise BadQuery(tables.first_line(error)) from None
 
@@ -115,6 +116,22 @@ def trainable_labels(spark: SparkSession, lake: Lake, batch: str, ready_images: 
     return ready
 
 
+def names(spark: SparkSession) -> set[str]:
+    """Names of the views, their columns and the fields of these, for completion."""
+    found: set[str] = set()
+    for view in view_names(spark):
+        found |= {view} | _field_names(spark.table(view).schema)
+    return found
+
+
+def _field_names(kind: t.DataType) -> set[str]:
+    if isinstance(kind, t.ArrayType):
+        return _field_names(kind.elementType)
+    if isinstance(kind, t.StructType):
+        return {field.name for field in kind}.union(*(_field_names(field.dataType) for field in kind))
+    return set()
+
+
 def view_names(spark: SparkSession) -> list[str]:
     """Names of the temporary views, sorted."""
     return sorted(table.name for table in spark.catalog.listTables() if table.isTemporary)
@@ -131,21 +148,27 @@ def _unique_names(names: list[str]) -> list[str]:
     return unique
 
 
-def _with_sizes(column: Column, kind: t.DataType) -> Column:
-    """The column with binary values replaced by their sizes, on the executors: no pixels reach the driver."""
-    if "binary" not in kind.simpleString():
+def _printable(column: Column, kind: t.DataType) -> Column:
+    """The column with binary values replaced by their sizes, and times by text with their zone.
+
+    The executors do it: no pixels reach the driver, nor times that Python would take for local ones.
+    """
+    if "binary" not in kind.simpleString() and "timestamp" not in kind.simpleString():
         return column
     if isinstance(kind, t.ArrayType):
         inner = kind.elementType
-        return f.transform(column, lambda item: _with_sizes(item, inner))
+        return f.transform(column, lambda item: _printable(item, inner))
     if isinstance(kind, t.MapType):
-        value_kind = kind.valueType
-        return f.transform_values(column, lambda _, value: _with_sizes(value, value_kind))
+        key_kind, value_kind = kind.keyType, kind.valueType
+        with_values = f.transform_values(column, lambda _, value: _printable(value, value_kind))
+        return f.transform_keys(with_values, lambda key, _: _printable(key, key_kind))
     if isinstance(kind, t.StructType):
-        fields = [_with_sizes(column[field.name], field.dataType).alias(field.name) for field in kind]
+        fields = [_printable(column[field.name], field.dataType).alias(field.name) for field in kind]
         return f.when(column.isNotNull(), f.struct(*fields))
     if isinstance(kind, t.BinaryType):
         return f.concat(f.lit("<"), f.format_number(f.octet_length(column), 0), f.lit(" bytes>"))
+    if isinstance(kind, t.TimestampType):  # such as 2026-11-22 12:35:57.25Z
+        return f.concat(column.cast("string"), f.date_format(column, "XXX"))
     return column
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from conf import process_environment
 from conf.sections import Broker
 from conf.settings import Settings
 from local import kraft, state, supervisor
@@ -105,6 +106,7 @@ class _ProcessGuard:
                     stdin=read_end,
                     stdout=output,
                     stderr=output,
+                    env=process_environment.of_children(),  # the broker's JVM inherits it
                     start_new_session=True,  # Ctrl-C interrupts this process only; the pipe then closes
                 )
         finally:

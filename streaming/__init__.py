@@ -6,6 +6,7 @@ reading       sources: folders, archives, buckets and the digits that `hub push`
 sending       upload, stores: Kafka records that are acknowledged; large pictures go to an object store
 contract      contract, errors, units: headers of an upload, and the closed list of verdicts
 Kafka         topics, kafka_source: the hub's topics, and how Spark reads them
+backlog       backlog, record_batches: committed records of a topic, counted without reading them
 one picture   verify: bytes in, verdict out
 Arrow pass    isolate: records in, ledger rows out; a decoder process that may crash
 ledger        ledger: one commit for each micro-batch, each upload exactly once, and resume offsets

@@ -9,6 +9,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.erasure import purge, redaction
@@ -91,13 +92,13 @@ def erase(
         Ingestion(spark, settings, bootstrap).catch_up()
         _notes(settings).write_json(_note_name(user), asdict(traces))
         try:
-            for rule in RULES.values():
-                if rule.apply:
+            for table, rule in RULES.items():
+                if rule.apply and tables.exists(spark, settings.lake, table):
                     begin_step(rule.step)
                     rule.apply(spark, settings, user)
             samples = tables.table_id(spark, settings.lake, Table.SAMPLES)
             local_index.delete_index(local_index.index_file(settings.ingest.index_dir, samples))
-            for table in _tables_to_purge():
+            for table in _tables_to_purge(spark, settings.lake):
                 begin_step(f"purge old versions of {table}")
                 _purge(spark, settings, table)
         except (PySparkException, Py4JJavaError) as error:
@@ -161,9 +162,9 @@ def _find(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, b
     return Traces(**note), True
 
 
-def _tables_to_purge() -> list[Table]:
+def _tables_to_purge(spark: SparkSession, lake: Lake) -> list[Table]:
     """Tables whose old versions are purged; the ledger last, because its purge restarts the followers."""
-    changed = [table for table, rule in RULES.items() if rule.apply]
+    changed = [table for table, rule in RULES.items() if rule.apply and tables.exists(spark, lake, table)]
     return sorted(changed, key=lambda table: table == Table.UPLOADS)
 
 

@@ -11,6 +11,12 @@ class BadSource(StreamingError):
     """A source is empty, unreadable or hostile."""
 
 
+class UnusableLabels(BadSource):
+    """Names in a source cannot be labels."""
+
+    exit_status = 2
+
+
 class BrokerUnreachable(StreamingError):
     """No Kafka broker answers at the address."""
 

@@ -13,6 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.sections import Ingest
 from conf.settings import Settings
 from lake import tables
+from lake.job_failures import root_cause
 from lake.spark.session_properties import NO_CODEGEN, PLAIN_CACHE, arrow_batch_limits, temporary_properties
 from lake.table import Table
 from streaming import kafka_source
@@ -23,7 +24,6 @@ from streaming.follow.follower import Follower, FollowerContext, Write
 from streaming.follow.follower_supervisor import FollowerSupervisor
 from streaming.follow.followers import FOLLOWERS
 from streaming.follow.image_index import ImageIndex
-from streaming.follow.query_failures import root_cause
 from streaming.ledger import lake_lease, ledger, resume_offsets
 from streaming.ledger.commit_gate import CommitGate
 from streaming.ledger.ledger import BatchCounts, Ledger
@@ -140,6 +140,7 @@ class Ingestion:
             DamagedCheckpoint: a follower's checkpoint cannot be used.
             IngestFailed: a follower stopped with an error.
         """
+        tables.create(self.spark, self.settings.lake)  # followers read columns that an old lake may lack
         ledger_stream.prepare(self.spark, self.settings)
         with self._images() as images:
             followers = self._supervisor(images, True, lambda name, why: None)

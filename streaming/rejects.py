@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -92,7 +92,16 @@ def list_rejects(spark: SparkSession, lake: Lake, selection: Selection) -> Listi
     order = f.desc("ingest_time"), "topic", "partition", f.desc("offset")
     ordered = selected.select(*_LISTED).orderBy(*order)
     rows = ordered.limit(selection.limit) if selection.limit is not None else ordered
-    return Listing({row.reason: row["count"] for row in counts}, [row.asDict() for row in rows.collect()])
+    return Listing(
+        {row.reason: row["count"] for row in counts}, [_with_zone(row.asDict()) for row in rows.collect()]
+    )
+
+
+def _with_zone(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its times in UTC; Spark gives them in the time zone of the process, without saying so."""
+    return {
+        name: value.astimezone(UTC) if isinstance(value, datetime) else value for name, value in row.items()
+    }
 
 
 def parse_position(text: str) -> Position:

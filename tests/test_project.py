@@ -162,6 +162,11 @@ def test_compose_file_is_valid() -> None:
         assert f"  {service}:" in shown
 
 
+def test_one_service_builds_the_image_of_all_and_no_volume_is_without_a_name() -> None:
+    assert len(re.findall(r"^ +build:", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)) == 1
+    assert "VOLUME" not in (ROOT / "Dockerfile").read_text()
+
+
 def _compose() -> list[str] | None:
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):

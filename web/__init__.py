@@ -1,1 +1,1 @@
-"""The HTML report of `hub demo`."""
+"""The HTML report of a batch and of a model."""

@@ -1,132 +1,88 @@
-"""The report of one run from push to model: a self-contained HTML page, rendered with Jinja."""
+"""The report of a batch, a model or both: a self-contained HTML page, rendered with Jinja."""
 
 import base64
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
-from conf.sections import Lake
+from conf.errors import UsageError
+from conf.settings import Settings
 from lake import tables
 from lake.snapshot import Split
+from lake.storage import Storage
 from lake.table import Table
-from organize.dataset import OrganizedDataset
-from web.specimen import preview
+from models.errors import UnknownModel
+from models.registry import model_cards
+from web import dataset, lineage, training, uploads
+from web.dataset import DatasetSummary
+from web.training import TrainingSummary
+from web.uploads import UploadSummary
 
-_PER_LABEL = 8
-_MISTAKES = 24
-_CANDIDATES = 4  # rejected uploads read per reason; the first that can be decoded is shown
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture on the page with its caption: JPEG bytes, or else a hex dump."""
-
-    jpeg: bytes | None
-    hexdump: str
-    caption: str
+FOLDER = "reports"  # in the lake
+_NEWEST = 5  # batches named in an error
 
 
 @dataclass(frozen=True)
-class RejectedExample:
-    """An example of the rejected uploads of a reason, and their number."""
-
-    reason: str
-    count: int
-    detail: str
-    picture: Picture
-
-
-@dataclass(frozen=True)
-class UploadSummary:
-    """The uploads of a batch, from the ledger.
+class Report:
+    """What a page shows; each part is optional.
 
     Args:
-        batch: name of the upload batch.
-        submitted, accepted, rejected: numbers of uploads.
-        samples: label to some of its accepted pictures.
-        rejected_examples: one for each reason, most frequent first.
-        flags: quality flag to the number of accepted uploads with it.
+        subject: id of the batch or of the model.
+        uploads: of a batch.
+        dataset: made of them, or the model's.
+        training: of a model.
     """
 
-    batch: str
-    submitted: int
-    accepted: int
-    rejected: int
-    samples: dict[str, list[Picture]]
-    rejected_examples: list[RejectedExample]
-    flags: dict[str, int]
+    subject: str
+    uploads: UploadSummary | None = None
+    dataset: DatasetSummary | None = None
+    training: TrainingSummary | None = None
 
 
-@dataclass(frozen=True)
-class TrainingSummary:
-    """A trained model on the page.
+def load(spark: SparkSession, settings: Settings, subject: str) -> Report:
+    """Collect the report of a batch, with its dataset and newest model, or the report of a model.
 
-    Args:
-        model_id, architecture: of the model.
-        workers, epochs: of the training run.
-        seconds: duration of the training run.
-        test_accuracy: on the test split, 0 to 1; None if that is empty.
-        curves, confusion: PNG bytes.
-        mistakes: misclassified test images.
+    Raises:
+        UsageError: there is neither a batch nor a model of this name; the message names some batches.
+        UnusableModel: the model is not ready.
     """
-
-    model_id: str
-    architecture: str
-    workers: int
-    epochs: int
-    seconds: float
-    test_accuracy: float | None
-    curves: bytes
-    confusion: bytes
-    mistakes: list[Picture]
+    try:
+        model_cards.any_card(settings, subject)
+    except UnknownModel as error:
+        _refuse_unknown_batch(spark, settings, subject, str(error))
+        return _of_batch(spark, settings, subject)
+    trained = training.load(spark, settings, subject)
+    dataset_id = model_cards.any_card(settings, subject).dataset_id
+    return Report(subject, dataset=dataset.load(spark, settings, dataset_id), training=trained)
 
 
-def load_uploads(spark: SparkSession, lake: Lake, batch: str) -> UploadSummary:
-    """Read the summary of an upload batch from the ledger."""
-    rows = tables.read(spark, lake, Table.UPLOADS).where(f.col("batch") == batch)
-    rows = rows.unionByName(_without_batch(spark, lake, rows))
-    counts = {row.verdict: row["count"] for row in rows.groupBy("verdict").count().collect()}
-    flagged = rows.where("verdict = 'accepted'").select(f.explode("flags").alias("flag"))
-    return UploadSummary(
-        batch=batch,
-        submitted=sum(counts.values()),
-        accepted=counts.get("accepted", 0),
-        rejected=counts.get("rejected", 0),
-        samples=_samples(rows),
-        rejected_examples=_rejected_examples(rows),
-        flags={row.flag: row["count"] for row in flagged.groupBy("flag").count().orderBy("flag").collect()},
+def _of_batch(spark: SparkSession, settings: Settings, batch: str) -> Report:
+    became = lineage.of_batch(spark, settings, batch)
+    return Report(
+        batch,
+        uploads.load(spark, settings.lake, batch),
+        dataset.load(spark, settings, became.dataset_id) if became.dataset_id else None,
+        training.load(spark, settings, became.model_id) if became.model_id else None,
     )
 
 
-def load_thumbnails(spark: SparkSession, lake: Lake, image_ids: Sequence[str]) -> dict[str, bytes]:
-    """Read the thumbnails of images; image id to JPEG bytes."""
-    uploads = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
-    wanted = uploads.where(f.col("image_id").isin(list(image_ids))).dropDuplicates(["image_id"])
-    return {row.image_id: bytes(row.thumbnail) for row in wanted.select("image_id", "thumbnail").collect()}
+def _refuse_unknown_batch(spark: SparkSession, settings: Settings, batch: str, no_model: str) -> None:
+    newest = []
+    if tables.exists(spark, settings.lake, Table.UPLOADS):
+        rows = tables.read(spark, settings.lake, Table.UPLOADS).where("batch IS NOT NULL")
+        if not rows.where(f.col("batch") == batch).isEmpty():
+            return
+        by_batch = rows.groupBy("batch").agg(f.max("ingest_time").alias("last")).orderBy(f.desc("last"))
+        newest = [row.batch for row in by_batch.limit(_NEWEST).collect()]
+    known = f"the newest are {', '.join(newest)}" if newest else "there is none yet"
+    raise UsageError(f"no batch {batch!r}: {known}; and {no_model}")
 
 
-def load_mistakes(
-    spark: SparkSession, lake: Lake, mistakes: Sequence[tuple[str, str, str, float]]
-) -> list[Picture]:
-    """Pictures of the misclassified images with the highest probabilities.
-
-    Args:
-        mistakes: image_id, true label, predicted label and its probability, highest first.
-    """
-    shown = mistakes[:_MISTAKES]
-    thumbnails = load_thumbnails(spark, lake, [image_id for image_id, *_ in shown])
-    return [
-        Picture(thumbnails.get(image_id), "", f"{true}, predicted {predicted} ({probability:.0%})")
-        for image_id, true, predicted, probability in shown
-    ]
-
-
-def render(uploads: UploadSummary, organized: OrganizedDataset, training: TrainingSummary | None) -> str:
+def render(report: Report) -> str:
     """Render the page as HTML."""
     environment = Environment(
         loader=PackageLoader("web"),
@@ -137,64 +93,29 @@ def render(uploads: UploadSummary, organized: OrganizedDataset, training: Traini
     )
     environment.filters["data_uri"] = _data_uri
     return environment.get_template("report.html").render(
-        uploads=uploads,
-        organized=organized,
+        subject=report.subject,
+        uploads=report.uploads,
+        dataset=report.dataset,
         splits=[split.value for split in Split],
-        training=training,
+        training=report.training,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _without_batch(spark: SparkSession, lake: Lake, rows: DataFrame) -> DataFrame:
-    """Uploads between those of the batch that have no valid batch header, because they are too broken."""
-    bounds = rows.groupBy("topic", "partition").agg(
-        f.min("offset").alias("first"), f.max("offset").alias("last")
-    )
-    unnamed = tables.read(spark, lake, Table.UPLOADS).where("batch IS NULL")
-    between = unnamed.join(f.broadcast(bounds), ["topic", "partition"]).where("offset BETWEEN first AND last")
-    return between.drop("first", "last")
+def write(report: Report, folder: Storage) -> str:
+    """Write the page as `<subject>.html` into a folder; returns its path or URI.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    name = re.sub(r"^\.|[/\\\x00-\x1f]", "_", report.subject) + ".html"
+    folder.write(name, render(report).encode())
+    return f"{folder.root}/{name}"
 
 
-def _samples(rows: DataFrame) -> dict[str, list[Picture]]:
-    in_label = Window.partitionBy("label").orderBy("image_id")
-    chosen = (
-        rows.where("verdict = 'accepted'")
-        .dropDuplicates(["image_id"])
-        .withColumn("nth", f.row_number().over(in_label))
-        .where(f.col("nth") <= _PER_LABEL)
-        .select("label", "thumbnail", "width", "height", "flags")
-        .orderBy("label", "nth")
-    )
-    pictures: dict[str, list[Picture]] = {}
-    for row in chosen.collect():
-        caption = " · ".join([f"{row.width}×{row.height}", *row.flags])
-        pictures.setdefault(row.label, []).append(Picture(bytes(row.thumbnail), "", caption))
-    return pictures
-
-
-def _rejected_examples(rows: DataFrame) -> list[RejectedExample]:
-    in_reason = Window.partitionBy("reason")
-    candidates = (
-        rows.where("verdict = 'rejected'")
-        .withColumn("count", f.count("*").over(in_reason))
-        .withColumn("nth", f.row_number().over(in_reason.orderBy("bytes", "partition", "offset")))
-        .where(f.col("nth") <= _CANDIDATES)
-        .orderBy(f.desc("count"), "reason", "nth")
-        .select("reason", "count", "detail", "payload", "label", "device", "bytes")
-    )
-    chosen: dict[str, RejectedExample] = {}
-    for row in candidates.collect():
-        example = _rejected_example(row)
-        current = chosen.setdefault(row.reason, example)
-        if current.picture.jpeg is None and example.picture.jpeg is not None:
-            chosen[row.reason] = example
-    return list(chosen.values())
-
-
-def _rejected_example(row: Any) -> RejectedExample:
-    shown = preview(None if row.payload is None else bytes(row.payload))
-    caption = " · ".join(filter(None, (row.device, row.label, f"{row.bytes:,} bytes")))
-    return RejectedExample(row.reason, row["count"], row.detail, Picture(shown.jpeg, shown.hexdump, caption))
+def default_folder(settings: Settings) -> Storage:
+    """The folder of reports in the lake."""
+    return Storage(settings.lake.at(FOLDER), settings.s3)
 
 
 def _data_uri(content: bytes, media_type: str) -> str:

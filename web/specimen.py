@@ -1,13 +1,15 @@
 """Safe preview of a rejected upload: a re-encoded picture or a hex dump, never the hostile bytes."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
-from lake.pictures import pixels
+from lake.pictures import formats, pixels
+from lake.pictures.formats import Format
+from lake.pictures.opening import open_picture
+from lake.pictures.orientation import orientation_of, turn_upright
 
 _SIDE = 160
 _MAX_PIXELS = 64_000_000
@@ -50,15 +52,16 @@ def hexdump(content: bytes) -> str:
 
 
 def _picture(payload: bytes) -> bytes:
-    with Image.open(io.BytesIO(payload), formats=["JPEG", "PNG", "WEBP"]) as image, _truncated_allowed():
-        if image.width * image.height > _MAX_PIXELS or getattr(image, "n_frames", 1) > 1:
+    kind = formats.detect(payload)
+    # The decoders of the other formats are only used in the decoder process, which a picture may crash.
+    if kind not in (Format.JPEG, Format.PNG, Format.WEBP):
+        raise ValueError("no format that is shown")
+    with open_picture(payload, kind, _MAX_PIXELS) as image, _truncated_allowed():
+        if getattr(image, "n_frames", 1) > 1 or payload.count(b"\xff\xda") > _MAX_SCANS:
             raise ValueError("too large to be shown")
-        if payload.count(b"\xff\xda") > _MAX_SCANS:
-            raise ValueError("too many scans to be shown")
-        rgb = pixels.apply_orientation(
-            pixels.load_rgb(image, _SIDE), pixels.orientation(pixels.read_exif(image))
-        )
-    return pixels.encode_jpeg(pixels.fit(rgb, _SIDE), _QUALITY)
+        rgb = pixels.load_rgb(image, _SIDE)
+    rgb = turn_upright(pixels.fit(rgb, _SIDE), orientation_of(payload, kind))
+    return pixels.encode_jpeg(rgb, _QUALITY)
 
 
 @contextmanager

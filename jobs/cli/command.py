@@ -4,13 +4,16 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import click
 
+from conf import process_environment
 from conf.errors import HubError
+from jobs.cli.termination import like_interrupt
 from streaming.sources.items import encodable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,15 +34,33 @@ class Command(click.Command):
         """Run the callback and print its outcome: the results as JSON, or the text."""
         as_json, debug = ctx.params.pop("as_json"), ctx.params.pop("debug")
         ctx.obj = {"json": as_json, "debug": debug}
-        # Libraries would log the same failure that the one-line error reports, some at every retry.
-        logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, stream=sys.stderr)
-        outcome = super().invoke(ctx)
+        with nullcontext() if debug else _silent_libraries():
+            logging.basicConfig(level=logging.WARNING if debug else logging.CRITICAL, stream=sys.stderr)
+            outcome = super().invoke(ctx)
         results, text, status = outcome if isinstance(outcome, tuple) else (outcome, "", 0)
         if as_json:
             click.echo(encodable(json.dumps(results, default=str, ensure_ascii=False)))
         elif text:
             click.echo(encodable(text))
         ctx.exit(status)
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Let no library write to standard error while the block runs.
+
+    They would log the same failure that the one-line error reports, some at every retry, and PySpark at all
+    levels: it logs a statement's error with its Java stack.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class Group(click.Group):
@@ -76,10 +97,11 @@ def say(text: str) -> None:
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its status: 0, 1 for a failure, 2 for wrong usage.
+    """Run a command and exit with its status: 0, 1 for a failure, 2 for wrong usage, 143 after SIGTERM.
 
     An error is one line on standard error; --debug shows the stack trace.
     """
+    process_environment.apply()
     arguments = sys.argv[1:] if arguments is None else arguments
     program, shown = "hub", "hub"
     if isinstance(command, click.Group):
@@ -88,13 +110,14 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
         )
     else:
         program = shown = f"hub {command.name}"
-    status = _status(
-        lambda: command.main(arguments, prog_name=program, standalone_mode=False), shown, arguments
-    )
+    with like_interrupt() as termination:
+        status = _status(
+            lambda: command.main(arguments, prog_name=program, standalone_mode=False), shown, arguments
+        )
     # Flush now: threads of Spark and Kafka may still run, and must not affect the exit status.
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    sys.exit(status)
+    sys.exit(termination.status or status)
 
 
 def _status(call: Callable[[], object], name: str, arguments: list[str]) -> int:
@@ -113,8 +136,8 @@ def _status(call: Callable[[], object], name: str, arguments: list[str]) -> int:
         if "--debug" in arguments:
             raise
         message, status = str(error), error.exit_status
-    except Exception as error:
-        if "--debug" in arguments:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        if "--debug" in arguments or isinstance(error, SystemExit | GeneratorExit):
             raise
         lines = str(error).strip().splitlines() or ["no message"]
         message, status = f"unexpected {type(error).__name__}: {lines[0]} (--debug shows the trace)", 1

@@ -86,7 +86,8 @@ def format_line(report: "IngestReport", rate: "Rate") -> str:
     """
     lag = "lag –"
     if report.lag_records is not None:
-        age = f", {duration(report.lag_seconds or 0.0)}" if report.lag_records else ""
+        known = report.lag_records and report.lag_seconds is not None
+        age = f", {duration(report.lag_seconds or 0.0)}" if known else ""
         lag = f"lag {report.lag_records:,}{age}"
     most = ", ".join(f"{reason} {count:,}" for reason, count in report.top_reasons(_REASONS_SHOWN))
     more = ", …" if len(report.rejected) > _REASONS_SHOWN else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conf import settings as configuration
+from conf.process_environment import bypass_proxy
 from jobs.cli.command import Command, Outcome, run, say
 
 if TYPE_CHECKING:
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "model_id", help="Only this model's logs. Default: those of all models.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-def main(model_id: str | None, port: int) -> Outcome:
-    """Serve the logs of training runs with TensorBoard, on this machine only, until Ctrl-C.
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    help="Address to listen on; 0.0.0.0 in a container. Default: this machine only.",
+)
+def main(model_id: str | None, port: int, host: str) -> Outcome:
+    """Serve the logs of training runs with TensorBoard until Ctrl-C.
 
-    Logs of a lake on S3 are downloaded once, at the start.
+    It has no login, so an address that others reach shows them the logs. Logs of a lake on S3 are downloaded
+    once, at the start.
     """
     from conf.errors import HubError
 
@@ -33,7 +40,7 @@ def main(model_id: str | None, port: int) -> Outcome:
         raise HubError("TensorBoard is not installed: `pip install tensorboard`")
     settings = configuration.load()
     with tempfile.TemporaryDirectory() as copies:
-        url = _launch(_log_folder(settings, model_id, Path(copies)), port)
+        url = _launch(_log_folder(settings, model_id, Path(copies)), port, host)
         say(f"TensorBoard is at {url} (Ctrl-C stops it)")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -67,7 +74,7 @@ def _log_folder(settings: "Settings", model_id: str | None, copies: Path) -> str
     return str(copies)
 
 
-def _launch(logs: str, port: int) -> str:
+def _launch(logs: str, port: int, host: str) -> str:
     """Start the server in a thread and return its URL.
 
     Raises:
@@ -77,10 +84,11 @@ def _launch(logs: str, port: int) -> str:
 
     from conf.errors import HubError
 
+    bypass_proxy("localhost", "127.0.0.1")  # between TensorBoard's own processes
     for noisy in ("tensorflow", "tensorboard", "werkzeug"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     board = program.TensorBoard()
-    board.configure(argv=["tensorboard", "--logdir", logs, "--host", "127.0.0.1", "--port", str(port)])
+    board.configure(argv=["tensorboard", "--logdir", logs, "--host", host, "--port", str(port)])
     try:
         return str(board.launch())
     except program.TensorBoardServerException as error:

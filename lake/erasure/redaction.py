@@ -70,7 +70,8 @@ def find_traces(spark: SparkSession, settings: Settings, user: str) -> Traces:
         kept = images.count() - removed
     finally:
         images.unpersist()
-    models = tables.read(spark, lake, Table.MODELS).where(f.col("dataset_id").isin(*datasets, *unreadable))
+    trained = f.col("dataset_id").isin(*datasets, *unreadable)
+    models = tables.read_complete(spark, lake, Table.MODELS).where(trained)
     model_ids = [row.model_id for row in models.select("model_id").orderBy("created").collect()]
     return Traces(counts.uploads, counts.accepted, removed, kept, datasets, unreadable, model_ids)
 
@@ -166,7 +167,7 @@ def _find_in_datasets(
     snapshots = Storage(settings.lake.at("snapshots"), settings.s3)
     # Includes unfinished snapshots, which a killed `hub organize` left behind.
     folders = {name: settings.lake.at("snapshots", name) for name in snapshots.list_folders()}
-    rows = tables.read(spark, settings.lake, Table.DATASETS).select("dataset_id", "path").collect()
+    rows = tables.read_complete(spark, settings.lake, Table.DATASETS).select("dataset_id", "path").collect()
     for dataset_id, folder in (folders | {row.dataset_id: row.path for row in rows}).items():
         try:
             snapshot = DatasetSnapshot.load(Storage(folder, settings.s3))

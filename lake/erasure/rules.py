@@ -40,7 +40,7 @@ def _redact(spark: SparkSession, settings: Settings, user: str) -> None:
 
 def _recount(spark: SparkSession, settings: Settings, user: str) -> None:
     ledger = tables.read(spark, settings.lake, Table.UPLOADS)
-    recount(spark, settings.lake, ledger, settings.labels.ready_images)
+    recount(spark, settings, ledger)
 
 
 RULES = {
@@ -48,7 +48,7 @@ RULES = {
         "delete samples, or reassign them to others who uploaded the same image", _reassign
     ),
     Table.UPLOADS: ErasureRule("redact the rows of the ledger", _redact),
-    Table.LABELS: ErasureRule("recount the uploads of each label", _recount),
+    Table.LABELS: ErasureRule("recount the uploads of each label, and find its name in them again", _recount),
     Table.DATASETS: ErasureRule("dataset snapshots are immutable; those with such images are listed", None),
     Table.MODELS: ErasureRule("models hold no pictures; those trained on such a snapshot are listed", None),
 }

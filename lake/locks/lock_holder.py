@@ -6,6 +6,18 @@ import secrets
 import socket
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+
+PROOF_FOLDER = "leases"  # below the work folder
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Id of the running kernel since its start, the same in all containers; empty where there is none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -17,6 +29,8 @@ class LockHolder:
         host, pid: of the process.
         since: when it acquired the lock (RFC 3339).
         nonce: distinguishes two holders with the same host and pid.
+        boot: id of the host's kernel since its start (see `boot_id`).
+        proof: path of the file that the process keeps locked while it lives; empty without one.
     """
 
     command: str
@@ -24,12 +38,21 @@ class LockHolder:
     pid: int
     since: str
     nonce: str
+    boot: str = ""
+    proof: str = ""
 
     @classmethod
-    def this_process(cls, command: str) -> "LockHolder":
-        """The current process."""
+    def this_process(cls, command: str, work_dir: Path | None = None) -> "LockHolder":
+        """The current process.
+
+        Args:
+            command: that it runs.
+            work_dir: folder for the proof of a lease, which other processes of this machine can open, too.
+        """
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(command, socket.gethostname(), os.getpid(), since, secrets.token_hex(8))
+        nonce = secrets.token_hex(8)
+        proof = str(work_dir / PROOF_FOLDER / nonce) if work_dir else ""
+        return cls(command, socket.gethostname(), os.getpid(), since, nonce, boot_id(), proof)
 
     @classmethod
     def from_json(cls, content: bytes) -> "LockHolder":

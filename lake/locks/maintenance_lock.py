@@ -38,7 +38,8 @@ def held(settings: Settings, command: str) -> Iterator[Callable[[], None]]:
             raise InUse(f"stopped before anything was committed: {lost[0]}; run it again")
 
     uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    with lease.held(uri, settings.s3, seconds, LockHolder.this_process(command), lost.append):
+    holder = LockHolder.this_process(command, settings.spark.work_dir)
+    with lease.held(uri, settings.s3, seconds, holder, lost.append):
         yield refuse_if_lost
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from conf.sections import S3
 from lake.errors import InUse, StorageError
+from lake.locks import proof_of_life
 from lake.locks.lock_holder import LockHolder
 
 _TRIES, _PAUSE_SECONDS = 5, 0.05
@@ -52,7 +53,8 @@ class S3Lease:
     """A lease for mutual exclusion between machines.
 
     Its age is the difference between the store's own Last-Modified and Date, so no clocks of two machines are
-    compared. Of several processes that acquire the lease at once, conditional writes let one succeed.
+    compared. Of several processes that acquire the lease at once, conditional writes let one succeed. A lease
+    whose holder has certainly ended is free at once.
 
     Args:
         uri: of the lease object, s3a://.
@@ -86,11 +88,18 @@ class S3Lease:
     @contextmanager
     def hold(self, holder: LockHolder) -> Iterator[None]:
         """Hold the lease while the block runs."""
+        with proof_of_life.given(holder):
+            yield from self._hold(holder)
+
+    def _hold(self, holder: LockHolder) -> Iterator[None]:
         term = _LeaseTerm(self._seconds * 2 / 3)
         try:
             self._acquire(holder)
-        except self._errors as error:
-            raise StorageError(f"cannot write {self._uri}: {error}") from None
+        except BaseException as error:
+            proof_of_life.remove(holder)
+            if isinstance(error, self._errors):
+                raise StorageError(f"cannot write {self._uri}: {error}") from None
+            raise
         threads = [
             threading.Thread(target=self._renew, args=(holder, term), name="lease", daemon=True),
             # A separate thread: a renewal may block for a timeout on each address of the store's host name.
@@ -112,7 +121,7 @@ class S3Lease:
             current = self._read()
         except self._errors as error:
             raise StorageError(f"cannot read {self._uri}: {error}") from None
-        if current is not None and current[1] < self._seconds:
+        if current is not None and self._is_valid(current[0], current[1]):
             raise InUse(self._in_use(current[0], current[1]))
 
     def _acquire(self, holder: LockHolder) -> None:
@@ -121,13 +130,17 @@ class S3Lease:
             won = self._write(holder, IfNoneMatch="*")
         else:
             other, age, etag = current
-            if age < self._seconds:
+            if self._is_valid(other, age):
                 raise InUse(self._in_use(other, age))
             won = self._write(holder, IfMatch=etag)
+            proof_of_life.remove(other)
         # If the store ignores the conditions, the last writer wins; the others notice here or on renewal.
         now = self._read()
         if not won or now is None or now[0] != holder:
             raise InUse(self._in_use(now[0] if now else holder, 0.0))
+
+    def _is_valid(self, other: LockHolder, age: float) -> bool:
+        return age < self._seconds and not proof_of_life.has_ended(other)
 
     def _in_use(self, other: LockHolder, age: float) -> str:
         return (
@@ -197,5 +210,6 @@ class S3Lease:
             current = self._read()
             if current is not None and current[0] == holder:
                 self._client.delete_object(**self._object)
+            proof_of_life.remove(holder)
         except self._errors:
-            return  # the lease expires without it
+            return  # others find the proof unlocked, or the lease expires

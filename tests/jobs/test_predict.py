@@ -9,7 +9,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.settings import Settings
-from models.inference import prediction
+from models.inference.picture_files import find_pictures
 from models.inference.prediction import SPARK_THRESHOLD
 from tests.support import colours
 from tests.support.colours import COLOURS
@@ -17,6 +17,7 @@ from tests.support.commands import Hub
 
 pytestmark = pytest.mark.services
 
+ENDINGS = {3: ".heic", 8: ".avif", 9: ".mpo", 10: ".webp", 11: ".png", 12: ""}  # by number of the picture
 MODEL = "by-hand-20261121-0800-0001"
 
 
@@ -26,13 +27,16 @@ def model(settings: Settings) -> str:
 
 
 def write_pictures(folder: Path, count: int) -> Path:
-    """Pictures of one colour, which is in the name; number 7 is broken, the name of number 5 is not UTF-8."""
+    """Pictures of one colour, which is in the name; number 7 is broken, the name of number 5 is not UTF-8.
+
+    Some are of other formats; number 12 has no ending.
+    """
     folder.mkdir()
     for number in range(count):
         name = list(COLOURS)[number % 3]
-        content = b"\xff\xd8 broken" if number == 7 else colours.jpeg(name)
+        content = b"\xff\xd8 broken" if number == 7 else colours.picture(name, ENDINGS.get(number, ".jpg"))
         start = f"{number:03}-" + os.fsdecode(b"k\xe4fer-" if number == 5 else b"")
-        (folder / f"{start}{name}.jpg").write_bytes(content)
+        (folder / f"{start}{name}{ENDINGS.get(number, '.jpg')}").write_bytes(content)
     return folder
 
 
@@ -40,10 +44,10 @@ def predict(hub: Hub, model: str, folder: Path, events: Path) -> list[dict[str, 
     """The command's predictions. Spark, if it starts, has two executors and writes an event log."""
     events.mkdir()
     log = {"enabled": "true", "compress": "false", "dir": events.as_uri()}
-    logged = " ".join(f"--conf spark.eventLog.{name}={value}" for name, value in log.items())
+    logged = " ".join(f"-Dspark.eventLog.{name}={value}" for name, value in log.items())
     done = hub(
         "predict", "--json", "--model", model, str(folder),
-        HUB__SPARK__MASTER="local-cluster[2,1,1024]", PYSPARK_SUBMIT_ARGS=f"{logged} pyspark-shell",
+        HUB__SPARK__MASTER="local-cluster[2,1,1024]", JDK_JAVA_OPTIONS=logged,
         PYTHONIOENCODING="utf-8",
     )  # fmt: skip
     assert done.status == 0, done.stderr
@@ -65,7 +69,11 @@ def rows_by_executor(events: Path) -> dict[str, int]:
 
 def file_name(number: int, label: str) -> str:
     """The file's name in the predictions."""
-    return f"{number:03}-" + ("k\N{REPLACEMENT CHARACTER}fer-" if number == 5 else "") + f"{label}.jpg"
+    return (
+        f"{number:03}-"
+        + ("k\N{REPLACEMENT CHARACTER}fer-" if number == 5 else "")
+        + f"{label}{ENDINGS.get(number, '.jpg')}"
+    )
 
 
 def all_correct(rows: list[dict[str, Any]]) -> bool:
@@ -98,6 +106,6 @@ def test_few_pictures_start_no_spark(hub: Hub, model: str, tmp_path: Path) -> No
 
 def test_predict_refuses_paths_without_pictures(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        prediction.find_pictures([str(tmp_path / "gone.jpg")])
+        find_pictures([str(tmp_path / "gone.jpg")])
     with pytest.raises(UsageError, match="contains no picture"):
-        prediction.find_pictures([str(tmp_path)])
+        find_pictures([str(tmp_path)])

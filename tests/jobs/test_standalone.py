@@ -8,54 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyspark
 import pytest
 
 from conf.settings import Settings
 from tests.support import tiny
+from tests.support.clusters import standalone
+from tests.support.clusters.standalone import SPARK
 from tests.support.commands import ROOT
-from tests.support.s3server import free_port
-from tests.support.waiting import port_is_open, wait_until
 
 pytestmark = pytest.mark.faults
 
-SPARK = Path(pyspark.__file__).parent
 GPUS = '#!/bin/sh\necho \'{"name": "gpu", "addresses": ["5", "7"]}\'\n'
 
 
 @contextmanager
-def daemon(name: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a master or worker of Spark's standalone cluster during the block."""
-    command = [str(SPARK / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *arguments]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=log.parent)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@contextmanager
-def standalone(folder: Path) -> Iterator[str]:
+def with_gpus(folder: Path) -> Iterator[str]:
     """Run a cluster of one worker with two cores and two GPUs; yields the master's address."""
-    port, script, properties = free_port(), folder / "gpus.sh", folder / "worker.conf"
+    script = folder / "gpus.sh"
     script.write_text(GPUS)
     script.chmod(0o755)
-    properties.write_text(
-        f"spark.worker.resource.gpu.amount 2\nspark.worker.resource.gpu.discoveryScript {script}\n"
-    )
-    address = f"spark://127.0.0.1:{port}"
-    host = "--host", "127.0.0.1", "--webui-port", str(free_port())
-    with daemon("master.Master", folder / "master.log", *host, "--port", str(port)):
-        assert wait_until(lambda: port_is_open(f"127.0.0.1:{port}"), 60)
-        own = "--cores", "2", "--memory", "3g", "--work-dir", str(folder / "work")
-        given = "--properties-file", str(properties), address
-        worker = *own, "--host", "127.0.0.1", "--webui-port", str(free_port()), *given
-        with daemon("worker.Worker", folder / "worker.log", *worker):
-            log = folder / "worker.log"
-            assert wait_until(lambda: b"Successfully registered" in log.read_bytes(), 60)
-            yield address
+    properties = f"spark.worker.resource.gpu.amount 2\nspark.worker.resource.gpu.discoveryScript {script}\n"
+    with standalone.running(folder, 2, "3g", properties) as cluster:
+        yield cluster.master
 
 
 def test_spark_submit_trains_on_a_standalone_cluster_and_every_worker_has_its_own_gpu(
@@ -75,7 +49,7 @@ def test_spark_submit_trains_on_a_standalone_cluster_and_every_worker_has_its_ow
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": str(ROOT),
     }
-    with standalone(tmp_path) as master:
+    with with_gpus(tmp_path) as master:
         command = [str(SPARK / "bin" / "spark-submit"), "--master", master]
         command += ["--properties-file", "conf/spark-defaults.conf"]
         for name, value in given.items():

@@ -21,7 +21,7 @@ from tests.support import tiny
 def datasets(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write dataset snapshots that can and cannot be trained on; a folder with files to start from."""
     from models.architectures import ARCHITECTURES
-    from models.nets.resnet import logits
+    from models.nets.heads import logits
 
     tiny.snapshot(settings, "fine", (32, 8, 8))
     tiny.snapshot(settings, "one-label", (32, 8, 8), labels=("across",))
@@ -81,7 +81,26 @@ def run_train(
             2,
             "--from and --weights exclude each other",
         ),
-        ("--dataset fine --freeze-epochs 2", 2, "--freeze-epochs 2 needs --from or --weights"),
+        ("--dataset fine --freeze-epochs 2", 2, "--freeze-epochs 2 needs --pretrained, --from or --weights"),
+        (
+            "--dataset fine --pretrained",
+            1,
+            "no package has published weights of resnet20, only of efficientnet-lite0, mobilenet-v2",
+        ),
+        ("--dataset fine --pretrained --arch resnet50", 1, "no package has published weights of resnet50"),
+        (
+            "--dataset fine --pretrained --arch mobilenet-v2 --weights w.h5",
+            2,
+            "--weights and --pretrained exclude each other",
+        ),
+        ("--dataset fine --pretrained --from a-model", 2, "--from and --pretrained exclude each other"),
+        (
+            "--dataset fine --arch efficientnet-lite0 --side 100",
+            2,
+            "--side 100: efficientnet-lite0 takes pictures of 96, 128, 160 or 224 px",
+        ),
+        ("--dataset fine --side 64", 2, "--side 64: resnet20 takes pictures of 32 px"),
+        ("--dataset fine --side 0", 2, "--side 0: resnet20 takes pictures of 32 px"),
         ("--dataset fine --seed -1", 2, "'--seed': -1 is not in the range 0<=x<=4294967295"),
         ("--dataset fine --seed 4294967296", 2, "'--seed': 4294967296 is not in the range"),
         ("--dataset fine --learning-rate nan", 2, "--learning-rate nan: must be a number above 0"),

@@ -8,9 +8,13 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as f
+from pyspark.sql import types as t
 
+from conf.sections import Lake
 from lake import tables
 from lake.errors import StorageError
+from lake.schemas import METRICS, UPLOADS
+from lake.table import Table
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
@@ -77,3 +81,28 @@ def test_a_merge_that_conflicts_on_every_attempt_is_an_error(
     ):
         tables.retry_on_conflict(merge)
     assert len(attempts) == 3
+
+
+def test_create_adds_missing_columns_to_an_existing_table_and_keeps_its_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """As on the lake of an older hub: a column is missing, and a field of a struct."""
+    lake = Lake(root=str(tmp_path / "lake"))
+    old = t.StructType([field for field in UPLOADS if field.name not in {"label_name", "metrics"}])
+    old = old.add("metrics", t.StructType(METRICS.fields[:-1])).add("own_column", t.StringType())
+    row = {"label": "cat", "metrics": {"brightness": 7.0}, "own_column": "mine"}
+    spark.createDataFrame([row], old).write.format("delta").save(lake.at(Table.UPLOADS))
+
+    tables.create(spark, lake)
+
+    uploads = tables.read(spark, lake, Table.UPLOADS)
+    assert set(UPLOADS.names) | {"own_column"} == set(uploads.columns)
+    assert uploads.schema["metrics"].dataType == METRICS
+    (kept,) = uploads.select(
+        "label", "label_name", "metrics.brightness", "metrics.aspect", "own_column"
+    ).collect()
+    assert tuple(kept) == ("cat", None, 7.0, None, "mine")
+    versions = {table: tables.version(spark, lake, table) for table in Table}
+    assert versions[Table.UPLOADS] == 1
+    tables.create(spark, lake)
+    assert {table: tables.version(spark, lake, table) for table in Table} == versions, "nothing was missing"

@@ -9,8 +9,9 @@ from pyspark.sql import SparkSession
 from conf.sections import Lake
 from lake import tables, views
 from lake.errors import BadQuery, LakeError
-from lake.schemas import LABEL_CONFLICT
+from lake.schemas import LABEL_CONFLICT, SCHEMAS
 from lake.table import Table
+from tests.support.machines import local_time
 
 pytestmark = pytest.mark.services
 
@@ -59,6 +60,62 @@ def test_nested_bytes_are_replaced_by_their_size_on_the_executors(
         }
     ]
     assert len(collected) == 1 and "xxx" not in repr(collected)
+
+
+def test_times_are_shown_in_utc_and_say_so(spark: SparkSession) -> None:
+    at = "timestamp'2026-11-22 12:35:57.250 UTC'"
+    statement = (
+        f"SELECT {at} AS time, array({at}, NULL) AS times, map({at}, {at}) AS by_time, "
+        f"named_struct('at', {at}) AS inside, CAST({at} AS TIMESTAMP_NTZ) AS without_zone, "
+        f"date_format({at}, 'HH:mm') AS said, timestamp'-0043-03-15 09:00:00 UTC' AS bc"
+    )
+    shown = "2026-11-22 12:35:57.25Z"
+    with local_time("Asia/Kolkata"):
+        (row,) = views.query(spark, statement, 1).rows
+    assert row == {
+        "time": shown,
+        "times": [shown, None],
+        "by_time": {shown: shown},
+        "inside": {"at": shown},
+        "without_zone": "2026-11-22 12:35:57.250000",
+        "said": "12:35",
+        "bc": "-0043-03-15 09:00:00Z",
+    }
+
+
+def test_views_show_what_was_written_after_they_were_made(spark: SparkSession, tmp_path: Path) -> None:
+    """A prompt stays open while an ingestion goes on."""
+    lake = Lake(root=str(tmp_path))
+    tables.create(spark, lake)
+    views.register(spark, lake)
+    count = "SELECT count(*) AS n FROM labels"
+    assert views.query(spark, count, 1).rows == [{"n": 0}]
+    tables.upsert(spark, lake, Table.LABELS, [{"label": "cat"}], "label")
+    assert views.query(spark, count, 1).rows == [{"n": 1}]
+
+
+def test_names_for_completion_are_views_columns_and_fields(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    tables.create(spark, lake)
+    views.register(spark, lake)
+    assert {"uploads", "batches", "image_id", "metrics", "brightness"} <= views.names(spark)
+
+
+def test_tables_and_columns_that_the_next_ingestion_creates_are_empty_in_the_views(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A lake of an older hub: only the ledger exists, and lacks columns at both levels."""
+    lake = Lake(root=str(tmp_path))
+    old = "named_struct('brightness', 1f) AS metrics, 'cat' AS label, 'accepted' AS verdict"
+    spark.sql(f"SELECT {old}").write.format("delta").save(lake.at(Table.UPLOADS))
+    views.register(spark, lake)
+    for table in Table:
+        assert spark.table(table).columns == SCHEMAS[table].names, table
+        assert table is Table.UPLOADS or spark.table(table).count() == 0
+    (row,) = views.query(spark, "SELECT label, reason, metrics.*, kafka_time FROM uploads", 5).rows
+    assert (row["label"], row["reason"], row["brightness"], row["entropy"]) == ("cat", None, 1.0, None)
+    joined = "SELECT count(*) AS n FROM models JOIN datasets USING (dataset_id)"
+    assert views.query(spark, joined, 5).rows == [{"n": 0}]
 
 
 def test_a_statement_that_fails_while_it_runs_is_one_line(spark: SparkSession, tmp_path: Path) -> None:

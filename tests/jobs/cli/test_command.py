@@ -1,8 +1,11 @@
 """All commands: help, one-line errors, exit statuses, --json."""
 
 import json
+import logging
 import os
 import re
+import sys
+import warnings
 
 import click
 import pytest
@@ -16,6 +19,10 @@ from lake.spark import session
 from tests.support.commands import Hub
 
 
+class PanicException(BaseException):
+    """As libraries in Rust raise it."""
+
+
 @click.command(cls=Command, name="try", example="hub try ok")
 @click.argument("how")
 def attempt(how: str) -> Outcome:
@@ -26,6 +33,8 @@ def attempt(how: str) -> Outcome:
         raise HubError("no such thing\nas 'this': make it")
     if how == "bug":
         raise ZeroDivisionError("division by zero")
+    if how == "panic":
+        raise PanicException("index out of bounds\nnote: run with RUST_BACKTRACE=1")
     if how == "interrupt":
         raise KeyboardInterrupt
     return {"how": how}, f"It went {how}.", 3 if how == "badly" else 0
@@ -66,6 +75,11 @@ def test_file_name_that_is_not_utf8_can_be_printed(
             1,
             "hub try: error: unexpected ZeroDivisionError: division by zero (--debug shows the trace)\n",
         ),
+        (
+            "panic",
+            1,
+            "hub try: error: unexpected PanicException: index out of bounds (--debug shows the trace)\n",
+        ),
         ("interrupt", 130, "\nhub try: interrupted\n"),  # the terminal shows ^C before it
     ],
 )
@@ -82,6 +96,23 @@ def test_unknown_option_is_one_line_with_status_2(capsys: pytest.CaptureFixture[
     assert error.count("\n") == 1
     assert "--nope" in error
     assert "hub try --help" in error
+
+
+@pytest.mark.parametrize("how", ["well", "failure"])
+def test_libraries_write_nothing_to_standard_error(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command(cls=Command, name="noisy")
+    def noisy() -> Outcome:
+        logger = logging.getLogger("a-library")
+        logger.addHandler(logging.StreamHandler(sys.stderr))  # as PySpark's loggers have their own
+        logger.critical("a Java stack")
+        warnings.warn("a wrong use of something", stacklevel=1)
+        return attempt.callback(how)  # type: ignore[misc]
+
+    with pytest.raises(SystemExit):
+        run(noisy, [])
+    error = capsys.readouterr().err
+    assert "Java stack" not in error and "wrong use" not in error
+    assert error.count("\n") == (how == "failure")
 
 
 def test_debug_shows_the_trace() -> None:

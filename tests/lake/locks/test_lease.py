@@ -1,5 +1,6 @@
 """The lease on an S3 lake that excludes a second writer, tested against a real store."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.errors import StorageError
+from lake.locks import proof_of_life
 from lake.locks.lock_holder import LockHolder
 from lake.locks.s3_lease import S3Lease
 from streaming.errors import LakeInUse
@@ -121,10 +124,49 @@ def test_it_is_renewed_before_it_expires(own: Settings) -> None:
     assert not lost
 
 
-def test_the_lease_of_a_killed_holder_can_be_acquired_after_it_has_expired(
-    own: Settings, tmp_path: Path
+def test_the_lease_of_a_killed_holder_of_this_machine_is_free_at_once(own: Settings, tmp_path: Path) -> None:
+    long = own.model_copy(update={"ingest": own.ingest.model_copy(update={"lease_seconds": 3600.0})})
+    with killed(own, tmp_path / "out"):
+        lake_lease.refuse_if_held(long)
+        with lake_lease.held(long, "ingest"):
+            assert not is_free(long)
+        assert not any((own.spark.work_dir / "leases").iterdir()), "a proof was left behind"
+
+
+def test_another_process_with_the_id_of_a_killed_holder_does_not_keep_its_lease(
+    own: Settings, bucket: Bucket, tmp_path: Path
+) -> None:
+    """In containers many processes have the same id."""
+    with killed(own, tmp_path / "out"):
+        content = json.loads(
+            bucket.client.get_object(Bucket=bucket.name, Key="lake/ingest.lock")["Body"].read()
+        )
+        bucket.put({"lake/ingest.lock": json.dumps(content | {"pid": os.getpid()}).encode()})
+        assert is_free(own)
+
+
+def test_a_holder_whose_proof_cannot_be_opened_here_keeps_its_lease(own: Settings, tmp_path: Path) -> None:
+    """It may run in a container with other volumes."""
+    with lake_lease.held(own, "ingest"):
+        for proof in (own.spark.work_dir / "leases").iterdir():
+            proof.rename(tmp_path / proof.name)
+        assert not is_free(own)
+
+
+def test_a_lease_cannot_name_a_file_for_deletion(own: Settings, bucket: Bucket, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.touch()
+    holder = replace(LockHolder.this_process("ingest", tmp_path), proof=str(victim))
+    bucket.put({"lake/ingest.lock": holder.to_json()})
+    with lake_lease.held(own, "ingest"):
+        assert victim.exists()
+
+
+def test_the_lease_of_a_killed_holder_of_another_machine_is_free_when_it_has_expired(
+    own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with killed(own, tmp_path / "out") as pid:
+        monkeypatch.setattr(proof_of_life, "boot_id", lambda: "another")
         with pytest.raises(LakeInUse, match=f"pid {pid}.* if it was killed, wait"):
             lake_lease.refuse_if_held(own)
         assert wait_until(lambda: is_free(own), 5 * SECONDS)
