@@ -66,6 +66,6 @@ def _groups(spark: SparkSession, settings: Settings, snapshot: DatasetSnapshot) 
     if not tables.exists(spark, settings.lake, Table.SAMPLES):
         return None
     chosen = spark.createDataFrame([(each,) for each in sorted(image_ids(snapshot))], "image_id string")
-    samples = tables.read(spark, settings.lake, Table.SAMPLES).select("image_id", "duplicate_group")
+    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES).select("image_id", "duplicate_group")
     grouped = chosen.join(samples, "image_id").select(f.count_distinct("duplicate_group").alias("groups"))
     return int(grouped.collect()[0].groups)

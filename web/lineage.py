@@ -36,12 +36,12 @@ def _datasets_with(spark: SparkSession, settings: Settings, batch: str) -> Itera
     """Ids of the datasets with an image of the batch, newest first."""
     if not tables.exists(spark, settings.lake, Table.DATASETS):
         return
-    accepted = tables.read(spark, settings.lake, Table.UPLOADS).where(f.col("batch") == batch)
+    accepted = tables.read_complete(spark, settings.lake, Table.UPLOADS).where(f.col("batch") == batch)
     accepted = accepted.where("verdict = 'accepted'")
     rows = accepted.select("image_id", "label", "ingest_time").collect()
     images, labels = {row.image_id for row in rows}, {row.label for row in rows}
     begun = min((row.ingest_time for row in rows), default=None)
-    known = tables.read(spark, settings.lake, Table.DATASETS).orderBy(f.desc("created"))
+    known = tables.read_complete(spark, settings.lake, Table.DATASETS).orderBy(f.desc("created"))
     for row in known.select("dataset_id", "labels", "created").collect():
         if begun is None or row.created < begun or labels.isdisjoint(row.labels):
             continue

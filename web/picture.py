@@ -22,6 +22,6 @@ class Picture:
 
 def load_thumbnails(spark: SparkSession, lake: Lake, image_ids: Sequence[str]) -> dict[str, bytes]:
     """Read the thumbnails of images; image id to JPEG bytes."""
-    uploads = tables.read(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
+    uploads = tables.read_complete(spark, lake, Table.UPLOADS).where("verdict = 'accepted'")
     wanted = uploads.where(f.col("image_id").isin(list(image_ids))).dropDuplicates(["image_id"])
     return {row.image_id: bytes(row.thumbnail) for row in wanted.select("image_id", "thumbnail").collect()}

@@ -73,7 +73,7 @@ def _of_batch(spark: SparkSession, settings: Settings, batch: str) -> Report:
 def _refuse_unknown_batch(spark: SparkSession, settings: Settings, batch: str, no_model: str) -> None:
     newest = []
     if tables.exists(spark, settings.lake, Table.UPLOADS):
-        rows = tables.read(spark, settings.lake, Table.UPLOADS).where("batch IS NOT NULL")
+        rows = tables.read_complete(spark, settings.lake, Table.UPLOADS).where("batch IS NOT NULL")
         if not rows.where(f.col("batch") == batch).isEmpty():
             return
         by_batch = rows.groupBy("batch").agg(f.max("ingest_time").alias("last")).orderBy(f.desc("last"))

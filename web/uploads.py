@@ -49,7 +49,7 @@ class UploadSummary:
 
 def load(spark: SparkSession, lake: Lake, batch: str) -> UploadSummary:
     """Read the summary of an upload batch from the ledger."""
-    rows = tables.read(spark, lake, Table.UPLOADS).where(f.col("batch") == batch)
+    rows = tables.read_complete(spark, lake, Table.UPLOADS).where(f.col("batch") == batch)
     rows = rows.unionByName(_without_batch(spark, lake, rows))
     counts = {row.verdict: row["count"] for row in rows.groupBy("verdict").count().collect()}
     flagged = rows.where("verdict = 'accepted'").select(f.explode("flags").alias("flag"))
@@ -69,7 +69,7 @@ def _without_batch(spark: SparkSession, lake: Lake, rows: DataFrame) -> DataFram
     bounds = rows.groupBy("topic", "partition").agg(
         f.min("offset").alias("first"), f.max("offset").alias("last")
     )
-    unnamed = tables.read(spark, lake, Table.UPLOADS).where("batch IS NULL")
+    unnamed = tables.read_complete(spark, lake, Table.UPLOADS).where("batch IS NULL")
     between = unnamed.join(f.broadcast(bounds), ["topic", "partition"]).where("offset BETWEEN first AND last")
     return between.drop("first", "last")
 
