@@ -1,7 +1,6 @@
 """Which files of a source are pictures: by their endings, or else by their first bytes."""
 
 import re
-from pathlib import PurePosixPath
 
 from lake.pictures import formats
 
@@ -30,17 +29,17 @@ _BITMAP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # sizes of the second header o
 
 def skip_reason(name: str) -> str | None:
     """Why a path is skipped, or None: it leaves the source, is hidden, or has the ending of another file."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
         return "path that escapes"
-    if any(part.startswith(".") or part.casefold() in _SYSTEM_FOLDERS for part in path.parts):
+    if any(part.startswith(".") or part.casefold() in _SYSTEM_FOLDERS for part in parts):
         return "hidden file"
-    return "no picture by its ending" if path.suffix.lower() in _OTHERS else None
+    return "no picture by its ending" if _ending(name) in _OTHERS else None
 
 
 def content_decides(name: str) -> bool:
     """Whether the ending of a name leaves open if the file is a picture: `leaf.jpg?w=300`, `IMG.JPG.1`."""
-    return PurePosixPath(name).suffix.lower() not in _PICTURES
+    return _ending(name) not in _PICTURES
 
 
 def is_picture(name: str, beginning: bytes) -> bool:
@@ -52,5 +51,12 @@ def _begins_as_picture(name: str, beginning: bytes) -> bool:
     if formats.detect(beginning) is not None or beginning.startswith((b"GIF87a", b"GIF89a")):
         return True
     if beginning.startswith((b"II*\0", b"MM\0*")):  # raw files of cameras begin so, too
-        return not PurePosixPath(name).suffix or ".tif" in PurePosixPath(name).name.lower()
+        return not _ending(name) or ".tif" in name.rpartition("/")[2].lower()
     return beginning.startswith(b"BM") and int.from_bytes(beginning[14:18], "little") in _BITMAP_HEADERS
+
+
+def _ending(name: str) -> str:
+    """As the suffix of pathlib, in lower case, at a tenth of the time."""
+    file = name.rpartition("/")[2]
+    dot = file.rfind(".")
+    return file[dot:].lower() if 0 < dot < len(file) - 1 else ""

@@ -156,14 +156,17 @@ def test_training_needs_no_name_no_proxy_and_no_keras_of_the_machine(
 
 @pytest.mark.services
 @needs_root
-def test_the_pipeline_runs_where_tmp_is_mounted_noexec(outside_tmp: Path) -> None:
+def test_the_pipeline_runs_where_tmp_is_noexec_and_the_host_name_resolves_to_nothing(
+    outside_tmp: Path,
+) -> None:
     """Libraries for compression are unpacked elsewhere, in the broker, too."""
     write_pictures(outside_tmp / "pictures")
-    mount = "mount -t tmpfs -o noexec,size=64m tmpfs /tmp && umask 077 && set -e"
+    machine = "hostname no-such-host-4711; mount -t tmpfs -o noexec,size=64m tmpfs /tmp; umask 077"
     hub = " ".join(hub_command())
     push = f"{hub} push {outside_tmp}/pictures --batch b"
-    script = f"{mount}; {hub} up; {push}; {hub} ingest --once --json; {hub} down"
-    done = run("unshare", "--mount", "bash", "-c", script, cwd=outside_tmp, **folders_below(outside_tmp))
+    script = f"set -e; {machine}; {hub} up; {push}; {hub} ingest --once --json; {hub} down"
+    own = folders_below(outside_tmp)
+    done = run("unshare", "--mount", "--uts", "bash", "-c", script, cwd=outside_tmp, **own)
     assert done.status == 0, done.stderr
     (outcome,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert outcome["accepted"] == 80

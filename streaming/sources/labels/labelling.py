@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from conf.errors import UsageError
@@ -127,12 +128,17 @@ class Labelling:
 
 def folder_of(name: str, root: str, number: int) -> str:
     """The name of a folder in a path, or an empty text; numbers as in `Labelling`."""
-    return PurePosixPath(folder_path(name, root, number)).name
+    return folder_path(name, root, number).rpartition("/")[2]
 
 
 def folder_path(name: str, root: str, number: int) -> str:
     """The path of the folder that `folder_of` names, or an empty text."""
-    folders = PurePosixPath(root, *PurePosixPath(name).parts[:-1]).parts
+    return _folder_path(name.rpartition("/")[0], root, number)
+
+
+@lru_cache(maxsize=1 << 12)
+def _folder_path(parent: str, root: str, number: int) -> str:
+    folders = PurePosixPath(root, *PurePosixPath(parent).parts).parts
     end = number + bool(root) if number > 0 else len(folders) + 1 + number
     return "/".join(folders[:end]) if 0 < end <= len(folders) else ""
 

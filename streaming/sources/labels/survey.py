@@ -86,7 +86,7 @@ class LabelSurvey:
         if self.labelling.by_folder:
             folder = self.labelling.folder_path(item.name, self.root)
             # A name that the user has mapped is meant as a label.
-            if written_name(PurePosixPath(folder).name) not in self.labelling.names:
+            if written_name(folder.rpartition("/")[2]) not in self.labelling.names:
                 self._folders[folder] += 1
 
     def slugs(self) -> dict[str, list[str]]:
