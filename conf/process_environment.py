@@ -10,6 +10,7 @@ from conf.places import CONF
 _FIXED = {
     "TZ": "UTC",  # all times are read, stored and printed in UTC
     "LC_ALL": "C.UTF-8",  # Java takes the encoding of file names, digits and upper case from the locale
+    "MPLBACKEND": "agg",  # a notebook's backend cannot be imported here
     "PYTHONSAFEPATH": "1",  # Python imports nothing from the folder where a command is typed
 }
 

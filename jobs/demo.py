@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from conf.settings import Settings
     from models.runs.train import TrainedModel
-    from organize.dataset import OrganizedDataset
+    from organize.datasets.dataset import OrganizedDataset
 
 _HOSTILE = 60
 _WORKERS = 2
@@ -85,7 +85,7 @@ def _ingest_and_organize(
     from jobs import ingest, organize
     from lake import views
     from lake.spark import session
-    from organize import dataset as organizing
+    from organize.datasets import dataset as organizing
 
     _step(2, "ingest: verify, prepare, store (Spark Structured Streaming to Delta)")
     spark = session.start(settings, "demo")

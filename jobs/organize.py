@@ -10,7 +10,7 @@ from jobs.cli.command import Command, Outcome, run
 from jobs.cli.label_flags import parse_labels
 
 if TYPE_CHECKING:
-    from organize.dataset import OrganizedDataset
+    from organize.datasets.dataset import OrganizedDataset
 
 
 @click.command(cls=Command, name="organize", example="hub organize --labels cat,dog --seed 7")
@@ -36,7 +36,7 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None, split
     from conf import settings as configuration
     from lake.locks import maintenance_lock
     from lake.spark import session
-    from organize import dataset
+    from organize.datasets import dataset
 
     settings = configuration.load()
     changes = {"seed": seed, "phash_distance": phash_distance, "split_by": split_by and SplitBy(split_by)}

@@ -1,8 +1,14 @@
-"""From samples to datasets: near duplicates, splits, and dataset snapshots.
+"""From a heap of uploads to datasets that can be trusted.
 
 Where to look:
 
-datasets      dataset, shards: the samples of some labels, written as Parquet shards with a manifest
-splits        duplicates, splits, label_splits: near duplicates, or whole labels, are in the same split
+features      features: embeddings of pictures, from a network with published weights or a model of the hub
+index         index: the nearest embeddings of an embedding
+on the fly    follow: streaming queries that give each new sample its embedding, group, cluster and score
+duplicates    duplicates: near duplicates, and the groups that they form
+clusters      clusters: similar pictures of a label and of all labels
+labels        labels: doubtful labels, decisions about them, and labels that somebody waits for
+splits        splits: near duplicates, or whole labels, are in the same split
+datasets      datasets: samples written as Parquet shards with a manifest; cards and exports
 on demand     demand: `hub train --labels` reuses an existing dataset and model
 """

@@ -9,8 +9,8 @@ from lake.spark import session
 from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
-from organize import dataset
-from organize.dataset import OrganizedDataset
+from organize.datasets import dataset
+from organize.datasets.dataset import OrganizedDataset
 
 # Ignored when plans are compared: how a run is executed, which does not change the model's quality.
 _EXECUTION_FIELDS = ("workers", "cache_mb")

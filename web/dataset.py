@@ -11,7 +11,7 @@ from lake import tables
 from lake.snapshot import DatasetSnapshot, Split
 from lake.storage import Storage
 from lake.table import Table
-from organize.dataset import OrganizedDataset
+from organize.datasets.dataset import OrganizedDataset
 
 
 @dataclass(frozen=True)

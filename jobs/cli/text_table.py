@@ -23,7 +23,8 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title
     for row in listed:
         shown.add_row(*(_text(value) for value in row))
     buffer = io.StringIO()
-    Console(file=buffer, width=_width(), highlight=False).print(shown)
+    # FORCE_COLOR would put escape sequences into files.
+    Console(file=buffer, width=_width(), highlight=False, force_terminal=False).print(shown)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n")
 
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
@@ -12,6 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from models.evaluation.metrics import Evaluation
 from models.messages import EpochEnded
+
+matplotlib.rcdefaults()  # not those of a matplotlibrc in the current folder or of the user
 
 COLOUR_TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 1)  # ticks of the colour scale
 MAX_COUNTED_CLASSES = 25  # most classes for which every cell shows its count

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from conf.version import head_commit
 from lake.spark import master_page
 from tests.support.commands import ROOT
 from tests.support.s3server import free_port
@@ -53,11 +54,18 @@ def skip_without_daemon() -> None:
 
 @dataclass(frozen=True)
 class Stack:
-    """The stack in a Compose project of its own, with free ports, and folders of jobs deleted after 30 s."""
+    """The stack in a Compose project of its own, with free ports, and folders of jobs deleted after 30 s.
+
+    Args:
+        project: name of the Compose project.
+        s3_port, master_port: on which the S3 server and the master's page are published.
+        commit: of the checkout at the build.
+    """
 
     project: str = field(default_factory=lambda: f"hub-test-{uuid.uuid4().hex[:8]}")
     s3_port: int = field(default_factory=free_port)
     master_port: int = field(default_factory=free_port)
+    commit: str = field(default_factory=lambda: head_commit(ROOT) or "")
 
     @property
     def variables(self) -> dict[str, str]:

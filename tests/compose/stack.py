@@ -11,14 +11,8 @@ from typing import Any
 
 import pytest
 
-from conf.version import head_commit
 from tests.compose.docker import LONG, SERVICES, Stack, docker, skip_without_daemon, succeed
-from tests.support.commands import ROOT
 from tests.support.waiting import wait_until
-
-
-def image_ids() -> set[str]:
-    return set(succeed("image", "ls", "--all", "--quiet", "--no-trunc").split())
 
 
 def dangling() -> set[str]:
@@ -87,7 +81,7 @@ def test_the_demo_keeps_its_report_and_names_the_commit_of_the_code(
     assert page.startswith("<!doctype html>")
     assert all(text in page for text in (batch, demo["dataset_id"], demo["model_id"], "Confusion matrix"))
     model = stack.json("models", "show", demo["model_id"])
-    assert f"+{(head_commit(ROOT) or '')[:12]}" in str(model)
+    assert f"+{stack.commit[:12]}" in str(model)
     assert "uploads, samples, labels, datasets, models" in stack.hub("status")
 
 

@@ -30,8 +30,11 @@ with broker.running(settings.load()) as bootstrap:
 
 @pytest.fixture(scope="module")
 def own(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a broker that these tests may kill; a small heap, since others run beside it."""
-    folder = tmp_path_factory.mktemp("own") / "broker"
+    """Settings of a broker that these tests may kill; a small heap, since others run beside it.
+
+    Java reads the folder's name in properties files, as a URI and on a command line.
+    """
+    folder = tmp_path_factory.mktemp("own") / "Jürgens [2024] 100% c# a\\b a%20b 😀" / "broker"
     small = settings.broker.model_copy(update={"dir": folder, "heap": "256m"})
     yield settings.model_copy(update={"broker": small})
     assert state.holder(small) is None, "a test left its broker running"
@@ -99,6 +102,8 @@ def test_the_commands_up_status_and_down(hub: Hub, own: Settings, environment: d
     assert stopped == {"stopped": True, "pid": first["pid"], "external": None}
     assert not port_is_open(first["bootstrap"])
     assert json.loads(hub("down", "--json", **environment).stdout)["stopped"] is False
+    assert (kraft.data_folder(own.broker) / "meta.properties").exists()
+    assert (kraft.log_folder(own.broker) / "server.log").stat().st_size
 
 
 @pytest.mark.services

@@ -16,7 +16,7 @@ from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import State
 from organize import demand
-from organize.dataset import organize
+from organize.datasets.dataset import organize
 from tests.support import colours, pictures
 from tests.support.commands import Hub
 

@@ -24,7 +24,7 @@ from lake.locks import lease, maintenance_lock
 from lake.locks.lock_holder import LockHolder
 from lake.storage import Storage
 from lake.table import Table
-from organize.dataset import organize
+from organize.datasets.dataset import organize
 from streaming import erasure
 from streaming.contract.record import Upload
 from streaming.errors import LakeInUse, UnknownUser

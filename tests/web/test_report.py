@@ -12,7 +12,7 @@ from conf.settings import Settings
 from lake.snapshot import Split
 from lake.storage import Storage
 from models.runs.train import TrainedModel, load_snapshot
-from organize.dataset import organize
+from organize.datasets.dataset import organize
 from streaming.ingestion import Ingestion, IngestReport
 from tests.support import pictures
 from tests.support.uploads import send, upload

@@ -13,7 +13,7 @@ from conf.sections import Organize
 from conf.settings import Settings
 from lake import tables
 from lake.table import Table
-from organize.splits import split_of
+from organize.splits.fractions import split_of
 
 HASH_BITS = 64
 

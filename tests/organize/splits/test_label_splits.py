@@ -13,7 +13,7 @@ from conf.settings import Settings
 from lake import tables
 from lake.snapshot import DatasetSnapshot, Split
 from lake.table import Table
-from organize.dataset import organize
+from organize.datasets.dataset import organize
 from tests.support import pictures
 from tests.support.commands import Hub
 

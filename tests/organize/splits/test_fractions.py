@@ -10,7 +10,7 @@ from conf.places import CONF
 from lake.errors import NothingToOrganize
 from lake.label_hierarchy import Hierarchy
 from lake.snapshot import Split
-from organize.splits import split_labels, split_of
+from organize.splits.fractions import split_labels, split_of
 
 FRACTIONS = (0.8, 0.1, 0.1)
 

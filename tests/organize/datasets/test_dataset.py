@@ -19,9 +19,9 @@ from lake.errors import DamagedSnapshot, NothingToOrganize
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
 from lake.table import Table
-from organize import dataset as organizing
-from organize.dataset import OrganizedDataset, organize
-from organize.duplicates import near_pairs
+from organize.datasets import dataset as organizing
+from organize.datasets.dataset import OrganizedDataset, organize
+from organize.duplicates.perceptual_hash import near_pairs
 from tests.support import pictures
 
 pytestmark = pytest.mark.services
@@ -166,7 +166,7 @@ def test_unknown_label_and_single_image_are_refused(spark: SparkSession, own: Se
 
 def _seed_that_tests(label: str) -> int:
     """A seed under which the only image of the label is not in the training split."""
-    from organize.splits import split_of
+    from organize.splits.fractions import split_of
 
     assert label == "yak"
     return next(s for s in range(100) if split_of(f"{999:064x}", s, (0.8, 0.1, 0.1)) is Split.TEST)

@@ -22,10 +22,10 @@ from lake.schemas import LABEL_CONFLICT, USABLE
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
 from lake.table import Table
-from organize import shards
-from organize.duplicates import save_groups, with_split
-from organize.label_splits import with_label_split
-from organize.splits import split_labels
+from organize.datasets import shards
+from organize.duplicates.perceptual_hash import save_groups, with_split
+from organize.splits.fractions import split_labels
+from organize.splits.label_splits import with_label_split
 
 
 @dataclass(frozen=True)

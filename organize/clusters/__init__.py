@@ -1,0 +1,1 @@
+"""Clusters of similar pictures, of each label and of all labels."""

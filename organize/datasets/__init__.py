@@ -1,0 +1,1 @@
+"""Dataset snapshots: choosing samples, Parquet shards, cards, exports."""

@@ -1,0 +1,1 @@
+"""Embeddings: pictures to vectors, with a network of published weights or a model of the hub."""

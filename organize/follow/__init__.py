@@ -1,0 +1,1 @@
+"""Streaming queries that organize each new sample: embedding, group, cluster, label score."""

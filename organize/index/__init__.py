@@ -1,0 +1,1 @@
+"""The index of embeddings: the nearest vectors of a vector."""
