@@ -3,6 +3,7 @@
 Where to look:
 
 tables        table, schemas, tables, row_writer: names, columns, reads and commits, rows without Spark
+streams       transactions: the micro-batches of streaming queries that a table has
 queries       views, statements: the views for Spark SQL; statements in a text
 files         storage, snapshot: files on a disk or on S3, and dataset snapshots
 labels        label_slug, label_hierarchy, label_recount: slugs, labels.csv, accepted uploads of each label

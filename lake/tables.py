@@ -1,8 +1,7 @@
 """Delta tables of the lake: create, extend, read, append exactly once, upsert, and retry after conflicts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from delta.exceptions import (
@@ -12,7 +11,7 @@ from delta.exceptions import (
     ConcurrentWriteException,
 )
 from delta.tables import DeltaTable
-from py4j.protocol import Py4JError, Py4JJavaError
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -35,14 +34,6 @@ _TRIES = 10
 # to write a row with a tiny picture.
 _STATISTICS = {
     Table.UPLOADS: "partition,offset,batch,label,verdict,event_time,ingest_batch",
-}
-
-# For queries over a few hundred rows, which take longer to plan than to run: they halve the CPU time.
-_SMALL_QUERY_PROPERTIES = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.databricks.delta.snapshotPartitions": "1",
 }
 
 
@@ -112,11 +103,12 @@ def read_complete(spark: SparkSession, lake: Lake, table: Table) -> DataFrame:
 
 def version(spark: SparkSession, lake: Lake, table: Table) -> int:
     """The newest version of a table."""
-    return int(_delta_snapshot(spark, lake, table).version())
+    return int(delta_snapshot(spark, lake, table).version())
 
 
-def _delta_snapshot(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    none = _jvm_class(spark, "scala.Option").empty()
+def delta_snapshot(spark: SparkSession, lake: Lake, table: Table) -> Any:
+    """Delta's Snapshot object of a table's newest version, in the JVM."""
+    none = jvm_class(spark, "scala.Option").empty()
     return delta_log(spark, lake, table).update(False, none, none)
 
 
@@ -130,47 +122,13 @@ def delta_log(spark: SparkSession, lake: Lake, table: Table) -> Any:
 
     `DeltaTable.detail()` and `history()` give the same information, but by Spark jobs that take a second.
     """
-    delta_log_class = _jvm_class(spark, "org.apache.spark.sql.delta.DeltaLog")
+    delta_log_class = jvm_class(spark, "org.apache.spark.sql.delta.DeltaLog")
     return delta_log_class.forTable(spark._jsparkSession, lake.at(table))
 
 
-def _jvm_class(spark: SparkSession, name: str) -> Any:
+def jvm_class(spark: SparkSession, name: str) -> Any:
     """A class of the JVM, by one call. With chained attributes py4j searches all jars for each package."""
     return getattr(spark._jvm, name)
-
-
-@contextmanager
-def prefetch_transactions(spark: SparkSession, lake: Lake, *names: Table) -> Iterator[None]:
-    """While the block runs, prefetch the table state that Delta needs for the next `write_once`.
-
-    To find out whether a micro-batch was committed before, Delta 4.4 computes the table's whole state in
-    Spark jobs: two thirds of the time of a small commit (docs/measurements/micro-batch-latency.md).
-    """
-    with ThreadPoolExecutor(len(names)) as pool:
-        for name in names:
-            pool.submit(_prefetch, spark, lake, name)
-        yield
-
-
-def _prefetch(spark: SparkSession, lake: Lake, table: Table) -> None:
-    with suppress(Py4JError):  # the commit raises the same error
-        _transactions(spark, lake, table)
-
-
-def _transactions(spark: SparkSession, lake: Lake, table: Table) -> Any:
-    """A Scala map of query names to their newest batch. Changes the active session of the calling thread."""
-    session = spark._jsparkSession.newSession()
-    for name, value in _SMALL_QUERY_PROPERTIES.items():
-        session.conf().set(name, value)
-    _jvm_class(spark, "org.apache.spark.sql.classic.SparkSession").setActiveSession(session)
-    return _delta_snapshot(spark, lake, table).transactions()
-
-
-def last_batch(spark: SparkSession, lake: Lake, table: Table, query: str) -> int:
-    """The newest batch of a streaming query that `write_once` has committed to a table; -1 for none."""
-    with ThreadPoolExecutor(1) as pool:
-        batch = pool.submit(_transactions, spark, lake, table).result().get(query)
-    return int(batch.get()) if batch.isDefined() else -1
 
 
 def write_once(
@@ -236,6 +194,26 @@ def upsert(
             .merge(rows.alias("new"), " AND ".join(f"old.`{key}` = new.`{key}`" for key in keys))
             .whenMatchedUpdate(set=values)
             .whenNotMatchedInsert(values=values)
+            .execute()
+        )
+    )
+
+
+def update(spark: SparkSession, lake: Lake, table: Table, rows: DataFrame, key: str) -> None:
+    """Update the given columns of existing rows; rows whose values are equal already are not rewritten.
+
+    Args:
+        rows: with the key, once each, and the columns to set; rows of unknown keys are ignored.
+        key: column that identifies a row.
+    """
+    names = [name for name in rows.columns if name != key]
+    changed = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in names)
+    retry_on_conflict(  # an ingestion and `hub organize` write samples concurrently
+        lambda: (
+            DeltaTable.forPath(spark, lake.at(table))
+            .alias("old")
+            .merge(rows.alias("new"), f"old.`{key}` = new.`{key}`")
+            .whenMatchedUpdate(condition=changed, set={f"`{name}`": f"new.`{name}`" for name in names})
             .execute()
         )
     )

@@ -12,7 +12,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.sections import Ingest
 from conf.settings import Settings
-from lake import tables
+from lake import tables, transactions
 from lake.job_failures import root_cause
 from lake.spark.session_properties import NO_CODEGEN, PLAIN_CACHE, arrow_batch_limits, temporary_properties
 from lake.table import Table
@@ -178,7 +178,7 @@ class Ingestion:
     def _run_ledger_once(self, resources: _Resources, monitor: IngestMonitor) -> None:
         query = self._start_ledger(resources, monitor, once=True)
         try:
-            with tables.prefetch_transactions(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
+            with transactions.prefetch(self.spark, self.settings.lake, Table.SAMPLES, Table.LABELS):
                 while query.isActive and not resources.loss.event.wait(_ONCE_POLL_SECONDS):
                     pass
             self._raise_failure(query, resources)

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
@@ -41,18 +40,8 @@ def save_groups(samples: DataFrame, settings: Settings) -> None:
     changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _GROUP_COLUMNS)).select(
         "image_id", *_GROUP_COLUMNS
     )
-    if changed.isEmpty():
-        return
-    values = {name: f"new.{name}" for name in _GROUP_COLUMNS}
-    tables.retry_on_conflict(  # an ingestion writes to samples concurrently
-        lambda: (
-            DeltaTable.forPath(samples.sparkSession, settings.lake.at(Table.SAMPLES))
-            .alias("old")
-            .merge(changed.alias("new"), "old.image_id = new.image_id")
-            .whenMatchedUpdate(set=values)
-            .execute()
-        )
-    )
+    if not changed.isEmpty():
+        tables.update(samples.sparkSession, settings.lake, Table.SAMPLES, changed, "image_id")
 
 
 def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:

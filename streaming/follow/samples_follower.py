@@ -7,7 +7,7 @@ from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from lake import tables
+from lake import transactions
 from lake.label_hierarchy import Hierarchy
 from lake.table import Table
 from streaming.contract.verdict import Verdict
@@ -39,7 +39,7 @@ class SamplesFollower:
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Write a micro-batch; idempotent."""
         spark, lake = uploads.sparkSession, self.samples.lake
-        with tables.prefetch_transactions(spark, lake, Table.SAMPLES, Table.LABELS):
+        with transactions.prefetch(spark, lake, Table.SAMPLES, Table.LABELS):
             self._update_tables(spark, uploads, batch)
 
     def _update_tables(self, spark: SparkSession, uploads: DataFrame, batch: int) -> None:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as f
 from pyspark.storagelevel import StorageLevel
 
 from conf.sections import Lake
-from lake import tables
+from lake import tables, transactions
 from lake.erasure.erased_ids import digest
 from lake.schemas import UPLOADS
 from lake.spark.session_properties import CODEGEN, temporary_properties
@@ -95,13 +95,13 @@ class Ledger:
         if self._first_checked.is_set():
             return False
         self._first_checked.set()
-        return tables.last_batch(spark, self.lake, Table.UPLOADS, _transaction_app(spark)) >= batch
+        return transactions.last_batch(spark, self.lake, Table.UPLOADS, _transaction_app(spark)) >= batch
 
     def _write(self, rows: DataFrame, records: DataFrame, batch: int) -> None:
         # The plan is the same for each micro-batch, so its generated code is compiled once.
         spark = rows.sparkSession
         with (
-            tables.prefetch_transactions(spark, self.lake, Table.UPLOADS),
+            transactions.prefetch(spark, self.lake, Table.UPLOADS),
             temporary_properties(spark, CODEGEN),
         ):
             verdicts = _collect_verdicts(rows)

@@ -11,6 +11,7 @@ from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
 from lake.schemas import METRICS, UPLOADS
@@ -106,3 +107,23 @@ def test_create_adds_missing_columns_to_an_existing_table_and_keeps_its_rows(
     assert versions[Table.UPLOADS] == 1
     tables.create(spark, lake)
     assert {table: tables.version(spark, lake, table) for table in Table} == versions, "nothing was missing"
+
+
+def test_an_update_sets_the_given_columns_of_known_rows_and_rewrites_no_equal_ones(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    lake = settings.lake.model_copy(update={"root": str(tmp_path)})
+    tables.create(spark, lake)
+    tables.upsert(
+        spark,
+        lake,
+        Table.LABELS,
+        [{"label": "cat", "accepted": 3, "ready": False}, {"label": "dog", "accepted": 4, "ready": False}],
+        "label",
+    )
+    new = spark.createDataFrame([("cat", True), ("dog", False), ("owl", True)], "label string, ready boolean")
+    tables.update(spark, lake, Table.LABELS, new, "label")
+    rows = tables.read(spark, lake, Table.LABELS).orderBy("label").collect()
+    assert [(row.label, row.accepted, row.ready) for row in rows] == [("cat", 3, True), ("dog", 4, False)]
+    version = DeltaTable.forPath(spark, lake.at(Table.LABELS)).history(1).collect()[0]
+    assert version.operationMetrics["numTargetRowsUpdated"] == "1"
