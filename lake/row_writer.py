@@ -20,6 +20,8 @@ _ARROW_TYPES = {
     t.IntegerType: pa.int32(),
     t.LongType: pa.int64(),
     t.DoubleType: pa.float64(),
+    t.FloatType: pa.float32(),
+    t.BinaryType: pa.binary(),
     t.BooleanType: pa.bool_(),
     t.TimestampType: pa.timestamp("us", "UTC"),
 }

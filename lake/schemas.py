@@ -60,16 +60,23 @@ UPLOADS = _columns(
 )
 
 LABEL_CONFLICT = "label_conflict"  # flag of an image that was uploaded with two labels
-USABLE = f"NOT array_contains(flags, '{LABEL_CONFLICT}')"  # condition for samples that datasets may contain
+NONE_OF_THESE = "none_of_these"  # flag of an image that shows no label, as somebody decided
+EXCLUDING_FLAGS = (LABEL_CONFLICT, NONE_OF_THESE)
+# Condition for samples that datasets may contain.
+USABLE = " AND ".join(f"NOT array_contains(flags, '{flag}')" for flag in EXCLUDING_FLAGS)
 
 SAMPLES = _columns(
     ("image_id", _STRING),
     ("label", _STRING),
     ("label_source", _STRING),  # claimed, checked, corrected
-    ("label_quality", t.FloatType()),
+    ("label_quality", t.FloatType()),  # 0 to 1, how well picture and label agree; 1 once somebody decided
     ("suggested_label", _STRING),
+    ("label_reason", _STRING),  # why label_quality is low, or why a label is suggested
     ("duplicate_group", _STRING),
-    ("cluster", _STRING),
+    ("cluster", _STRING),  # of the pictures with its label
+    ("overall_cluster", _STRING),  # of the pictures with any label
+    ("cluster_distance", t.FloatType()),  # cosine distance to the centroid of `cluster`, 0 to 2
+    ("outlier", t.BooleanType()),  # farther from its centroid than the cluster's radius
     ("split", _STRING),
     ("flags", _STRINGS),
     ("phash", _LONG),
@@ -118,12 +125,47 @@ MODELS = _columns(
     ("cpu_seconds", t.DoubleType()),  # of the workers' and the driver's Python processes, user and system
 )
 
+CLUSTERS = _columns(
+    ("cluster", _STRING),
+    ("label", _STRING),  # whose pictures it groups; null for a cluster of pictures with any label
+    ("model_id", _STRING),  # whose embeddings were clustered
+    ("centroid", _BYTES),  # float16, little-endian, of length 1
+    ("size", _LONG),  # images
+    ("radius", t.FloatType()),  # cosine distance from which an image is an outlier
+    ("common_label", _STRING),  # the most frequent label of its images
+    ("common_share", t.FloatType()),  # of its images have that label, 0 to 1
+    ("created", _TIME),
+)
+
+DECISIONS = _columns(
+    ("decision_id", _STRING),  # of the rows that were decided together
+    ("kind", _STRING),  # relabel, keep, none_of_these, undo
+    ("image_id", _STRING),
+    ("label_before", _STRING),
+    ("label_after", _STRING),
+    ("source_before", _STRING),  # label_source
+    ("source_after", _STRING),
+    ("excluded_before", t.BooleanType()),  # flagged as none of these
+    ("excluded_after", t.BooleanType()),
+    ("user", _STRING),  # who decided; null once erased
+    ("decided", _TIME),
+)
+
+WATCHES = _columns(
+    ("label", _STRING),
+    ("user", _STRING),  # who waits for the label
+    ("since", _TIME),
+)
+
 SCHEMAS = {
     Table.UPLOADS: UPLOADS,
     Table.SAMPLES: SAMPLES,
     Table.LABELS: LABELS,
     Table.DATASETS: DATASETS,
     Table.MODELS: MODELS,
+    Table.CLUSTERS: CLUSTERS,
+    Table.DECISIONS: DECISIONS,
+    Table.WATCHES: WATCHES,
 }
 
 

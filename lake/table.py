@@ -15,3 +15,6 @@ class Table(StrEnum):
     LABELS = "labels"
     DATASETS = "datasets"
     MODELS = "models"
+    CLUSTERS = "clusters"
+    DECISIONS = "decisions"
+    WATCHES = "watches"

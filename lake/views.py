@@ -42,7 +42,7 @@ SELECT device, count(DISTINCT user) AS users, count(*) AS submitted,
 
 
 def register(spark: SparkSession, lake: Lake) -> None:
-    """Create the temporary views uploads, samples, labels, datasets, models, batches and devices.
+    """Create a temporary view of each table, and the views batches and devices.
 
     Raises:
         LakeError: the lake has no tables yet.

@@ -1,7 +1,7 @@
 """Erasure rules: what an erasure does to each table, in this order.
 
-The ledger comes after `samples`, because the ledger tells which images are the user's, and before `labels`,
-which are recounted from it.
+The ledger tells which images are the user's. So it comes after all tables with rules that ask it, and before
+`labels`, which are recounted from it. Clusters come before the samples that name them, decisions after.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake import tables
-from lake.erasure import redaction
+from lake.erasure import curation, redaction
 from lake.label_recount import recount
 from lake.table import Table
 
@@ -43,10 +43,27 @@ def _recount(spark: SparkSession, settings: Settings, user: str) -> None:
     recount(spark, settings, ledger)
 
 
+def _delete_clusters(spark: SparkSession, settings: Settings, user: str) -> None:
+    curation.delete_clusters(spark, settings.lake, user)
+
+
+def _redact_decisions(spark: SparkSession, settings: Settings, user: str) -> None:
+    curation.redact_decisions(spark, settings.lake, user)
+
+
+def _delete_watches(spark: SparkSession, settings: Settings, user: str) -> None:
+    curation.delete_watches(spark, settings.lake, user)
+
+
 RULES = {
+    Table.CLUSTERS: ErasureRule("delete clusters that contain the user's images", _delete_clusters),
     Table.SAMPLES: ErasureRule(
         "delete samples, or reassign them to others who uploaded the same image", _reassign
     ),
+    Table.DECISIONS: ErasureRule(
+        "delete or redact decisions on the user's images and by the user", _redact_decisions
+    ),
+    Table.WATCHES: ErasureRule("delete the labels that the user watches", _delete_watches),
     Table.UPLOADS: ErasureRule("redact the rows of the ledger", _redact),
     Table.LABELS: ErasureRule("recount the uploads of each label, and find its name in them again", _recount),
     Table.DATASETS: ErasureRule("dataset snapshots are immutable; those with such images are listed", None),

@@ -18,7 +18,7 @@ from lake import tables
 from lake.errors import LakeError, NothingToOrganize, StorageError
 from lake.label_hierarchy import Hierarchy
 from lake.locks import maintenance_lock
-from lake.schemas import LABEL_CONFLICT, USABLE
+from lake.schemas import LABEL_CONFLICT, NONE_OF_THESE, USABLE
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
 from lake.table import Table
@@ -159,6 +159,7 @@ def _count_images(chosen: DataFrame, labels: list[str], config: Organize) -> dic
 def _count_left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
     reason = (
         f.when(f.array_contains("flags", LABEL_CONFLICT), LABEL_CONFLICT)
+        .when(f.array_contains("flags", NONE_OF_THESE), NONE_OF_THESE)
         .when(~f.col("label").isin(chosen), "label_not_chosen")
         .alias("reason")
     )

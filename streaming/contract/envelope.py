@@ -81,7 +81,7 @@ def parse(key: bytes | None, headers: Sequence[Header], rules: Rules, omitted: i
         "geohash": reader.parsed("ce_geo", lambda text: _geohash(text, rules.ingest.geohash_length)),
         "sha256": reader.parsed("ce_sha256", _sha256),
         "dataref": reader.text("ce_dataref"),
-        "label": reader.parsed("ce_label", lambda text: _label(text, rules.labels)),
+        "label": reader.parsed("ce_label", lambda text: _label(text, rules)),
     }
     if envelope["label"] is not None:
         envelope["label_name"] = written_name(reader.text("ce_label") or "")
@@ -203,14 +203,14 @@ def _sha256(text: str) -> str:
     return text.lower()
 
 
-def _label(text: str, known: frozenset[str] | None) -> str:
+def _label(text: str, rules: Rules) -> str:
     try:
         label = label_slug(text)
     except BadLabel as error:
         raise Rejected(Reason.BAD_LABEL, str(error)) from None
-    if known is not None and label not in known:
+    if rules.labels is not None and label not in rules.labels:
         raise Rejected(Reason.UNKNOWN_LABEL, f"{quoted(text)}, slug {label}, is not in the list of labels")
-    return label
+    return rules.aliases.get(label, label)
 
 
 def _key_text(key: bytes | None) -> str | None:

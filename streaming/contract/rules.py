@@ -1,6 +1,7 @@
 """Rules for verifying uploads: limits, thresholds and labels, as one value that is pickled to executors."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from conf.sections import S3, Decoding, Ingest, Labels, Payloads, Quality
 from conf.settings import Settings
@@ -16,6 +17,7 @@ class Rules:
         decoding: the decoder function and its limits.
         quality: thresholds of the flags.
         labels: slugs of the accepted labels, or None to accept any well-formed label.
+        aliases: slug of another name to the label that it stands for.
         payloads: prefixes and limits for fetching pictures by reference.
         s3: the store of these pictures.
     """
@@ -24,6 +26,7 @@ class Rules:
     decoding: Decoding
     quality: Quality
     labels: frozenset[str] | None
+    aliases: Mapping[str, str] = field(hash=False)
     payloads: Payloads
     s3: S3
 
@@ -32,20 +35,26 @@ class Rules:
         """Build the rules from the settings.
 
         Raises:
-            SettingError: labels are closed and their file cannot be read.
+            SettingError: the file of labels cannot be read.
         """
-        labels = closed_labels(settings.labels)
         return cls(
-            settings.ingest, settings.decoding, settings.quality, labels, settings.payloads, settings.s3
+            settings.ingest,
+            settings.decoding,
+            settings.quality,
+            closed_labels(settings.labels),
+            Hierarchy.read(settings.labels.file).aliases,
+            settings.payloads,
+            settings.s3,
         )
 
 
 def closed_labels(labels: Labels) -> frozenset[str] | None:
-    """Read the slugs of the accepted labels from their file in closed mode; None in open mode.
+    """Read the slugs of the accepted labels and their aliases in closed mode; None in open mode.
 
     Raises:
         SettingError: the file cannot be read or contains a malformed label.
     """
     if labels.mode == "open":
         return None
-    return frozenset(Hierarchy.read(labels.file).labels)
+    listed = Hierarchy.read(labels.file)
+    return frozenset(listed.labels) | frozenset(listed.aliases)

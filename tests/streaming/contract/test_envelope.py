@@ -1,4 +1,6 @@
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +148,14 @@ def closed() -> Rules:
     settings = configuration.load()
     labels = settings.labels.model_copy(update={"mode": "closed"})
     return Rules.of(settings.model_copy(update={"labels": labels}))
+
+
+@pytest.mark.parametrize("mode", ["open", "closed"])
+def test_alias_is_stored_as_the_label_that_it_stands_for(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("label,parent,display_name,aliases\ncat,,Cat,Kitty;House cat\n")
+    settings = configuration.load()
+    labels = settings.labels.model_copy(update={"mode": mode, "file": file})
+    rules = Rules.of(settings.model_copy(update={"labels": labels}))
+    parsed = envelope.parse(None, replace(GOOD, label="house Cat").headers(), rules)
+    assert (parsed.label, parsed.label_name, parsed.problem) == ("cat", "house Cat", None)
