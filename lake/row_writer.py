@@ -1,7 +1,7 @@
-"""Writes single rows of small tables without Spark: a commit takes milliseconds and no executor core."""
+"""Reads and writes a few rows of tables without Spark: a commit takes milliseconds and no executor core."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,29 +27,70 @@ _ARROW_TYPES = {
 }
 
 
-def append(settings: Settings, table: Table, row: Mapping[str, Any]) -> None:
-    """Append a row. Creates the table, and adds columns that it lacks.
+def read(
+    settings: Settings, table: Table, columns: Sequence[str], where: str = "TRUE"
+) -> list[dict[str, Any]]:
+    """Read rows: no rows before the table is created; columns that an older hub did not write are None.
+
+    Args:
+        columns: names of columns.
+        where: SQL condition; values in it come from `literal`.
+
+    Raises:
+        StorageError: the lake is not readable.
+    """
+    from deltalake import DeltaTable, QueryBuilder
+
+    uri, options = _uri(settings, table), storage_options(settings)
+
+    def select() -> list[dict[str, Any]]:
+        if not DeltaTable.is_deltatable(uri, options):
+            return []
+        found = DeltaTable(uri, storage_options=options)
+        existing = {field.name for field in found.schema().fields}
+        quoted = ", ".join(f'"{name}"' for name in columns if name in existing)
+        query = f"SELECT {quoted} FROM rows WHERE {where}"
+        rows = pa.table(QueryBuilder().register("rows", found).execute(query).read_all()).to_pylist()
+        return [{name: row.get(name) for name in columns} for row in rows]
+
+    rows: list[dict[str, Any]] = _retry_on_conflict(settings, select, uri, "read")
+    return rows
+
+
+def literal(*values: str) -> str:
+    """Texts as a list of SQL literals, separated by commas."""
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+
+
+def append(settings: Settings, table: Table, *rows: Mapping[str, Any]) -> None:
+    """Append rows in one commit. Creates the table, and adds columns that it lacks.
 
     Raises:
         StorageError: the lake is not writable.
     """
     from deltalake import DeltaTable, Schema, write_deltalake
 
-    schema, uri, options = arrow_schema(table), _uri(settings, table), _storage_options(settings)
-    rows = pa.Table.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
+    schema, uri, options = arrow_schema(table), _uri(settings, table), storage_options(settings)
+    new = pa.Table.from_pylist(
+        [{name: row.get(name) for name in schema.names} for row in rows], schema=schema
+    )
 
     def commit() -> None:
         properties = {"delta.enableDeletionVectors": "false"}
         DeltaTable.create(
             uri, Schema.from_arrow(schema), mode="ignore", configuration=properties, storage_options=options
         )
-        write_deltalake(uri, rows, mode="append", schema_mode="merge", storage_options=options)
+        write_deltalake(uri, new, mode="append", schema_mode="merge", storage_options=options)
 
     _retry_on_conflict(settings, commit, uri)
 
 
-def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -> int:
-    """Update the rows that have the key of `row`. Columns that the table lacks are ignored.
+def update(settings: Settings, table: Table, key: str, *rows: Mapping[str, Any]) -> int:
+    """Update the rows that have the keys of `rows`, in one commit. Columns that the table lacks are ignored.
+
+    Args:
+        key: column that identifies a row.
+        rows: all with the same columns.
 
     Returns:
         the number of updated rows; 0 if the table does not exist.
@@ -60,18 +101,40 @@ def update(settings: Settings, table: Table, key: str, row: Mapping[str, Any]) -
     from deltalake import DeltaTable
 
     uri = _uri(settings, table)
-    fields = [field for field in arrow_schema(table) if field.name in row]
-    rows = pa.Table.from_pylist([dict(row)], schema=pa.schema(fields))
+    fields = [field for field in arrow_schema(table) if rows and field.name in rows[0]]
+    new = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
 
     def commit() -> int:
-        if not DeltaTable.is_deltatable(uri, _storage_options(settings)):
+        if not rows or not DeltaTable.is_deltatable(uri, storage_options(settings)):
             return 0
-        table = DeltaTable(uri, storage_options=_storage_options(settings))
+        table = DeltaTable(uri, storage_options=storage_options(settings))
         existing = {field.name for field in table.schema().fields}
-        changed = {name: f"new.{name}" for name in rows.column_names if name != key and name in existing}
-        merge = table.merge(rows, f"old.{key} = new.{key}", source_alias="new", target_alias="old")
+        changed = {name: f"new.{name}" for name in new.column_names if name != key and name in existing}
+        merge = table.merge(new, f"old.{key} = new.{key}", source_alias="new", target_alias="old")
         merge_metrics = merge.when_matched_update(changed).execute()
         return int(merge_metrics["num_target_rows_updated"])
+
+    return int(_retry_on_conflict(settings, commit, uri))
+
+
+def delete(settings: Settings, table: Table, where: str) -> int:
+    """Delete the rows that meet an SQL condition; values in it come from `literal`.
+
+    Returns:
+        the number of deleted rows; 0 if the table does not exist.
+
+    Raises:
+        StorageError: the lake is not writable.
+    """
+    from deltalake import DeltaTable
+
+    uri, options = _uri(settings, table), storage_options(settings)
+
+    def commit() -> int:
+        if not DeltaTable.is_deltatable(uri, options):
+            return 0
+        deleted = DeltaTable(uri, storage_options=options).delete(where)["num_deleted_rows"]
+        return int(deleted or 0)
 
     return int(_retry_on_conflict(settings, commit, uri))
 
@@ -93,7 +156,8 @@ def _uri(settings: Settings, table: Table) -> str:
     return settings.lake.at(table)
 
 
-def _storage_options(settings: Settings) -> dict[str, str] | None:
+def storage_options(settings: Settings) -> dict[str, str] | None:
+    """Options of delta-rs for the lake's root; None for one on a disk."""
     if not settings.lake.root.startswith("s3a://"):
         return None
     s3 = settings.s3
@@ -107,7 +171,7 @@ def _storage_options(settings: Settings) -> dict[str, str] | None:
     return options | ({"AWS_ENDPOINT_URL": s3.endpoint} if s3.endpoint else {})
 
 
-def _retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str) -> Any:
+def _retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str, action: str = "write") -> Any:
     from deltalake.exceptions import CommitFailedError, DeltaError
 
     for tries_left in reversed(range(TRIES)):
@@ -116,14 +180,16 @@ def _retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str) 
                 return commit()
         except CommitFailedError as error:
             if not tries_left:
-                raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None
+                raise StorageError(f"cannot {action} {uri}: {_first_line(error)}") from None
         except (DeltaError, OSError) as error:
-            raise StorageError(f"cannot write {uri}: {_first_line(error)}") from None
+            raise StorageError(f"cannot {action} {uri}: {_first_line(error)}") from None
         except BaseException as error:
             if not is_panic(error):
                 raise
             log = f"see {settings.logs.dir}/delta.out"
-            raise StorageError(f"cannot write {uri}: delta-rs failed: {_first_line(error)}; {log}") from None
+            raise StorageError(
+                f"cannot {action} {uri}: delta-rs failed: {_first_line(error)}; {log}"
+            ) from None
     raise AssertionError("unreachable")
 
 

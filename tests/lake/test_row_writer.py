@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import deltalake
+import pyarrow as pa
 import pytest
 
 from conf.sections import Lake
@@ -64,3 +65,35 @@ def test_rows_are_written_below_folders_of_almost_any_name(
     row_writer.append(own, Table.MODELS, {"model_id": "other"})
     assert row_writer.update(own, Table.MODELS, "model_id", {"model_id": MODEL, "state": "ready"}) == 1
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.fixture
+def own(settings: Settings, tmp_path: Path) -> Settings:
+    return settings.model_copy(update={"lake": Lake(root=str(tmp_path / "lake"))})
+
+
+def test_rows_are_appended_updated_read_and_deleted_by_key(own: Settings) -> None:
+    columns = ("image_id", "label", "flags", "label_quality")
+    assert row_writer.read(own, Table.SAMPLES, columns) == []
+    assert row_writer.update(own, Table.SAMPLES, "image_id", {"image_id": "a", "label": "cat"}) == 0
+    row_writer.append(
+        own,
+        Table.SAMPLES,
+        {"image_id": "a'b", "label": "cat", "flags": ["dark"], "label_quality": 0.5},
+        {"image_id": "c", "label": "dog"},
+    )
+    new = [{"image_id": name, "label": "owl", "flags": ["x", "y"]} for name in ("a'b", "unknown")]
+    assert row_writer.update(own, Table.SAMPLES, "image_id", *new) == 1
+    listed = row_writer.literal("a'b", "z")
+    where = f"image_id IN ({listed})"
+    assert row_writer.read(own, Table.SAMPLES, columns, where) == [
+        {"image_id": "a'b", "label": "owl", "flags": ["x", "y"], "label_quality": 0.5}
+    ]
+    assert row_writer.delete(own, Table.SAMPLES, where) == 1
+    assert [row["image_id"] for row in row_writer.read(own, Table.SAMPLES, columns)] == ["c"]
+
+
+def test_columns_that_an_older_hub_did_not_write_are_none(own: Settings) -> None:
+    deltalake.write_deltalake(own.lake.at(Table.SAMPLES), pa.table({"image_id": ["a"], "label": ["cat"]}))
+    columns = ("image_id", "cluster")
+    assert row_writer.read(own, Table.SAMPLES, columns) == [{"image_id": "a", "cluster": None}]
