@@ -1,0 +1,121 @@
+"""Verification of a candidate pair on its stored pixels: whether it is a near duplicate, and in what way."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from organize.duplicates import alignment
+from organize.duplicates.alignment import Agreement, CoarseView
+from organize.duplicates.picture_square import Square, mirrored
+from organize.duplicates.relation import Relation, relation_of
+
+VERSION = "aligned-1"  # in the table `duplicate_pairs`; another one where the same pair gets another result
+
+LEAST_COARSE = 0.45  # correlation of the coarse search below which a pair is no candidate any more
+LEAST_CORRELATION = 0.85
+SURE = 11.0  # significance from which LEAST_CORRELATION is enough; the calibration may raise it
+DOUBTFUL = 3.0  # below SURE, within which pictures of low contrast must agree almost fully
+FULL_CORRELATION = (0.97, 0.985)  # least correlation just below SURE, and DOUBTFUL below it
+LEAST_SHARED = (0.3, 0.7)  # share of each picture that the other shows, in ascending order
+
+
+@dataclass(frozen=True)
+class Print:
+    """What a pair is verified on: the square of a picture and the size of its original.
+
+    Args:
+        image_id: of the picture.
+        square: uint8 (64, 64).
+        size: width and height of the original (pixels).
+    """
+
+    image_id: str
+    square: Square
+    size: tuple[int, int]
+    _views: dict[bool, CoarseView] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def view(self, mirror: bool = False) -> CoarseView:
+        """The view for the coarse search, of the picture or its mirror image; made once."""
+        if mirror not in self._views:
+            self._views[mirror] = CoarseView.of(mirrored(self.square) if mirror else self.square)
+        return self._views[mirror]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A pair whose pixels agree, maybe by chance: `is_near_duplicate` says whether they agree enough.
+
+    Args:
+        first, second: image ids, first < second.
+        relation: of the two.
+        correlation: of the aligned pixels, 0–1.
+        significance: `Agreement.significance`; infinite is stored as `EXACT_SIGNIFICANCE`.
+    """
+
+    first: str
+    second: str
+    relation: Relation
+    correlation: float
+    significance: float
+
+    def is_near_duplicate(self, sure: float = SURE) -> bool:
+        """Whether the pixels agree enough.
+
+        Args:
+            sure: significance from which `LEAST_CORRELATION` is enough.
+        """
+        if self.relation is Relation.EXACT or self.significance >= sure:
+            return True
+        below = (sure - self.significance) / DOUBTFUL
+        least = FULL_CORRELATION[0] + (FULL_CORRELATION[1] - FULL_CORRELATION[0]) * below
+        return below <= 1 and self.correlation >= least
+
+
+EXACT_SIGNIFICANCE = 1000.0  # of equal pixels
+
+
+def verify(one: Print, other: Print) -> Match | None:
+    """Compare two pictures on their pixels.
+
+    The result does not depend on the order of the two.
+
+    Returns:
+        None for pictures that cannot be near duplicates at any calibration.
+    """
+    first, second = (one, other) if one.image_id < other.image_id else (other, one)
+    if first.size == second.size and np.array_equal(first.square, second.square):
+        return Match(first.image_id, second.image_id, Relation.EXACT, 1.0, EXACT_SIGNIFICANCE)
+    found = align(first, second)
+    if found is None or not _may_match(found[0]):
+        return None
+    agreement, mirror = found
+    relation = relation_of(agreement, mirror, (first.size, second.size))
+    return Match(first.image_id, second.image_id, relation, agreement.correlation, agreement.significance)
+
+
+def align(first: Print, second: Print, least: float = LEAST_COARSE) -> tuple[Agreement, bool] | None:
+    """Align the second picture, or its mirror image, with the first.
+
+    Args:
+        least: correlation of the coarse search; None is returned for pairs below it.
+
+    Returns:
+        how they agree, and whether the second was mirrored.
+    """
+    placements = [alignment.place(first.view(), second.view(mirror)) for mirror in (False, True)]
+    mirror = placements[1].correlation > placements[0].correlation
+    if placements[mirror].correlation < least:
+        return None
+    square = mirrored(second.square) if mirror else second.square
+    matrix = alignment.refine(first.square, square, placements[mirror].matrix)
+    return alignment.agreement(first.square, square, matrix), mirror
+
+
+def _may_match(agreement: Agreement) -> bool:
+    least, most = sorted((agreement.shared_first, agreement.shared_second))
+    return (
+        agreement.correlation >= LEAST_CORRELATION
+        and agreement.significance >= SURE - DOUBTFUL
+        and least >= LEAST_SHARED[0]
+        and most >= LEAST_SHARED[1]
+    )

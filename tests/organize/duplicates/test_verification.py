@@ -1,0 +1,79 @@
+"""Near duplicates on their pixels; the pictures are scenes and walls of `tests.support.media.scenes`."""
+
+from itertools import combinations
+
+import pytest
+
+from organize.duplicates.picture_square import square_of
+from organize.duplicates.relation import Relation
+from organize.duplicates.verification import SURE, Match, Print, verify
+from tests.support.media import scenes
+
+SEEDS = range(6)
+
+
+def printed(name: str, rgb: scenes.RGB) -> Print:
+    return Print(name, square_of(rgb), (rgb.shape[1], rgb.shape[0]))
+
+
+def compare(one: scenes.RGB, other: scenes.RGB) -> Match | None:
+    match = verify(printed("a", one), printed("b", other))
+    return match if match and match.is_near_duplicate() else None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("change", "relation"),
+    [
+        (lambda rgb: rgb.copy(), Relation.EXACT),
+        (scenes.reencoded, Relation.REENCODED),
+        (lambda rgb: scenes.lit(rgb, 1.1), Relation.REENCODED),
+        (lambda rgb: scenes.lit(rgb, 0.9), Relation.REENCODED),
+        (scenes.resized, Relation.RESIZED),
+        (lambda rgb: scenes.cropped(rgb, 0.08), Relation.CROPPED),
+        (lambda rgb: scenes.cropped(rgb, 0.15), Relation.CROPPED),
+        (lambda rgb: scenes.cropped(rgb, 0.3), Relation.CROPPED),
+        (scenes.framed, Relation.CROPPED),
+        (scenes.mirrored, Relation.MIRRORED),
+        (scenes.turned, Relation.SAME_SCENE),
+    ],
+    ids=[
+        "copy", "q30", "lighter", "darker", "half", "crop 8 %", "crop 15 %", "crop 30 %", "border", "mirror",
+        "turn",
+    ],
+)  # fmt: skip
+def test_a_changed_copy_is_found_with_its_relation(seed: int, change: object, relation: Relation) -> None:
+    original = scenes.scene(seed)
+    match = compare(original, change(original))  # type: ignore[operator]
+    assert match is not None
+    assert match.relation is relation
+
+
+def test_different_scenes_are_no_near_duplicates() -> None:
+    prints = [printed(str(seed), scenes.scene(seed)) for seed in range(25)]
+    assert not any(verify(one, other) for one, other in combinations(prints, 2))
+
+
+def test_different_photographs_of_a_blank_wall_are_no_near_duplicates() -> None:
+    prints = [printed(str(seed), scenes.wall(seed)) for seed in range(12)]
+    assert not any(verify(one, other) for one, other in combinations(prints, 2))
+
+
+def test_pictures_of_one_colour_are_near_duplicates_only_if_they_are_equal() -> None:
+    light, dark = scenes.wall(0) * 0 + 200, scenes.wall(0) * 0 + 90
+    assert compare(light, dark) is None
+    exact = compare(light, light.copy())
+    assert exact is not None and exact.relation is Relation.EXACT
+
+
+def test_the_order_of_the_two_pictures_does_not_matter() -> None:
+    one, other = printed("a", scenes.scene(1)), printed("b", scenes.cropped(scenes.scene(1), 0.2))
+    assert verify(one, other) == verify(other, one)
+
+
+def test_a_stricter_calibration_asks_for_more_agreement() -> None:
+    match = Match("a", "b", Relation.CROPPED, 0.96, SURE + 0.5)
+    assert match.is_near_duplicate()
+    assert not match.is_near_duplicate(SURE + 1)
+    assert Match("a", "b", Relation.CROPPED, 0.99, SURE + 0.5).is_near_duplicate(SURE + 1)
+    assert not Match("a", "b", Relation.CROPPED, 0.99, SURE - 4).is_near_duplicate()
