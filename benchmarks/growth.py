@@ -81,7 +81,13 @@ def _make_lake(settings: Settings, spark: "SparkSession", rows: int) -> Settings
     }  # fmt: skip
     _write(numbers, uploads, lake, Table.UPLOADS)
     _write(numbers, common | {"label_source": f.lit("claimed")}, lake, Table.SAMPLES)
-    kafka = settings.kafka.model_copy(update={"topic": topic, "rejected_topic": f"{topic}.rejected"})
+    kafka = settings.kafka.model_copy(
+        update={
+            "topic": topic,
+            "rejected_topic": f"{topic}.rejected",
+            "verdicts_topic": f"{topic}.verdicts",
+        }
+    )
     return settings.model_copy(update={"lake": lake, "kafka": kafka})
 
 

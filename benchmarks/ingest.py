@@ -201,6 +201,7 @@ class _Bench:
     def _own_settings(self, name: str, batch: int, isolated: bool) -> Settings:
         topic = f"bench-{name.replace(' ', '-')}"
         update = {"topic": topic, "rejected_topic": f"{topic}.rejected", "partitions": 2 * _CORES}
+        update["verdicts_topic"] = f"{topic}.verdicts"
         return self.settings.model_copy(
             update={
                 "kafka": self.settings.kafka.model_copy(update=update),

@@ -85,7 +85,11 @@ def main(small: Path | None, photos: Path | None, photos_label: str) -> None:
 
 def _measure(settings: Settings, bootstrap: str, load: Load, spark: "SparkSession") -> dict[str, object]:
     kafka = settings.kafka.model_copy(
-        update={"topic": f"bench-{load.name}", "rejected_topic": f"bench-{load.name}.rejected"}
+        update={
+            "topic": f"bench-{load.name}",
+            "rejected_topic": f"bench-{load.name}.rejected",
+            "verdicts_topic": f"bench-{load.name}.verdicts",
+        }
     )
     own = settings.model_copy(update={"kafka": kafka, "lake": Lake(root=f"{settings.lake.root}/{load.name}")})
     topics.create(kafka, bootstrap)

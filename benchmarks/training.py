@@ -97,6 +97,7 @@ def make_datasets(settings: Settings, sources: set[Path]) -> dict[Path, tuple[Se
 
 def _own_settings(settings: Settings, number: int) -> Settings:
     update = {"topic": f"bench-{number}", "rejected_topic": f"bench-{number}.rejected"}
+    update["verdicts_topic"] = f"bench-{number}.verdicts"
     labels = settings.labels.model_copy(update={"ready_images": 1})
     kafka = settings.kafka.model_copy(update=update)
     lake = Lake(root=f"{settings.lake.root}-{number}")

@@ -59,6 +59,7 @@ class Kafka(_Section):
     bootstrap: str
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
     rejected_topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    verdicts_topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
     partitions: Positive
     replication: Positive
     retention_hours: Positive

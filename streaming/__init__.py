@@ -10,7 +10,7 @@ backlog       backlog, record_batches: committed records of a topic, counted wit
 one picture   verify: bytes in, verdict out
 Arrow pass    isolate: records in, ledger rows out; a decoder process that may crash
 ledger        ledger: one commit for each micro-batch, each upload exactly once, and resume offsets
-followers     follow: samples, label counts and dead letters
+followers     follow: samples, label counts, dead letters and verdicts
 ingestion     ingestion, watch: all streaming queries of an ingestion; its metrics, lag and report
 afterwards    rejects, erasure: rejected uploads are replayed, users erased
 """

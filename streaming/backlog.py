@@ -155,7 +155,7 @@ def count_records(kafka: Kafka, bootstrap: str) -> list[TopicCount]:
     """
     with topics.admin_client(kafka, bootstrap) as client:
         counts = []
-        for topic in topics.describe_with(client, [kafka.topic, kafka.rejected_topic]):
+        for topic in topics.describe_with(client, topics.names(kafka)):
             starts = {p: begin for p, (begin, _) in topic.offsets.items()}
             try:
                 found = Backlog(_TOPIC_BYTES, _TOPIC_SECONDS).count(client, topic, starts).values()

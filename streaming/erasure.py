@@ -113,7 +113,7 @@ def remaining_copies(settings: Settings, bootstrap: str, traces: Traces) -> list
     """Describe where the user's data still is, or may be, after an erasure."""
     kafka = settings.kafka
     hours = topics.retention_hours(kafka, bootstrap)
-    copies = [f"topic {name}: {_retention(hours.get(name))}" for name in (kafka.topic, kafka.rejected_topic)]
+    copies = [f"topic {name}: {_retention(hours.get(name))}" for name in topics.names(kafka)]
     copies.append(
         f"uploads in topic {kafka.topic} that were not ingested yet: run `hub ingest --once`, then this again"
     )

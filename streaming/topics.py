@@ -77,8 +77,13 @@ def client_options(kafka: Kafka, bootstrap: str) -> dict[str, Any]:
     return options
 
 
+def names(kafka: Kafka) -> list[str]:
+    """Names of the hub's topics: uploads, dead letters, verdicts."""
+    return [kafka.topic, kafka.rejected_topic, kafka.verdicts_topic]
+
+
 def create(kafka: Kafka, bootstrap: str) -> list[str]:
-    """Create the topics for uploads and dead letters if they are missing.
+    """Create those of the hub's topics that are missing.
 
     Returns:
         names of the topics that were created.
@@ -96,7 +101,7 @@ def create(kafka: Kafka, bootstrap: str) -> list[str]:
             }
             | REQUIRED_CONFIG,
         }
-        for name in (kafka.topic, kafka.rejected_topic)
+        for name in names(kafka)
     }
     with admin_client(kafka, bootstrap) as client:
         response = client.create_topics(wanted, raise_errors=False)
@@ -120,7 +125,7 @@ def partitions(kafka: Kafka, bootstrap: str, topic: str) -> list[int]:
 def describe(kafka: Kafka, bootstrap: str) -> list[Topic]:
     """Describe those of the hub's topics that exist, with their offsets."""
     with admin_client(kafka, bootstrap) as client:
-        return describe_with(client, [kafka.topic, kafka.rejected_topic])
+        return describe_with(client, names(kafka))
 
 
 def describe_with(client: KafkaAdminClient, names: list[str]) -> list[Topic]:
@@ -145,7 +150,7 @@ def describe_with(client: KafkaAdminClient, names: list[str]) -> list[Topic]:
 def retention_hours(kafka: Kafka, bootstrap: str) -> dict[str, float]:
     """Retention in hours of those of the hub's topics that exist; negative for no limit."""
     with admin_client(kafka, bootstrap) as client:
-        configs = _configs(client, [kafka.topic, kafka.rejected_topic], "retention.ms")
+        configs = _configs(client, names(kafka), "retention.ms")
     return {name: float(config["retention.ms"]) / 3_600_000 for name, config in configs.items()}
 
 
@@ -219,7 +224,7 @@ def _leaders(topic: dict[str, Any]) -> dict[int, int]:
 
 
 def _missing_settings(client: KafkaAdminClient, kafka: Kafka) -> dict[str, list[str]]:
-    configs = _configs(client, [kafka.topic, kafka.rejected_topic], *REQUIRED_CONFIG)
+    configs = _configs(client, names(kafka), *REQUIRED_CONFIG)
     required = REQUIRED_CONFIG.items()
     missing = {name: [key for key, value in required if at[key] != value] for name, at in configs.items()}
     return {name: keys for name, keys in missing.items() if keys}

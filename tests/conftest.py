@@ -138,7 +138,12 @@ def topic() -> str:
 def kafka(settings: Settings, broker: str, topic: str) -> Kafka:
     """Settings of two new topics on the broker, for one test."""
     fresh = settings.kafka.model_copy(
-        update={"bootstrap": broker, "topic": topic, "rejected_topic": f"{topic}.rejected"}
+        update={
+            "bootstrap": broker,
+            "topic": topic,
+            "rejected_topic": f"{topic}.rejected",
+            "verdicts_topic": f"{topic}.verdicts",
+        }
     )
     topics.create(fresh, broker)
     return fresh

@@ -1,1 +1,1 @@
-"""Followers: streaming queries that read the ledger and write samples, label counts and dead letters."""
+"""Followers: streaming queries that follow the ledger: samples, label counts, dead letters, verdicts."""

@@ -3,12 +3,9 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from conf.sections import Kafka
-from streaming import topics
 from streaming.contract.verdict import Verdict
-from streaming.errors import IngestFailed
 from streaming.follow.follower import FollowerContext, Write
-from streaming.kafka_source import spark_options
+from streaming.follow.topic_writer import TopicWriter
 from streaming.topics import RECORD_BYTES
 
 # Columns of `uploads` that this follower reads.
@@ -16,59 +13,19 @@ COLUMNS = [
     "verdict", "reason", "detail", "topic", "partition", "offset", "device", "payload", "headers",
 ]  # fmt: skip
 
-# A task that waits for Kafka occupies a core that ingestion could use: run one task, with short timeouts.
-_TASKS = 1
 _FRAMING_BYTES = 128  # maximum bytes of a record and its batch without key, value and headers
-_TIMEOUTS = {
-    "kafka.max.block.ms": 10_000,
-    "kafka.request.timeout.ms": 10_000,
-    "kafka.delivery.timeout.ms": 30_000,
-}
 
 
 def writer(context: FollowerContext) -> Write:
-    """Make the function that writes each micro-batch."""
-    return DeadLetterFollower(context.settings.kafka, context.bootstrap).write
-
-
-class DeadLetterFollower:
-    """Sends every rejected upload to the dead-letter topic, with its position and reason as added headers.
+    """Make the function that sends each rejected upload, with its position and reason as added headers.
 
     If an upload has too many headers, those that the ledger keeps are sent.
-
-    Args:
-        kafka: settings of the cluster.
-        bootstrap: of the cluster.
     """
-
-    def __init__(self, kafka: Kafka, bootstrap: str) -> None:
-        self._kafka, self._bootstrap = kafka, bootstrap
-        self._topic_exists = False
-
-    def write(self, uploads: DataFrame, batch: int) -> None:
-        """Send the rejected uploads of one micro-batch; after a crash some may be sent again.
-
-        Raises:
-            IngestFailed: the topic does not exist.
-        """
-        if not self._topic_exists:
-            self._require_topic()
-        self._topic_exists = False  # until the records are sent
-        (
-            dead_letter_records(uploads.where(f.col("verdict") == Verdict.REJECTED))
-            .coalesce(_TASKS)
-            .write.format("kafka")
-            .options(**spark_options(self._kafka, self._bootstrap), **_TIMEOUTS)
-            .option("topic", self._kafka.rejected_topic)
-            .save()
-        )
-        self._topic_exists = True
-
-    def _require_topic(self) -> None:
-        """Check for the topic here, because each Spark task would wait for it until a timeout."""
-        name = self._kafka.rejected_topic
-        if name not in {topic.name for topic in topics.describe(self._kafka, self._bootstrap)}:
-            raise IngestFailed(f"no topic {name!r} at {self._bootstrap}: run `hub up`, which creates it")
+    kafka = context.settings.kafka
+    topic = TopicWriter(kafka, context.bootstrap, kafka.rejected_topic)
+    return lambda uploads, batch: topic.write(
+        dead_letter_records(uploads.where(f.col("verdict") == Verdict.REJECTED))
+    )
 
 
 def dead_letter_records(rejected: DataFrame) -> DataFrame:

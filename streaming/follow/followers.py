@@ -4,7 +4,7 @@ A new follower is one entry here. On an existing lake it reads the whole ledger,
 purged the ledger's history.
 """
 
-from streaming.follow import dead_letters, label_counts, samples, samples_follower
+from streaming.follow import dead_letters, label_counts, samples, samples_follower, verdicts
 from streaming.follow.follower import Follower
 
 FOLLOWERS = (
@@ -20,5 +20,11 @@ FOLLOWERS = (
         columns=dead_letters.COLUMNS,
         on_restart="the dead letters of all uploads in the ledger are sent once more",
         writer=dead_letters.writer,
+    ),
+    Follower(
+        name="verdicts",
+        columns=verdicts.COLUMNS,
+        on_restart="the verdicts on all uploads in the ledger are sent once more",
+        writer=verdicts.writer,
     ),
 )

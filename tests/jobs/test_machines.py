@@ -99,6 +99,7 @@ def test_every_command_works_in_the_folder_of_another_project_on_a_lake_of_any_n
         "HUB__LAKE__ROOT": own.lake.root, "HUB__INGEST__INDEX_DIR": str(tmp_path / "index"),
         "HUB__KAFKA__BOOTSTRAP": broker, "HUB__KAFKA__TOPIC": topic, "HUB__LABELS__READY_IMAGES": "10",
         "HUB__KAFKA__REJECTED_TOPIC": f"{topic}.rejected",
+        "HUB__KAFKA__VERDICTS_TOPIC": f"{topic}.verdicts",
         "TMPDIR": str(tmp_path / LONG_NAME), "PYTHONPATH": str(tmp_path / "own"),
     }  # fmt: skip
     (tmp_path / LONG_NAME).mkdir()

@@ -74,6 +74,7 @@ def shared(settings: Settings, cluster: Cluster, kafka: Kafka, tmp_path: Path) -
         "HUB__KAFKA__BOOTSTRAP": kafka.bootstrap,
         "HUB__KAFKA__TOPIC": kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": kafka.verdicts_topic,
     }
     return Shared(cluster, kafka, variables, tmp_path)
 

@@ -81,7 +81,7 @@ def test_the_commands_up_status_and_down(hub: Hub, own: Settings, environment: d
 
     first = json.loads(hub("up", "--json", **environment).stdout)
     assert first["stays"]
-    assert first["topics_made"] == ["images", "images.rejected"]
+    assert first["topics_made"] == ["images", "images.rejected", "images.verdicts"]
     assert port_is_open(first["bootstrap"])
     assert local_broker.address(own) == first["bootstrap"]
 
@@ -96,7 +96,11 @@ def test_the_commands_up_status_and_down(hub: Hub, own: Settings, environment: d
     assert shown.status == 0
     status = json.loads(shown.stdout)
     assert (status["broker"], status["bootstrap"], status["up"]) == ("embedded", first["bootstrap"], True)
-    assert [(t["topic"], t["records"]) for t in status["topics"]] == [("images", 0), ("images.rejected", 0)]
+    assert [(t["topic"], t["records"]) for t in status["topics"]] == [
+        ("images", 0),
+        ("images.rejected", 0),
+        ("images.verdicts", 0),
+    ]
 
     stopped = json.loads(hub("down", "--json", **environment).stdout)
     assert stopped == {"stopped": True, "pid": first["pid"], "external": None}
@@ -214,12 +218,13 @@ def test_external_cluster_gets_topics_and_is_never_stopped(
         "HUB__KAFKA__BOOTSTRAP": broker,
         "HUB__KAFKA__TOPIC": topic,
         "HUB__KAFKA__REJECTED_TOPIC": f"{topic}.rejected",
+        "HUB__KAFKA__VERDICTS_TOPIC": f"{topic}.verdicts",
     }
     started = json.loads(hub("up", "--json", **external).stdout)
     assert started == {
         "broker": "external",
         "bootstrap": broker,
-        "topics_made": [topic, f"{topic}.rejected"],
+        "topics_made": [topic, f"{topic}.rejected", f"{topic}.verdicts"],
         "topics_guarded": [],
     }
     assert json.loads(hub("status", "--json", **external).stdout)["broker"] == "external"

@@ -344,6 +344,7 @@ def test_an_erasure_that_was_killed_is_resumed_by_the_next(
         "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
         "HUB__KAFKA__TOPIC": own.kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": own.kafka.verdicts_topic,
     }
     table = Table.SAMPLES if step == "samples" else Table.UPLOADS
     version = tables.version(spark, own.lake, table) + (3 if step == "sweep" else 1)

@@ -198,6 +198,7 @@ def test_after_a_kill_between_batches_every_offset_is_ingested_exactly_once(
         "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
         "HUB__KAFKA__TOPIC": own.kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": own.kafka.verdicts_topic,
     }
     log = Path(own.lake.at(Table.UPLOADS, "_delta_log"))
     driver = subprocess.Popen(hub_command("ingest", "--once"), env=environment, start_new_session=True)

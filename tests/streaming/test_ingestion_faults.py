@@ -67,6 +67,7 @@ def test_ctrl_c_ends_a_continuous_ingestion_without_a_traceback(
         "HUB__KAFKA__BOOTSTRAP": kafka.bootstrap,
         "HUB__KAFKA__TOPIC": kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": kafka.verdicts_topic,
     }
     send(kafka, [upload(number) for number in range(10)])
     driver = subprocess.Popen(

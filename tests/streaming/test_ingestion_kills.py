@@ -75,6 +75,7 @@ def driver(own: Settings, *arguments: str, **environment: str) -> Iterator[subpr
         "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
         "HUB__KAFKA__TOPIC": own.kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": own.kafka.verdicts_topic,
         "PYTHONPATH": str(ROOT),
     }
     process = subprocess.Popen(

@@ -63,6 +63,7 @@ def environment(own: Settings) -> dict[str, str]:
         "HUB__KAFKA__BOOTSTRAP": own.kafka.bootstrap,
         "HUB__KAFKA__TOPIC": own.kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": own.kafka.rejected_topic,
+        "HUB__KAFKA__VERDICTS_TOPIC": own.kafka.verdicts_topic,
     }
 
 
@@ -153,6 +154,7 @@ def two_batches(
     """A lake that has ingested eight records in two batches."""
     folder = tmp_path_factory.mktemp("damaged")
     names = {"bootstrap": broker, "topic": "images-damaged", "rejected_topic": "images-damaged.rejected"}
+    names["verdicts_topic"] = "images-damaged.verdicts"
     kafka = settings.kafka.model_copy(update=names)
     topics.create(kafka, broker)
     ingest = settings.ingest.model_copy(update={"index_dir": folder / "index"})

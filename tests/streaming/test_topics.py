@@ -29,10 +29,10 @@ def _closed_port() -> int:
 
 
 def test_topics_have_the_hub_s_settings(kafka: Kafka, broker: str) -> None:
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in (kafka.topic, kafka.rejected_topic)]
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics.names(kafka)]
     with topics.admin_client(kafka, broker) as client:
         described = client.describe_configs(wanted)["topic"]
-    for name in (kafka.topic, kafka.rejected_topic):
+    for name in topics.names(kafka):
         found = {key: entry["value"] for key, entry in described[name].items()}
         assert found["max.message.bytes"] == "12582912"
         assert found["retention.ms"] == str(168 * 3600 * 1000)

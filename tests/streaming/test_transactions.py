@@ -62,6 +62,7 @@ def test_uploads_of_a_transaction_that_was_given_up_are_in_no_table_and_no_count
     assert labels == {"cat": 2, "committed": 2}
     names = {"BOOTSTRAP": own.kafka.bootstrap, "TOPIC": own.kafka.topic}
     names["REJECTED_TOPIC"] = own.kafka.rejected_topic
+    names["VERDICTS_TOPIC"] = own.kafka.verdicts_topic
     shown = json.loads(hub("status", "--json", **{f"HUB__KAFKA__{k}": v for k, v in names.items()}).stdout)
     first = shown["topics"][0]
     assert (first["records"], first["exact"], first["undecided"]) == (4, True, 0)

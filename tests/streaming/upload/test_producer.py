@@ -47,7 +47,12 @@ def test_uploads_of_a_device_stay_in_order(kafka: Kafka, settings: Settings) -> 
 @pytest.mark.services
 def test_missing_topics_are_created(settings: Settings, broker: str, topic: str) -> None:
     fresh = settings.kafka.model_copy(
-        update={"bootstrap": broker, "topic": topic, "rejected_topic": f"{topic}.rejected"}
+        update={
+            "bootstrap": broker,
+            "topic": topic,
+            "rejected_topic": f"{topic}.rejected",
+            "verdicts_topic": f"{topic}.verdicts",
+        }
     )
     assert push(fresh, settings.push, broker, records(3)).acknowledged == 3
 
