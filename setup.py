@@ -18,7 +18,8 @@ setup(
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
     package_data={
         "conf": ["hub.toml", "ivy.xml", "labels.csv", "log4j2.properties", "spark-defaults.conf"],
-        "web": ["templates/*"],
+        "web.pages": ["static/*", "templates/*"],
+        "web.report": ["templates/*"],
     },
     install_requires=[
         "ai-edge-litert",  # runs TFLite files; starts in a fraction of the time of TensorFlow

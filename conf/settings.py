@@ -29,6 +29,7 @@ from conf.sections import (
     Spark,
     Train,
 )
+from conf.web_section import Web
 
 
 class Settings(BaseSettings):
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     spark: Spark
     ingest: Ingest
     decoding: Decoding
+    web: Web
     metrics: Metrics
     quality: Quality
     labels: Labels

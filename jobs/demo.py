@@ -130,8 +130,8 @@ def _train_and_report(
 def _write_report(
     spark: "SparkSession", settings: "Settings", batch: str, organized: "OrganizedDataset", model_id: str
 ) -> str:
-    from web import report, training, uploads
-    from web.dataset import DatasetSummary
+    from web.report import report, training, uploads
+    from web.report.dataset import DatasetSummary
 
     page = report.Report(
         batch,

@@ -24,6 +24,7 @@ COMMANDS = {
     "tensorboard": "Open the logs of training runs in a browser.",
     "sql": "Query the tables with Spark SQL.",
     "report": "Write the HTML report of a batch or a model.",
+    "serve": "Serve the pages and the HTTP API.",
     "demo": "Run the whole pipeline, from push to report.",
 }
 
@@ -33,6 +34,7 @@ MODULES = {
     "down": "services.down",
     "status": "services.status",
     "tensorboard": "services.tensorboard",
+    "serve": "services.serve",
     "models": "model_registry",
 }
 

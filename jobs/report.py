@@ -11,7 +11,7 @@ from jobs.cli.command import Command, Outcome, quiet, run
 if TYPE_CHECKING:
     from conf.settings import Settings
     from lake.storage import Storage
-    from web.report import Report
+    from web.report.report import Report
 
 STANDARD_OUTPUT = "-"
 
@@ -26,7 +26,7 @@ def main(subject: str, target: str | None) -> Outcome:
     """
     from conf import settings as configuration
     from lake.spark import session
-    from web import report
+    from web.report import report
 
     if target == STANDARD_OUTPUT and quiet():
         raise UsageError("--to - prints the page, so it cannot be used with --json")
@@ -54,7 +54,7 @@ def _results(report: "Report", path: str) -> dict[str, object]:
 def _folder(settings: "Settings", target: str | None) -> "Storage":
     """The storage of a given target, whose path starts at the current folder, or of the lake's reports."""
     from lake.storage import Storage
-    from web import report
+    from web.report import report
 
     if target is None:
         return report.default_folder(settings)

@@ -35,7 +35,7 @@ def test_nothing_but_the_packages_is_installed() -> None:
     assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("name", ["jobs", "lake", "models", "organize", "streaming"])
+@pytest.mark.parametrize("name", ["jobs", "lake", "models", "organize", "streaming", "web"])
 def test_the_docstring_of_a_package_lists_all_its_modules(name: str) -> None:
     groups = re.findall(r"^\w[\w ]*?  +([\w, ]+):", importlib.import_module(name).__doc__ or "", re.MULTILINE)
     listed = [part for group in groups for part in group.split(", ")]

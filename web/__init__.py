@@ -1,1 +1,14 @@
-"""The HTML report of a batch and of a model."""
+"""The hub in a browser and behind HTTP, and the HTML report.
+
+Where to look:
+
+server       server: the application, its HTTP server, LAN access
+requests     api, pages: routers of /api/v1, routers and templates of the pages
+resources    resources: what requests share, and FastAPI's dependencies that hand it out
+uploads      uploads: pictures to Kafka, verdicts back, the reasons in plain words
+access       access: who asks: accounts, keys, sessions, roles, rates, CSRF tokens
+data         data: copies of the lake's tables in DuckDB, kept by table version
+pictures     pictures: pixels that are safe to show
+problems     problems: errors as problem+json
+report       report: the HTML report of a batch and of a model
+"""

@@ -49,7 +49,11 @@ def push(
     if not topics.partitions(kafka, bootstrap, kafka.topic):  # raises BrokerUnreachable, too
         topics.create(kafka, bootstrap)
     report, window = PushReport(), _Window(limits.in_flight_bytes)
-    with _quiet_logs(), first_interrupt() as stop, _producer(kafka, limits, bootstrap) as producer:
+    with (
+        quiet_logs(),
+        first_interrupt() as stop,
+        connected(kafka, limits.retry_seconds, bootstrap) as producer,
+    ):
         started = time.monotonic()
         for record in records:
             if isinstance(record, Unsent):
@@ -135,8 +139,16 @@ def _drain(
 
 
 @contextmanager
-def _producer(kafka: Kafka, limits: Push, bootstrap: str) -> Iterator[KafkaProducer]:
-    retry_ms = round(limits.retry_seconds * 1000)
+def connected(kafka: Kafka, retry_seconds: float, bootstrap: str) -> Iterator[KafkaProducer]:
+    """A connected producer, idempotent and with acks=all: an acknowledged record is stored exactly once.
+
+    Args:
+        retry_seconds: how long a record is retried before it has failed.
+
+    Raises:
+        BrokerUnreachable: no broker answers at the address.
+    """
+    retry_ms = round(retry_seconds * 1000)
     request_ms = min(30_000, max(1_000, retry_ms // 2))
     options = topics.client_options(kafka, bootstrap) | {
         "acks": "all",
@@ -172,8 +184,8 @@ def _close(producer: KafkaProducer) -> None:
 
 
 @contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Silence kafka-python, which logs every retry; the report counts the results."""
+def quiet_logs() -> Iterator[None]:
+    """Silence kafka-python, which logs every retry, while the block runs; its callers count the results."""
     logger = logging.getLogger("kafka")
     level = logger.level
     if not logging.getLogger().isEnabledFor(logging.DEBUG):

@@ -19,7 +19,7 @@ from streaming.upload.hostile import FaultGenerator, HostileUpload
 from streaming.upload.phones import Fleet
 from streaming.verify import file_checks
 from tests.support import pictures
-from web.specimen import preview
+from web.pictures.specimen import preview
 
 COUNT = 196  # fourteen variants of each kind, which covers all variants
 

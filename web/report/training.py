@@ -11,7 +11,7 @@ from conf.settings import Settings
 from models.evaluation import artifacts
 from models.inference import catalogue
 from models.registry import model_cards
-from web.picture import Picture, load_thumbnails
+from web.report.picture import Picture, load_thumbnails
 
 _MISTAKES = 24
 

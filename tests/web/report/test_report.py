@@ -16,9 +16,9 @@ from organize.datasets.dataset import organize
 from streaming.ingestion import Ingestion, IngestReport
 from tests.support import pictures
 from tests.support.uploads import send, upload
-from web import report
-from web.dataset import DatasetSummary
-from web.specimen import hexdump, preview
+from web.pictures.specimen import hexdump, preview
+from web.report import report
+from web.report.dataset import DatasetSummary
 
 
 def test_a_truncated_picture_is_shown_as_a_picture() -> None:

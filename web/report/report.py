@@ -17,10 +17,10 @@ from lake.storage import Storage
 from lake.table import Table
 from models.errors import UnknownModel
 from models.registry import model_cards
-from web import dataset, lineage, training, uploads
-from web.dataset import DatasetSummary
-from web.training import TrainingSummary
-from web.uploads import UploadSummary
+from web.report import dataset, lineage, training, uploads
+from web.report.dataset import DatasetSummary
+from web.report.training import TrainingSummary
+from web.report.uploads import UploadSummary
 
 FOLDER = "reports"  # in the lake
 _NEWEST = 5  # batches named in an error
@@ -85,7 +85,7 @@ def _refuse_unknown_batch(spark: SparkSession, settings: Settings, batch: str, n
 def render(report: Report) -> str:
     """Render the page as HTML."""
     environment = Environment(
-        loader=PackageLoader("web"),
+        loader=PackageLoader("web.report"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

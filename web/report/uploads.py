@@ -9,8 +9,8 @@ from pyspark.sql import functions as f
 from conf.sections import Lake
 from lake import tables
 from lake.table import Table
-from web.picture import Picture
-from web.specimen import preview
+from web.pictures.specimen import preview
+from web.report.picture import Picture
 
 _PER_LABEL = 8
 _CANDIDATES = 4  # rejected uploads read per reason; the first that can be decoded is shown

@@ -12,7 +12,7 @@ from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
 from lake.table import Table
 from models.registry import model_cards
-from web import dataset
+from web.report import dataset
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,27 @@
+"""The section [web] of hub.toml."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from conf.sections import Positive, Seconds, WorkFolder
+
+
+class Web(BaseModel):
+    """The HTTP server: where it listens, how fresh its copy of the tables is, sizes and rates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, lt=65536)]
+    dir: WorkFolder
+    refresh_seconds: Seconds
+    upload_bytes: Annotated[int, Field(ge=10 * 2**20)]
+    body_seconds: Seconds
+    acknowledge_seconds: Seconds
+    uploads_per_minute: Positive
+    predictions_per_minute: Positive
+    logins_per_minute: Positive
+    session_hours: Annotated[float, Field(gt=0)]
+    threads: Annotated[int, Field(gt=0, le=64)]
+    secret: str = Field(default="", repr=False)

@@ -1,0 +1,1 @@
+"""Who asks, and what they may do: accounts, API keys, sessions, rates, headers against other sites."""

@@ -1,0 +1,1 @@
+"""The lake's tables for page requests: copies without pixels in DuckDB, kept up to date by table version."""

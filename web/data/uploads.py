@@ -1,0 +1,96 @@
+"""Uploads in the copy of the ledger: one by its id, and pages of them, the newest first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from streaming.contract.verdict import Reason
+from web.data.keyset import Listing, Page, Where
+from web.data.mirror import Mirror
+
+
+@dataclass(frozen=True)
+class LedgerUpload:
+    """An upload in the ledger, without pixels.
+
+    Args:
+        file_id, file_row: where its pixels are: the number of the data file, and the row in it.
+        other fields: as in the ledger; times are naive and in UTC.
+    """
+
+    upload_id: str | None
+    device: str | None
+    user: str | None
+    batch: str | None
+    label: str | None
+    label_name: str | None
+    verdict: str
+    reason: str | None
+    detail: str | None
+    flags: tuple[str, ...]
+    image_id: str | None
+    event_time: datetime | None
+    ingest_time: datetime
+    format: str | None
+    width: int | None
+    height: int | None
+    geohash: str | None
+    file_id: int
+    file_row: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "LedgerUpload":
+        """Make it from a row of the copy."""
+        return cls(**dict(row) | {"flags": tuple(row["flags"] or ())})
+
+
+class UploadFilter(BaseModel):
+    """Which uploads a page lists; None means any.
+
+    Args:
+        user, device, batch, label, verdict, reason: as in the ledger.
+        flag: one that the upload has.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    user: str | None = None
+    device: str | None = None
+    batch: str | None = None
+    label: str | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    flag: str | None = None
+
+
+_COLUMNS = tuple(LedgerUpload.__dataclass_fields__)
+_LISTING = Listing(
+    "uploads",
+    _COLUMNS,
+    {"ingest_time": "TIMESTAMP", "partition": "INTEGER", "offset": "BIGINT"},
+    LedgerUpload.of,
+    descending=True,
+)
+
+
+def find(mirror: Mirror, upload_id: str) -> LedgerUpload | None:
+    """The upload of an id. If it was sent more than once, the first one counts."""
+    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
+    rows = mirror.rows(
+        f"SELECT {columns} FROM uploads WHERE upload_id = ? "
+        "ORDER BY reason IS NOT DISTINCT FROM ?, ingest_time LIMIT 1",
+        [upload_id, Reason.DUPLICATE_UPLOAD.value],
+    )
+    return LedgerUpload.of(rows[0]) if rows else None
+
+
+def page(mirror: Mirror, wanted: UploadFilter, limit: int, after: str | None = None) -> Page[LedgerUpload]:
+    """A page of uploads, the newest first; erased ones are not listed."""
+    equal = vars(wanted) | {"flag": None}
+    where = Where(["verdict <> 'erased'"]).equal(**equal)
+    if wanted.flag is not None:
+        where = where.holds("list_contains(flags, $flag)", flag=wanted.flag)
+    return _LISTING.page(mirror, limit, after, where)

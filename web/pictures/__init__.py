@@ -1,0 +1,1 @@
+"""Pixels that are safe to show: never the bytes that somebody uploaded."""

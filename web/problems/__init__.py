@@ -1,0 +1,1 @@
+"""Errors of requests as problem+json (RFC 9457)."""

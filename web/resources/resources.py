@@ -1,0 +1,125 @@
+"""What all requests share: settings, accounts, copies of the tables, Kafka, verdicts, models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from conf.settings import Settings
+from lake.label_hierarchy import Hierarchy
+from lake.table import Table
+from streaming.contract.rules import Rules
+from web.access.accounts import Accounts
+from web.access.rates import Rates
+from web.access.sessions import Sessions
+from web.data.freshness import Freshness
+from web.data.mirror import Change, Mirror
+from web.data.stored_pictures import StoredPictures
+from web.resources.metrics import Metrics
+from web.uploads.body import Budget
+from web.uploads.kafka_store import KafkaStore
+from web.uploads.receipts import Receipts
+from web.uploads.verdict_feed import VerdictFeed
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Resources of one server process.
+
+    Args:
+        settings: of the hub.
+        find_bootstrap: the address of the Kafka cluster; raises HubError if there is none.
+        opened: whether requests need no login for as long as there is no account.
+    """
+
+    settings: Settings
+    find_bootstrap: Callable[[], str]
+    opened: bool
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """People and keys."""
+        return Accounts(self.settings.web.dir / "accounts.db")
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Session cookies."""
+        return Sessions(self.settings.web, self.accounts)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """Counts of requests."""
+        return Rates(self.settings.web)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        """Copies of the tables."""
+        return Mirror(self.settings, self.settings.web.dir / "tables.duckdb")
+
+    @cached_property
+    def freshness(self) -> Freshness:
+        """The thread that refreshes them."""
+        return Freshness(self.mirror, self.settings.web.refresh_seconds)
+
+    @cached_property
+    def pictures(self) -> StoredPictures:
+        """Pictures of the ledger."""
+        return StoredPictures(self.settings, self.mirror)
+
+    @cached_property
+    def kafka(self) -> KafkaStore:
+        """Where uploads are stored."""
+        return KafkaStore(self.settings, self.find_bootstrap)
+
+    @cached_property
+    def feed(self) -> VerdictFeed:
+        """New verdicts."""
+        return VerdictFeed(self.settings, self.find_bootstrap)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """Uploads that are stored and have no verdict yet."""
+        return Receipts(self.settings.web.dir / "receipts.db")
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Memory for bodies."""
+        return Budget(self.settings.web.upload_bytes)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Numbers for Prometheus."""
+        return Metrics()
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules of the record contract."""
+        return Rules.of(self.settings)
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The labels of labels.csv."""
+        return Hierarchy.read(self.settings.labels.file)
+
+    def open(self) -> None:
+        """Open files and start the threads."""
+        # Made here, because two threads could make one each.
+        for each in (self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics):
+            assert each is not None
+        self.mirror.on_change.append(self._forget_receipts)
+        self.freshness.start()
+        self.feed.start()
+
+    def close(self) -> None:
+        """Stop the threads and close files. Uploads that were sent are acknowledged or have failed."""
+        self.kafka.close()
+        self.feed.stop()
+        self.freshness.stop()
+        self.mirror.close()
+        self.receipts.close()
+
+    def _forget_receipts(self, change: Change) -> None:
+        if change.table is Table.UPLOADS and (ids := self.receipts.ids()):
+            rows = self.mirror.rows(
+                "SELECT upload_id FROM uploads WHERE upload_id IN (SELECT unnest(?))", [ids]
+            )
+            self.receipts.remove([row["upload_id"] for row in rows])

@@ -1,0 +1,7 @@
+"""Errors of the server."""
+
+from conf.errors import HubError
+
+
+class ServerError(HubError):
+    """The server cannot start."""
