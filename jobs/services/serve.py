@@ -5,7 +5,7 @@ import click
 from jobs.cli.command import Command, Outcome, quiet, run
 
 
-@click.command(cls=Command, name="serve", example="HUB__WEB__PORT=0 hub serve")
+@click.command(cls=Command, name="serve", example="hub serve")
 def main() -> Outcome:
     """Serve the pages and the HTTP API, until Ctrl-C or SIGTERM.
 

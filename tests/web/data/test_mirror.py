@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.table import Table
-from tests.support import lakes
+from tests.web import lakes
 from web.data import table_files
 from web.data.mirror import Mirror
 
