@@ -23,5 +23,6 @@ class Web(BaseModel):
     predictions_per_minute: Positive
     logins_per_minute: Positive
     session_hours: Annotated[float, Field(gt=0)]
+    licence: Annotated[str, Field(min_length=1)]
     threads: Annotated[int, Field(gt=0, le=64)]
     secret: str = Field(default="", repr=False)

@@ -25,6 +25,8 @@ COMMANDS = {
     "sql": "Query the tables with Spark SQL.",
     "report": "Write the HTML report of a batch or a model.",
     "serve": "Serve the pages and the HTTP API.",
+    "users": "List, add or remove accounts of people.",
+    "keys": "List, add or revoke API keys of devices.",
     "demo": "Run the whole pipeline, from push to report.",
 }
 
@@ -35,6 +37,8 @@ MODULES = {
     "status": "services.status",
     "tensorboard": "services.tensorboard",
     "serve": "services.serve",
+    "users": "services.users",
+    "keys": "services.keys",
     "models": "model_registry",
 }
 

@@ -13,13 +13,13 @@ from streaming.contract.verdict_record import VerdictRecord
 from web.access.principal import Principal
 from web.api.parameters import After, Limit
 from web.data import uploads
-from web.data.keyset import MAX_LIMIT, Page
+from web.data.keyset import Page
 from web.data.stored_pictures import Size
 from web.data.uploads import LedgerUpload, UploadFilter
 from web.problems.problem import Problem
 from web.resources.dependencies import Shared, Uploader
 from web.resources.resources import Resources
-from web.uploads import request_fields, status
+from web.uploads import own_uploads, request_fields, status
 from web.uploads.body import Body
 from web.uploads.receipts import Receipt
 from web.uploads.status import UploadStatus
@@ -104,7 +104,7 @@ def index(
     if wanted.user is not None and user != wanted.user:
         raise Problem(403, f"{who.user!r} sees their own uploads only")
     found = uploads.page(shared.mirror, UploadFilter(**vars(wanted) | {"user": user}), limit, after)
-    listed = [status.of_verdict(each) for each in found.items]
+    listed = own_uploads.with_verdicts(found.items)
     return Page(items=_pending(shared, who, wanted, after, listed) + listed, next=found.next)
 
 
@@ -195,17 +195,13 @@ def _receipt(attributes: dict[str, str]) -> Receipt:
 def _pending(
     shared: Resources, who: Principal, wanted: UploadFilter, after: str | None, listed: list[UploadStatus]
 ) -> list[UploadStatus]:
-    """Own uploads without a verdict, on the first page of a list that has no other filter."""
+    """Own uploads without a row in the ledger, on the first page of a list that has no other filter."""
     others = {**vars(wanted), "user": None, "device": None}
     if after is not None or any(others.values()):
         return []
     known = {each.id for each in listed}
-    pending = []
-    for receipt in shared.receipts.of_user(wanted.user or who.user, MAX_LIMIT):
-        if receipt.upload_id not in known and wanted.device in (None, receipt.device):
-            verdict = shared.feed.get(receipt.upload_id)  # it comes before the row in the ledger is read
-            pending.append(status.of_verdict(verdict) if verdict else status.of_receipt(receipt))
-    return pending
+    found = own_uploads.pending(shared.receipts, shared.feed, wanted.user or who.user, wanted.device)
+    return [each for each in found if each.id not in known]
 
 
 def _concerns(verdict: VerdictRecord, who: Principal, device: str | None) -> bool:

@@ -24,6 +24,7 @@ from web.data.table_files import TableFiles, TableLog
 
 _MEMORY = "192MB"  # of DuckDB; more is spilled beside its file
 _THREADS = 2
+_OF_USERS = (Table.UPLOADS, Table.SAMPLES)  # have a column `user`
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Mirror:
         self._copies: dict[Table, TableFiles | None] = dict.fromkeys(Table)
         self._database.execute("CREATE TABLE files (file_id INTEGER, tbl VARCHAR, path VARCHAR)")
         self._next_file = 0
+        self._hidden: set[str] = set()
         for table in Table:
             self._database.execute(columns.create_statement(table))
         self._database.execute("CREATE INDEX uploads_by_id ON uploads (upload_id)")
@@ -84,6 +86,20 @@ class Mirror:
         cursor = self._cursor().execute(statement, parameters)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+    def hide(self, user: str, hidden: bool) -> None:
+        """Take a user's rows out of the copies, now and in later versions, because they are being erased.
+
+        Args:
+            hidden: False lets rows that come later in again.
+        """
+        with self._refreshing:
+            if not hidden:
+                self._hidden.discard(user)
+                return
+            self._hidden.add(user)
+            for table in _OF_USERS:
+                self._cursor().execute(f'DELETE FROM {table} WHERE "user" = ?', [user])
 
     def refresh(self) -> list[Change]:
         """Bring all copies to the newest versions of their tables.
@@ -152,5 +168,7 @@ class Mirror:
             cursor.register("new_rows", pa.Table.from_batches([batch]))
             cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM new_rows")
             cursor.unregister("new_rows")
+        if table in _OF_USERS and self._hidden:
+            cursor.execute(f'DELETE FROM {table} WHERE "user" IN (SELECT unnest(?))', [sorted(self._hidden)])
         cursor.execute("INSERT INTO files VALUES (?, ?, ?)", [file_id, table.value, path])
         return file_id

@@ -14,6 +14,7 @@ from web.access.sessions import Sessions
 from web.data.freshness import Freshness
 from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
+from web.erasures.erasure_queue import ErasureQueue
 from web.resources.metrics import Metrics
 from web.uploads.body import Budget
 from web.uploads.kafka_store import KafkaStore
@@ -86,6 +87,11 @@ class Resources:
         return Budget(self.settings.web.upload_bytes)
 
     @cached_property
+    def erasures(self) -> ErasureQueue:
+        """Erasures that people have asked for."""
+        return ErasureQueue(self.settings.web.dir / "erasures.db", self.mirror.hide)
+
+    @cached_property
     def metrics(self) -> Metrics:
         """Numbers for Prometheus."""
         return Metrics()
@@ -106,6 +112,7 @@ class Resources:
         for each in (self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics):
             assert each is not None
         self.mirror.on_change.append(self._forget_receipts)
+        self.erasures.start()
         self.freshness.start()
         self.feed.start()
 
@@ -113,6 +120,7 @@ class Resources:
         """Stop the threads and close files. Uploads that were sent are acknowledged or have failed."""
         self.kafka.close()
         self.feed.stop()
+        self.erasures.stop()
         self.freshness.stop()
         self.mirror.close()
         self.receipts.close()

@@ -1,0 +1,55 @@
+"""My uploads: everything a person has sent, each with its verdict, and a button that erases."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from web.data import uploads
+from web.data.uploads import UploadFilter
+from web.pages.rendering import render
+from web.resources.dependencies import Shared, Uploader
+from web.uploads import own_uploads
+from web.uploads.status import State
+
+router = APIRouter()
+
+_LIMIT = 48
+
+
+@router.get("/mine")
+def index(
+    request: Request, shared: Shared, who: Uploader, state: State | None = None, after: str | None = None
+) -> HTMLResponse:
+    """The uploads, the newest first; `?state=` names a tab."""
+    pending = own_uploads.pending(shared.receipts, shared.feed, who.user)
+    found, older = [], None
+    if state is not State.STORED:
+        verdict = None if state is None else state.value
+        page = uploads.page(shared.mirror, UploadFilter(user=who.user, verdict=verdict), _LIMIT, after)
+        found, older = own_uploads.with_verdicts(page.items), page.next
+    if after is None:
+        known = {each.id for each in found}
+        wanted = (each for each in pending if state in (None, each.state) and each.id not in known)
+        found = [*wanted, *found]
+    return render(
+        request, who, "my_uploads.html",
+        uploads=found, older=older, state=state, states=list(State),
+        erasure=shared.erasures.of_user(who.user),
+    )  # fmt: skip
+
+
+@router.get("/mine/erase")
+def confirm(request: Request, shared: Shared, who: Uploader) -> HTMLResponse:
+    """Say what an erasure does, before it is asked for."""
+    hours = shared.settings.kafka.retention_hours
+    return render(request, who, "erase.html", hours=hours, erasure=shared.erasures.of_user(who.user))
+
+
+@router.post("/mine/erase")
+def erase(shared: Shared, who: Uploader, user: Annotated[str, Form()]) -> Response:
+    """Ask for the erasure of one's own uploads; the form repeats whose they are."""
+    if user == who.user:
+        shared.receipts.remove_user(user)
+        shared.erasures.ask(user)
+    return RedirectResponse("/mine", 303)
