@@ -37,7 +37,7 @@ fuzz: setup ## Fuzz the verify pass with 20,000 mutated pictures; SEED= and COUN
 lint: setup ## Run ruff, mypy and import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	@$(BIN)/mypy $(addprefix -p ,$(PACKAGES)) -m hub_client
 	@$(BIN)/mypy tests
 	@$(BIN)/lint-imports
 

@@ -16,6 +16,7 @@ setup(
     python_requires=">=3.11",
     # The names are generic, so nothing but these folders may slip in.
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    py_modules=["hub_client"],
     package_data={
         "conf": ["hub.toml", "ivy.xml", "labels.csv", "log4j2.properties", "spark-defaults.conf"],
         "web.pages": ["static/*", "templates/*"],

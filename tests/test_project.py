@@ -32,7 +32,9 @@ def test_generic_package_name_belongs_to_this_project(name: str) -> None:
 def test_nothing_but_the_packages_is_installed() -> None:
     found = importlib.metadata.packages_distributions()
     ours = {name for name, owners in found.items() if "deep-images-hub" in owners}
-    assert {name for name in ours if not name.startswith("__editable__")} == set(PACKAGES)
+    installed = {name for name in ours if not name.startswith("__editable__")}
+    # A checkout that was set up before the client was added lacks it until `make setup` runs again.
+    assert set(PACKAGES) <= installed <= {*PACKAGES, "hub_client"}
 
 
 @pytest.mark.parametrize("name", ["jobs", "lake", "models", "organize", "streaming", "web"])

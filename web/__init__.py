@@ -6,6 +6,8 @@ server       server: the application, its HTTP server, LAN access
 requests     api, pages: routers of /api/v1, routers and templates of the pages
 resources    resources: what requests share, and FastAPI's dependencies that hand it out
 uploads      uploads: pictures to Kafka, verdicts back, the reasons in plain words
+inference    inference: TFLite interpreters, one a thread; pictures decoded in a process of their own
+queries      sql: statements of people, each in a process that can be killed
 erasures     erasures: a queue of `hub erase`
 access       access: who asks: accounts, keys, sessions, roles, rates, CSRF tokens
 data         data: copies of the lake's tables in DuckDB, kept by table version

@@ -11,6 +11,7 @@ import os
 import platform
 import resource
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000  # SECCOMP_RET_…; _KILL is the whole process
@@ -37,6 +38,9 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "clock_nanosleep": (230, 115), "nanosleep": (35, 101), "gettimeofday": (96, 169), "time": (201, None),
     "times": (100, 153), "sysinfo": (99, 179), "uname": (63, 160), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
+READ_AT: dict[str, tuple[int | None, int | None]] = {"pread64": (17, 67)}
+"""More calls, for a process that has an open database file."""
+
 _CLONE, _CLONE3, _TGKILL, _PRLIMIT64, _SECCOMP = (56, 220), (435, 435), (234, 131), (302, 261), (317, 277)
 
 
@@ -51,8 +55,11 @@ class Machine:
 MACHINES = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
 
 
-def install() -> None:
+def install(more: Mapping[str, tuple[int | None, int | None]] | None = None) -> None:
     """Restrict this process and its threads for good.
+
+    Args:
+        more: calls that are allowed, too.
 
     Raises:
         OSError: the kernel refuses, or the architecture is unknown.
@@ -60,7 +67,7 @@ def install() -> None:
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(f"no seccomp filter for {platform.machine()}")
-    instructions = program(machine, os.getpid())
+    instructions = program(machine, os.getpid(), _ALLOWED | dict(more or {}))
     buffer = ctypes.create_string_buffer(instructions, len(instructions))
     # struct sock_fprog: number of instructions, and their address.
     header = struct.pack("@HP", len(instructions) // 8, ctypes.addressof(buffer))
@@ -74,15 +81,18 @@ def install() -> None:
     raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def program(machine: Machine, pid: int) -> bytes:
+def program(
+    machine: Machine, pid: int, allowed: Mapping[str, tuple[int | None, int | None]] = _ALLOWED
+) -> bytes:
     """The BPF program: eight bytes for each instruction.
 
     Args:
         machine: the architecture; a call of another one (32 bits) is killed.
         pid: of the process, which may signal itself: abort() does.
+        allowed: calls with any arguments.
     """
     code = [_jump(_EQUAL, machine.audit, 1, 0), _return(_KILL), _load(_CALL)]
-    for numbers in _ALLOWED.values():
+    for numbers in allowed.values():
         number = numbers[machine.column]
         if number is not None:
             code += [_jump(_EQUAL, number, 0, 1), _return(_ALLOW)]

@@ -30,7 +30,7 @@ UploadId = Annotated[str, Path(description="The id of the upload (`ce_id`).", ma
 
 _PING_SECONDS = 15.0
 
-_BODY: dict[str, Any] = {
+PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The picture as the camera made it: JPEG, PNG, WebP, HEIC or AVIF.",
@@ -39,7 +39,11 @@ _BODY: dict[str, Any] = {
             for kind in ("image/jpeg", "image/png", "image/webp", "image/heic", "image/avif",
                          "application/octet-stream")
         },
-    },
+    }
+}  # fmt: skip
+"""The body of a request that sends a picture, for the schema."""
+
+_ATTRIBUTES: dict[str, Any] = {
     "parameters": [
         {
             "name": name, "in": "query", "schema": {"type": "string"},
@@ -66,7 +70,7 @@ class Stored(BaseModel):
     status: str
 
 
-@router.post("", status_code=202, openapi_extra=_BODY, summary="Send a picture")
+@router.post("", status_code=202, openapi_extra=PICTURE_BODY | _ATTRIBUTES, summary="Send a picture")
 async def send(request: Request, response: Response, shared: Shared, who: Uploader) -> Stored:
     """Send one picture as the raw body.
 

@@ -111,12 +111,6 @@ def _model(row: Mapping[str, Any]) -> ModelRow:
     return ModelRow(**dict(row) | {"metrics": dict(row["metrics"] or {})})
 
 
-_BATCHES = """(SELECT batch, count(*) AS submitted,
-    count(*) FILTER (verdict = 'accepted') AS accepted, count(*) FILTER (verdict = 'rejected') AS rejected,
-    count(*) FILTER (verdict = 'accepted') / count(*) AS quality,
-    min(ingest_time) AS begun, max(ingest_time) AS last
-    FROM uploads WHERE batch IS NOT NULL AND verdict <> 'erased' GROUP BY batch)"""
-
 LABELS = Listing(
     "labels",
     tuple(LabelRow.__dataclass_fields__),
@@ -124,7 +118,7 @@ LABELS = Listing(
     lambda row: LabelRow(**row | {"accepted": row["accepted"] or 0, "ready": bool(row["ready"])}),
 )
 BATCHES = Listing(
-    _BATCHES,
+    "batches",
     tuple(BatchRow.__dataclass_fields__),
     {"last": "TIMESTAMP", "batch": "VARCHAR"},
     lambda row: BatchRow(**row),

@@ -8,6 +8,19 @@ from lake.table import Table
 # Where a row came from: the data file's number and the row's position in it, from 0.
 FILE, ROW = "file_id", "file_row"
 
+VIEWS = (
+    """CREATE VIEW batches AS SELECT batch, count(*) AS submitted,
+        count(*) FILTER (verdict = 'accepted') AS accepted,
+        count(*) FILTER (verdict = 'rejected') AS rejected,
+        count(*) FILTER (verdict = 'accepted') / count(*) AS quality,
+        min(ingest_time) AS begun, max(ingest_time) AS last
+    FROM uploads WHERE batch IS NOT NULL AND verdict <> 'erased' GROUP BY batch""",
+    """CREATE VIEW devices AS SELECT device, count(*) AS submitted,
+        count(*) FILTER (verdict = 'accepted') AS accepted, max(event_time) AS last_event
+    FROM uploads WHERE device IS NOT NULL AND verdict <> 'erased' GROUP BY device""",
+)
+"""Views beside the copies, as `hub sql` has them."""
+
 _TYPES = {
     t.StringType: "VARCHAR",
     t.IntegerType: "INTEGER",

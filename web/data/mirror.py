@@ -6,7 +6,10 @@ files that a new version has lost are deleted, rows of its new files are added. 
 and compaction alike, because the hub's tables have no deletion vectors. See docs/decisions/028-web-server.md.
 """
 
+import shutil
 import threading
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from web.data.table_files import TableFiles, TableLog
 
 _MEMORY = "192MB"  # of DuckDB; more is spilled beside its file
 _THREADS = 2
+_SNAPSHOT_SECONDS = 5.0
 _OF_USERS = (Table.UPLOADS, Table.SAMPLES)  # have a column `user`
 
 
@@ -67,8 +71,11 @@ class Mirror:
         self._database.execute("CREATE TABLE files (file_id INTEGER, tbl VARCHAR, path VARCHAR)")
         self._next_file = 0
         self._hidden: set[str] = set()
+        self._snapshot: tuple[dict[Table, int], Path, float] | None = None
         for table in Table:
             self._database.execute(columns.create_statement(table))
+        for view in columns.VIEWS:
+            self._database.execute(view)
         self._database.execute("CREATE INDEX uploads_by_id ON uploads (upload_id)")
         self.on_change: list[Callable[[Change], None]] = []
 
@@ -118,11 +125,32 @@ class Mirror:
                 call(change)
         return changes
 
+    def snapshot(self, folder: Path) -> Path:
+        """A DuckDB file with the copies as they are now, for another process; not older than a few seconds.
+
+        Args:
+            folder: where it is kept; a file that is replaced is deleted.
+        """
+        with self._refreshing:
+            versions = {table: self.version(table) for table in Table}
+            if self._snapshot is None or (
+                versions != self._snapshot[0] and time.monotonic() - self._snapshot[2] > _SNAPSHOT_SECONDS
+            ):
+                self._cursor().execute("CHECKPOINT")
+                file = folder / f"snapshot-{uuid.uuid4().hex}.duckdb"
+                shutil.copyfile(self._file, file)
+                old, self._snapshot = self._snapshot, (versions, file, time.monotonic())
+                if old is not None:
+                    old[1].unlink(missing_ok=True)  # a process that has it open can still read it
+            return self._snapshot[1]
+
     def close(self) -> None:
         """Close the database and delete its file."""
         with self._refreshing:
             self._database.close()
             self._file.unlink(missing_ok=True)
+            if self._snapshot is not None:
+                self._snapshot[1].unlink(missing_ok=True)
 
     def picture_file(self, file_id: int) -> str:
         """The path of a data file of `uploads`, relative to the table's folder."""

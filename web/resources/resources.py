@@ -1,6 +1,8 @@
 """What all requests share: settings, accounts, copies of the tables, Kafka, verdicts, models."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +17,10 @@ from web.data.freshness import Freshness
 from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
 from web.erasures.erasure_queue import ErasureQueue
+from web.inference.classifiers import Classifiers
+from web.inference.safe_pictures import SafePictures
 from web.resources.metrics import Metrics
+from web.sql.queries import Queries
 from web.uploads.body import Budget
 from web.uploads.kafka_store import KafkaStore
 from web.uploads.receipts import Receipts
@@ -92,6 +97,26 @@ class Resources:
         return ErasureQueue(self.settings.web.dir / "erasures.db", self.mirror.hide)
 
     @cached_property
+    def safe_pictures(self) -> SafePictures:
+        """Decodes pictures of requests."""
+        return SafePictures(self.rules)
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        """Models that predict labels."""
+        return Classifiers(self.settings)
+
+    @cached_property
+    def inference_threads(self) -> ThreadPoolExecutor:
+        """Threads that decode and predict: as many as cores."""
+        return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "inference")
+
+    @cached_property
+    def queries(self) -> Queries:
+        """Statements of people."""
+        return Queries(self.mirror, self.settings.web.dir)
+
+    @cached_property
     def metrics(self) -> Metrics:
         """Numbers for Prometheus."""
         return Metrics()
@@ -109,8 +134,11 @@ class Resources:
     def open(self) -> None:
         """Open files and start the threads."""
         # Made here, because two threads could make one each.
-        for each in (self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics):
-            assert each is not None
+        shared = (
+            self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
+            self.safe_pictures, self.classifiers, self.inference_threads, self.queries,
+        )  # fmt: skip
+        assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)
         self.erasures.start()
         self.freshness.start()
@@ -119,6 +147,8 @@ class Resources:
     def close(self) -> None:
         """Stop the threads and close files. Uploads that were sent are acknowledged or have failed."""
         self.kafka.close()
+        self.inference_threads.shutdown()
+        self.safe_pictures.close()
         self.feed.stop()
         self.erasures.stop()
         self.freshness.stop()

@@ -8,17 +8,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from conf.sections import Lake
 from conf.settings import Settings
 from lake.table import Table
 from tests.web import lakes
 from web.data import table_files
 from web.data.mirror import Mirror
-
-
-@pytest.fixture
-def own(settings: Settings, tmp_path: Path) -> Settings:
-    return settings.model_copy(update={"lake": Lake(root=str(tmp_path / "lake"))})
 
 
 @pytest.fixture
