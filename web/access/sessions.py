@@ -4,13 +4,14 @@ import os
 import secrets
 from pathlib import Path
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeSerializer, URLSafeTimedSerializer
 
 from conf.web_section import Web
 from web.access.accounts import Accounts, Person
-from web.access.principal import Principal, Proof
+from web.access.principal import Principal, Proof, Role
 
 COOKIE = "hub_session"
+_GUEST = "guest:"  # no account has a name with a colon
 
 
 class Sessions:
@@ -22,7 +23,8 @@ class Sessions:
     """
 
     def __init__(self, web: Web, accounts: Accounts) -> None:
-        self._serializer = URLSafeTimedSerializer(web.secret or _stored_secret(web.dir / "secret"), "session")
+        self._secret = web.secret or _stored_secret(web.dir / "secret")
+        self._serializer = URLSafeTimedSerializer(self._secret, "session")
         self._accounts = accounts
         self.seconds = round(web.session_hours * 3600)
 
@@ -30,12 +32,23 @@ class Sessions:
         """The cookie's value for an account that has just logged in."""
         return self._serializer.dumps([person.name, person.stamp])
 
+    @property
+    def lan_token(self) -> str:
+        """What the QR code of `hub serve --lan` proves; the same until the secret changes."""
+        return str(URLSafeSerializer(self._secret, "lan").dumps("join")).rpartition(".")[2]
+
+    def guest_cookie(self) -> str:
+        """The cookie of a new guest: somebody who has scanned the QR code."""
+        return self._serializer.dumps([f"{_GUEST}{secrets.token_hex(4)}", self.lan_token])
+
     def principal(self, cookie: str) -> Principal | None:
         """Who a cookie belongs to; None if it is forged, too old, or of another password."""
         try:
             name, stamp = self._serializer.loads(cookie, max_age=self.seconds)
         except (BadData, ValueError, TypeError):
             return None
+        if str(name).startswith(_GUEST) and stamp == self.lan_token:
+            return Principal(str(name), Role.UPLOADER, Proof.SESSION)
         person = self._accounts.person(str(name))
         if person is None or person.stamp != stamp:
             return None

@@ -35,11 +35,13 @@ class Resources:
         settings: of the hub.
         find_bootstrap: the address of the Kafka cluster; raises HubError if there is none.
         opened: whether requests need no login for as long as there is no account.
+        lan: whether phones may join with the QR code.
     """
 
     settings: Settings
     find_bootstrap: Callable[[], str]
     opened: bool
+    lan: bool = False
 
     @cached_property
     def accounts(self) -> Accounts:

@@ -13,7 +13,7 @@ from conf.version import code_version
 from web.access.same_origin import LOOPBACK, SameOrigin
 from web.access.security_headers import SecurityHeaders
 from web.api import catalogue, predictions, uploads, watch
-from web.pages import api_page, home, login, my_uploads, sql, upload
+from web.pages import api_page, home, join, login, my_uploads, sql, upload
 from web.pages.rendering import problem_page
 from web.problems import handlers
 from web.resources.resources import Resources
@@ -22,7 +22,15 @@ from web.server.static_files import StaticFiles
 
 API = "/api/v1"
 API_ROUTERS = (uploads.router, catalogue.router, predictions.router)
-PAGE_ROUTERS = (home.router, login.router, upload.router, my_uploads.router, api_page.router, sql.router)
+PAGE_ROUTERS = (
+    home.router,
+    login.router,
+    upload.router,
+    my_uploads.router,
+    api_page.router,
+    sql.router,
+    join.router,
+)
 """A new router of the API or of pages is one entry in these."""
 
 _COMPRESS_BYTES = 1000

@@ -37,7 +37,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """A server that tells its application when it begins to stop, so that endless answers end."""
+    """A server that tells its application when it begins to stop, so that endless answers end.
+
+    Args:
+        app: the application.
+        listener: a socket that listens.
+        certificate: files of the private key and the chain, for HTTPS; None for HTTP.
+    """
 
     def __init__(
         self, app: FastAPI, listener: socket.socket, certificate: "tuple[Path, Path] | None"

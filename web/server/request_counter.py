@@ -34,5 +34,7 @@ class RequestCounter:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            # FastAPI's own key: the route's pattern with the prefixes of its routers.
+            matched = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+            route = getattr(matched, "path", "other")
             self._metrics.count_request(scope["method"], route, status, time.monotonic() - begun)
