@@ -70,9 +70,9 @@ def _serve_network(settings: "Settings") -> None:
         join = f"{url}/join?token={resources.sessions.lan_token}"
         _tell(
             join,
-            f"{lan.qr_code(join)}\nThe hub is at {url}. Scan the code with a phone on the same network: who has "
-            f"it may upload.\nThe phone warns about the certificate, which was made here; {url}/certificate\n"
-            "has the authority's, to install. Ctrl-C stops the hub.",
+            f"{lan.qr_code(join)}\nThe hub is at {url}. Scan the code with a phone on the same network: who "
+            f"has it may upload.\nThe phone warns about the certificate, which was made here; "
+            f"{url}/certificate\nhas the authority's, to install. Ctrl-C stops the hub.",
         )
 
     server.run_until_stopped(tell)

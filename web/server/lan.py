@@ -1,8 +1,8 @@
 """Access from phones on the same network: an address, a certificate, and a QR code for the terminal.
 
 Browsers give a page the camera, the location and random ids only over HTTPS. The certificate is made here, by
-an authority that exists on this machine only. So a phone warns once, unless its owner installs the authority's
-certificate, which the server offers at /certificate.
+an authority that exists on this machine only. So a phone warns once, unless its owner installs the
+authority's certificate, which the server offers at /certificate.
 """
 
 import io

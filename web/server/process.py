@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: FastAPI, listener: socket.socket, certificate: "tuple[Path, Path] | None"
+        self, app: FastAPI, listener: socket.socket, certificate: tuple[Path, Path] | None = None
     ) -> None:
         key, chain = certificate or (None, None)
         super().__init__(
