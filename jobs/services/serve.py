@@ -43,11 +43,9 @@ def _serve(settings: "Settings") -> None:
     resources = _resources(settings, opened=loopback and not settings.kafka.bootstrap)
     server = process.Server(app.create(resources, LOOPBACK if loopback else frozenset()), listener)
 
-    def tell() -> None:
-        login = "no login" if resources.opened and not resources.accounts.exist() else "with a login"
-        _tell(url, f"The hub is at {url} ({login}; Ctrl-C stops it)")
-
-    server.run_until_stopped(tell)
+    login = "no login" if resources.opened and not resources.accounts.exist() else "with a login"
+    line = _telling(url, f"The hub is at {url} ({login}; Ctrl-C stops it)")
+    server.run_until_stopped(lambda: click.echo(line))
 
 
 def _serve_network(settings: "Settings") -> None:
@@ -66,16 +64,14 @@ def _serve_network(settings: "Settings") -> None:
     server = process.Server(app.create(resources, frozenset()), listener, (files.key, files.chain))
     url = f"https://{names[0]}:{listener.getsockname()[1]}"
 
-    def tell() -> None:
-        join = f"{url}/join?token={resources.sessions.lan_token}"
-        _tell(
-            join,
-            f"{lan.qr_code(join)}\nThe hub is at {url}. Scan the code with a phone on the same network: who "
-            f"has it may upload.\nThe phone warns about the certificate, which was made here; "
-            f"{url}/certificate\nhas the authority's, to install. Ctrl-C stops the hub.",
-        )
-
-    server.run_until_stopped(tell)
+    join = f"{url}/join?token={resources.sessions.lan_token}"
+    line = _telling(
+        join,
+        f"{lan.qr_code(join)}\nThe hub is at {url}. Scan the code with a phone on the same network: who "
+        f"has it may upload.\nThe phone warns about the certificate, which was made here; {url}/certificate\n"
+        "has the authority's, to install. Ctrl-C stops the hub.",
+    )
+    server.run_until_stopped(lambda: click.echo(line))
 
 
 def _resources(settings: "Settings", opened: bool, lan: bool = False) -> "Resources":
@@ -85,8 +81,9 @@ def _resources(settings: "Settings", opened: bool, lan: bool = False) -> "Resour
     return Resources(settings, lambda: broker.address(settings), opened, lan)
 
 
-def _tell(url: str, text: str) -> None:
-    click.echo(json.dumps({"url": url}) if quiet() else text)
+def _telling(url: str, text: str) -> str:
+    """The line that is printed when the server is up."""
+    return json.dumps({"url": url}) if quiet() else text
 
 
 if __name__ == "__main__":
