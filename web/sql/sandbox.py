@@ -36,6 +36,7 @@ _CONFIG = {
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
 }
+_QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # After the database is open.
 _LOCK = ("SET enable_external_access = false", "SET lock_configuration = true")
 
@@ -71,6 +72,8 @@ def _answer(connection: Any, text: str, limit: int) -> dict[str, Any]:
         statements = connection.extract_statements(text)
         if len(statements) != 1:
             return {"error": f"{len(statements)} statements: write one"}
+        if statements[0].type not in _QUERIES:
+            return {"error": "only queries are run here: SELECT, DESCRIBE, SUMMARIZE, EXPLAIN"}
         cursor = connection.execute(statements[0])
         columns = [[str(column[0]), str(column[1])] for column in cursor.description or ()]
         rows = cursor.fetchmany(limit + 1)
