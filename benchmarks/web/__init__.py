@@ -1,0 +1,1 @@
+"""Benchmark of `hub serve`: pages, pictures, uploads and predictions."""
