@@ -1,25 +1,15 @@
 """The sections of hub.toml as frozen pydantic models that validate their values."""
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from conf import places
-from conf.choices import Flag, Pixels, SplitBy
-from conf.places import resolve_path
+from conf.choices import Flag, Pixels
+from conf.value_types import AbsolutePath, Positive, Seconds, Section, Seed, WorkFolder
 
 _PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|file://(?=/))(?P<path>(/[^?#%\\\s]*)?)")
-
-LAST_SEED = 2**32 - 1  # the largest seed that Keras and NumPy accept
-
-Positive = Annotated[int, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
-Seconds = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(resolve_path(str(path))))]
-WorkFolder = Annotated[AbsolutePath, AfterValidator(places.check_work_folder)]
 
 
 def _object_prefix(value: str) -> str:
@@ -31,11 +21,7 @@ def _object_prefix(value: str) -> str:
     return value.rstrip("/")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Lake(_Section):
+class Lake(Section):
     """Where tables, dataset snapshots and model artifacts are stored."""
 
     root: Annotated[str, AfterValidator(places.lake_root)]
@@ -45,7 +31,7 @@ class Lake(_Section):
         return "/".join((self.root, *parts))
 
 
-class Logs(_Section):
+class Logs(Section):
     """The folder for the logs of Spark, TensorFlow and Kafka, and the rotation of progress.jsonl."""
 
     dir: WorkFolder
@@ -53,7 +39,7 @@ class Logs(_Section):
     progress_files: Positive
 
 
-class Kafka(_Section):
+class Kafka(Section):
     """The Kafka cluster, its topics and the login."""
 
     bootstrap: str
@@ -79,7 +65,7 @@ class Kafka(_Section):
         return value
 
 
-class Broker(_Section):
+class Broker(Section):
     """The embedded Kafka broker."""
 
     dir: WorkFolder
@@ -87,7 +73,7 @@ class Broker(_Section):
     start_seconds: Seconds
 
 
-class Push(_Section):
+class Push(Section):
     """Limits of the producer and of the sources it reads."""
 
     in_flight_bytes: Positive
@@ -97,7 +83,7 @@ class Push(_Section):
     ratio_limit: Positive
 
 
-class Spark(_Section):
+class Spark(Section):
     """Spark masters, memory, GPUs, and the cores of a cluster that each command takes."""
 
     master: str
@@ -115,7 +101,7 @@ class Spark(_Section):
     master_page: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
 
 
-class Ingest(_Section):
+class Ingest(Section):
     """The streaming query, and the limits that every upload is checked against."""
 
     batch_records: Positive
@@ -137,7 +123,7 @@ class Ingest(_Section):
     lease_seconds: Annotated[float, Field(ge=6)]
 
 
-class Decoding(_Section):
+class Decoding(Section):
     """The decoder process, and the time and memory that it may use for one picture."""
 
     function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -147,14 +133,14 @@ class Decoding(_Section):
     memory_mb: Positive
 
 
-class Metrics(_Section):
+class Metrics(Section):
     """The address at which an ingestion serves Prometheus metrics."""
 
     host: str
     port: Annotated[int, Field(ge=0, lt=65536)]
 
 
-class Quality(_Section):
+class Quality(Section):
     """Thresholds of the quality flags, and the flags that reject an upload."""
 
     dark: float
@@ -167,7 +153,7 @@ class Quality(_Section):
     reject: tuple[Flag, ...]
 
 
-class Labels(_Section):
+class Labels(Section):
     """Which labels are accepted, and how many images a label needs for training."""
 
     mode: Literal["open", "closed"]
@@ -175,26 +161,7 @@ class Labels(_Section):
     ready_images: Positive
 
 
-class Organize(_Section):
-    """Near duplicates, splits, and the shards of a dataset snapshot."""
-
-    phash_distance: Annotated[int, Field(ge=0, le=16)]
-    fractions: tuple[Share, Share, Share]
-    split_by: SplitBy
-    seed: Seed
-    shard_rows: Positive
-    row_group_rows: Positive
-    no_flip_parents: tuple[str, ...]
-
-    @field_validator("fractions")
-    @classmethod
-    def _sum_to_one(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if abs(sum(value) - 1) > 1e-9 or value[0] == 0:
-            raise ValueError("train, validation and test must sum to 1, with something to train on")
-        return value
-
-
-class Train(_Section):
+class Train(Section):
     """Defaults of a training run."""
 
     arch: str
@@ -227,7 +194,7 @@ class Train(_Section):
     lease_seconds: Annotated[float, Field(ge=6)]
 
 
-class Payloads(_Section):
+class Payloads(Section):
     """Pictures sent by reference: where push stores them, and which prefixes ingestion may fetch from."""
 
     prefix: str
@@ -241,7 +208,7 @@ class Payloads(_Section):
     _prefixes = field_validator("allowed")(lambda value: tuple(map(_object_prefix, value)))
 
 
-class S3(_Section):
+class S3(Section):
     """The object store; credentials come from the AWS environment variables."""
 
     endpoint: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]

@@ -11,6 +11,7 @@ from pydantic_settings import (
 )
 
 from conf.errors import SettingError
+from conf.organize_section import Organize
 from conf.places import CONF
 from conf.sections import (
     S3,
@@ -22,7 +23,6 @@ from conf.sections import (
     Lake,
     Logs,
     Metrics,
-    Organize,
     Payloads,
     Push,
     Quality,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conf.choices import SplitBy
-from conf.sections import LAST_SEED
+from conf.value_types import LAST_SEED
 from jobs.cli.command import Command, Outcome, run
 from jobs.cli.label_flags import parse_labels
 

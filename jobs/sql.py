@@ -29,7 +29,7 @@ _HISTORY = "sql_history"  # in the folder of the logs
 @click.option("--format", "output_format", type=click.Choice(["table", "csv", "json"]), default="table")
 @click.option("--limit", type=click.IntRange(min=1), default=10_000, help="Maximum number of rows.")
 def main(statement: str | None, file: str | None, output_format: str, limit: int) -> Outcome:
-    """Query the views uploads, samples, labels, batches, devices, datasets and models.
+    """Query the views uploads, samples, labels, batches, devices, datasets, models, embeddings and others.
 
     Statements are separated by semicolons. Without one a prompt opens, so that Spark starts only once.
 

@@ -6,7 +6,7 @@ import click
 
 from conf import settings as hub
 from conf.errors import UsageError
-from conf.sections import LAST_SEED
+from conf.value_types import LAST_SEED
 from jobs.cli.command import Command, Outcome, quiet, run, say
 from jobs.cli.label_flags import parse_labels
 from models.architectures import ARCHITECTURES

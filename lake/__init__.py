@@ -2,7 +2,8 @@
 
 Where to look:
 
-tables        table, schemas, tables, row_writer: names, columns, reads and commits, rows without Spark
+tables        table, schemas, tables: names, columns, reads and commits
+no Spark      row_writer, table_files: rows written, data files read
 streams       transactions: the micro-batches of streaming queries that a table has
 queries       views, statements: the views for Spark SQL; statements in a text
 files         storage, snapshot: files on a disk or on S3, and dataset snapshots

@@ -157,6 +157,13 @@ WATCHES = _columns(
     ("since", _TIME),
 )
 
+EMBEDDINGS = _columns(
+    ("image_id", _STRING),
+    ("model_id", _STRING),  # vectors of two models are never compared
+    ("vector", _BYTES),  # float16, little-endian, of length 1; null: the stored picture cannot be decoded
+    ("created", _TIME),  # of all rows of a commit the same, and later than those of the commit before
+)
+
 SCHEMAS = {
     Table.UPLOADS: UPLOADS,
     Table.SAMPLES: SAMPLES,
@@ -166,6 +173,7 @@ SCHEMAS = {
     Table.CLUSTERS: CLUSTERS,
     Table.DECISIONS: DECISIONS,
     Table.WATCHES: WATCHES,
+    Table.EMBEDDINGS: EMBEDDINGS,
 }
 
 

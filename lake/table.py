@@ -18,3 +18,4 @@ class Table(StrEnum):
     CLUSTERS = "clusters"
     DECISIONS = "decisions"
     WATCHES = "watches"
+    EMBEDDINGS = "embeddings"

@@ -34,6 +34,7 @@ _TRIES = 10
 # to write a row with a tiny picture.
 _STATISTICS = {
     Table.UPLOADS: "partition,offset,batch,label,verdict,event_time,ingest_batch",
+    Table.EMBEDDINGS: "model_id,created",
 }
 
 

@@ -2,6 +2,7 @@
 
 Where to look:
 
+what fails    errors: what cannot be embedded, searched or organized
 features      features: embeddings of pictures, from a network with published weights or a model of the hub
 index         index: the nearest embeddings of an embedding
 on the fly    follow: streaming queries that give each new sample its embedding, group, cluster and score

@@ -43,6 +43,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         patch.setenv("HUB__BROKER__DIR", str(folder / "broker"))
         patch.setenv("HUB__SPARK__WORK_DIR", str(folder / "spark"))
         patch.setenv("HUB__INGEST__INDEX_DIR", str(folder / "index"))
+        patch.setenv("HUB__ORGANIZE__INDEX_DIR", str(folder / "vectors"))
         # Set before the shared session starts, so that its executors inherit them.
         patch.setenv("AWS_ACCESS_KEY_ID", s3server.KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", s3server.SECRET)

@@ -106,6 +106,23 @@ def reassign_samples(spark: SparkSession, lake: Lake, user: str) -> None:
         images.unpersist()
 
 
+def delete_embeddings(spark: SparkSession, lake: Lake) -> None:
+    """Delete the embeddings of images without a sample: no user is left who uploaded them. Idempotent.
+
+    `hub organize` embeds only images that have a sample, and not while an erasure runs.
+    """
+    samples = tables.read(spark, lake, Table.SAMPLES).select("image_id")
+    embedded = tables.read(spark, lake, Table.EMBEDDINGS).select("image_id").distinct()
+    erased = embedded.join(samples, "image_id", "left_anti")
+    (
+        DeltaTable.forPath(spark, lake.at(Table.EMBEDDINGS))
+        .alias("old")
+        .merge(erased.alias("new"), "old.image_id = new.image_id")
+        .whenMatchedDelete()
+        .execute()
+    )
+
+
 def redact_uploads(spark: SparkSession, lake: Lake, user: str) -> None:
     """Set the user's ledger rows to null in one commit; the rows and their offsets stay.
 

@@ -55,6 +55,10 @@ def _delete_watches(spark: SparkSession, settings: Settings, user: str) -> None:
     curation.delete_watches(spark, settings.lake, user)
 
 
+def _delete_embeddings(spark: SparkSession, settings: Settings, user: str) -> None:
+    redaction.delete_embeddings(spark, settings.lake)
+
+
 RULES = {
     Table.CLUSTERS: ErasureRule("delete clusters that contain the user's images", _delete_clusters),
     Table.SAMPLES: ErasureRule(
@@ -64,6 +68,7 @@ RULES = {
         "delete or redact decisions on the user's images and by the user", _redact_decisions
     ),
     Table.WATCHES: ErasureRule("delete the labels that the user watches", _delete_watches),
+    Table.EMBEDDINGS: ErasureRule("delete the embeddings of images that have no sample", _delete_embeddings),
     Table.UPLOADS: ErasureRule("redact the rows of the ledger", _redact),
     Table.LABELS: ErasureRule("recount the uploads of each label, and find its name in them again", _recount),
     Table.DATASETS: ErasureRule("dataset snapshots are immutable; those with such images are listed", None),

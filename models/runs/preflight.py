@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from conf.errors import UsageError
-from conf.sections import LAST_SEED
+from conf.value_types import LAST_SEED
 from lake.snapshot import DatasetSnapshot, Split
 from models.architectures import ARCHITECTURES
 from models.errors import NotTrainable

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.choices import SplitBy
-from conf.sections import Organize
+from conf.organize_section import Organize
 from conf.settings import Settings
 from lake import tables
 from lake.errors import LakeError, NothingToOrganize, StorageError

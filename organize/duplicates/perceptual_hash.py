@@ -8,7 +8,7 @@ from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from conf.sections import Organize
+from conf.organize_section import Organize
 from conf.settings import Settings
 from lake import tables
 from lake.table import Table

@@ -1,0 +1,29 @@
+"""Errors of embeddings, their index, and what is organized as uploads arrive."""
+
+from conf.errors import HubError, UsageError
+
+
+class OrganizeError(HubError):
+    """Samples cannot be organized as asked."""
+
+
+class UnusableEmbedder(OrganizeError, UsageError):
+    """The network that embeds pictures does not exist or cannot be used."""
+
+    exit_status = 1
+
+
+class UnusableVectors(OrganizeError):
+    """Vectors are not those of one model: their lengths differ, or they are no float16 numbers."""
+
+
+class UnusableIndex(OrganizeError):
+    """The local index of embeddings cannot be read, written or brought up to date."""
+
+
+class UnknownImage(OrganizeError):
+    """No sample or embedding has this id, and no file this name."""
+
+
+class FollowFailed(OrganizeError):
+    """What follows the ledger has stopped with an error; the message names the first cause."""

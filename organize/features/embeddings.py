@@ -1,0 +1,55 @@
+"""The table `embeddings`: one row per image and model, written once."""
+
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from conf.settings import Settings
+from lake import tables
+from lake.table import Table
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def vectors(spark: SparkSession, settings: Settings, model_id: str) -> DataFrame:
+    """The vectors of a model: columns `image_id` and `vector`, one row per image.
+
+    `organize.features.vectors.to_vectors` makes numbers of the column. Images whose stored picture cannot be
+    decoded are left out. No rows before the table is created.
+    """
+    rows = of_model(spark, settings, model_id)
+    return rows.where("vector IS NOT NULL").select("image_id", "vector")
+
+
+def of_model(spark: SparkSession, settings: Settings, model_id: str) -> DataFrame:
+    """All rows of a model, also those without a vector."""
+    return tables.read_complete(spark, settings.lake, Table.EMBEDDINGS).where(f.col("model_id") == model_id)
+
+
+def newest(spark: SparkSession, settings: Settings, model_id: str) -> datetime:
+    """The time of the newest rows of a model; 1970 if there are none."""
+    created = of_model(spark, settings, model_id).agg(f.unix_micros(f.max("created")).alias("us")).collect()
+    return BEGINNING if created[0].us is None else BEGINNING + timedelta(microseconds=created[0].us)
+
+
+def write(images: DataFrame, settings: Settings, model_id: str, after: datetime) -> datetime:
+    """Append the vectors of new images, in one commit.
+
+    Args:
+        images: with image_id and vector; none of them has a row of this model.
+        after: time of the newest rows of the model.
+
+    Returns:
+        the time of the new rows, later than `after` even if the clock was set back.
+    """
+    created = max(datetime.now(UTC), after + timedelta(microseconds=1))
+    micros = (created - BEGINNING) // timedelta(microseconds=1)
+    rows = images.select(
+        "image_id",
+        f.lit(model_id).alias("model_id"),
+        "vector",
+        f.timestamp_micros(f.lit(micros)).alias("created"),
+    )
+    rows.coalesce(1).write.format("delta").mode("append").save(settings.lake.at(Table.EMBEDDINGS))
+    return created
