@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from conf.choices import SplitBy
+from conf.errors import UsageError
 from conf.value_types import LAST_SEED
-from jobs.cli.command import Command, Outcome, run
+from jobs.cli.command import Command, Outcome, run, say
 from jobs.cli.label_flags import parse_labels
+from jobs.curate import following
 
 if TYPE_CHECKING:
     from organize.datasets.dataset import OrganizedDataset
@@ -27,7 +29,18 @@ if TYPE_CHECKING:
     help="group: near duplicates are in one split; label: all pictures of a label are, for --objective "
     "triplet. Default: organize.split_by.",
 )
-def main(labels: str | None, seed: int | None, phash_distance: int | None, split_by: str | None) -> Outcome:
+@click.option("--once", is_flag=True, help="Only embed, group, cluster and score the samples, then stop.")
+@click.option("--follow", is_flag=True, help="The same, and then as uploads arrive, until Ctrl-C.")
+@click.option("--skip-catch-up", is_flag=True, help="Choose among the samples as they are organized now.")
+def main(
+    labels: str | None,
+    seed: int | None,
+    phash_distance: int | None,
+    split_by: str | None,
+    once: bool,
+    follow: bool,
+    skip_catch_up: bool,
+) -> Outcome:
     """Group near duplicates, split by group or by label, and write a dataset snapshot.
 
     With --split-by label, validation and test have labels that training does not see: a model for --objective
@@ -37,8 +50,12 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None, split
     from lake.locks import maintenance_lock
     from lake.spark import session
     from organize.datasets import dataset
+    from organize.follow.catching_up import catch_up
 
     settings = configuration.load()
+    if once or follow:
+        _refuse_dataset_flags(labels, seed, phash_distance, split_by, once and follow)
+        return following.once(settings) if once else following.follow(settings)
     changes = {"seed": seed, "phash_distance": phash_distance, "split_by": split_by and SplitBy(split_by)}
     plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
     settings = settings.model_copy(update={"organize": plan})
@@ -46,10 +63,17 @@ def main(labels: str | None, seed: int | None, phash_distance: int | None, split
     maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "organize")
     try:
+        if not skip_catch_up:
+            catch_up(spark, settings, report=say)
         organized = dataset.organize(spark, settings, wanted)
     finally:
         spark.stop()
     return results(organized), summary(organized), 0
+
+
+def _refuse_dataset_flags(*given: object) -> None:
+    if any(each not in (None, False) for each in given):
+        raise UsageError("--once and --follow write no dataset: give one of them, and no other flag")
 
 
 def results(organized: "OrganizedDataset") -> dict[str, object]:

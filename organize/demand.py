@@ -11,6 +11,7 @@ from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 from organize.datasets import dataset
 from organize.datasets.dataset import OrganizedDataset
+from organize.follow.catching_up import catch_up
 
 # Ignored when plans are compared: how a run is executed, which does not change the model's quality.
 _EXECUTION_FIELDS = ("workers", "cache_mb")
@@ -25,6 +26,7 @@ def get_or_create_dataset(settings: Settings, labels: Sequence[str]) -> Organize
     """
     spark = session.start(settings, "train")
     try:
+        catch_up(spark, settings)
         return dataset.organize(spark, settings, labels)
     finally:
         spark.stop()

@@ -23,7 +23,3 @@ class UnusableIndex(OrganizeError):
 
 class UnknownImage(OrganizeError):
     """No sample or embedding has this id, and no file this name."""
-
-
-class FollowFailed(OrganizeError):
-    """What follows the ledger has stopped with an error; the message names the first cause."""

@@ -1,5 +1,6 @@
 """Erasure of a user, in steps that can be interrupted and resumed; see docs/decisions/006-erasure.md."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from lake.erasure import purge, redaction
 from lake.erasure.redaction import Traces
 from lake.erasure.rules import RULES
 from lake.errors import LakeError, StorageError
-from lake.locks import maintenance_lock
+from lake.locks import maintenance_lock, organize_lock
 from lake.storage import Storage
 from lake.table import Table
 from streaming import topics
@@ -60,8 +61,9 @@ def erase(
 ) -> Erasure:
     """Delete a user's rows, pictures and samples from all tables and their old versions.
 
-    Excludes ingestion and `hub organize`. After an interruption it must be run again: a note in `erasures`
-    records that it was started, and all steps are idempotent.
+    Excludes ingestion and `hub organize`, and waits for a chunk of `hub organize --follow`. After an
+    interruption it must be run again: a note in `erasures` records that it was started, and all steps are
+    idempotent.
 
     Args:
         on_step: called with a description of the next step.
@@ -76,6 +78,7 @@ def erase(
     with (
         lake_lease.held(settings, "erase", lost.append),
         maintenance_lock.held(settings, "erase") as refuse_if_lost,
+        organize_lock.held(settings, "erase"),
     ):
 
         def begin_step(description: str) -> None:
@@ -98,6 +101,7 @@ def erase(
                     rule.apply(spark, settings, user)
             samples = tables.table_id(spark, settings.lake, Table.SAMPLES)
             local_index.delete_index(local_index.index_file(settings.ingest.index_dir, samples))
+            _delete_vector_index(spark, settings)
             for table in _tables_to_purge(spark, settings.lake):
                 begin_step(f"purge old versions of {table}")
                 _purge(spark, settings, table)
@@ -174,6 +178,13 @@ def _purge(spark: SparkSession, settings: Settings, table: Table) -> None:
         # Otherwise the followers would resume at table versions that no longer exist.
         ledger_stream.restart_at(spark, settings, version)
     purge.delete_log_before(spark, settings, table, version)
+
+
+def _delete_vector_index(spark: SparkSession, settings: Settings) -> None:
+    """Delete the index of embeddings on this machine; on others its next use removes the erased images."""
+    if tables.exists(spark, settings.lake, Table.EMBEDDINGS):
+        table = tables.table_id(spark, settings.lake, Table.EMBEDDINGS)
+        shutil.rmtree(settings.organize.index_dir / table, ignore_errors=True)
 
 
 def _notes(settings: Settings) -> Storage:

@@ -29,8 +29,21 @@ def of_model(spark: SparkSession, settings: Settings, model_id: str) -> DataFram
 
 def newest(spark: SparkSession, settings: Settings, model_id: str) -> datetime:
     """The time of the newest rows of a model; 1970 if there are none."""
-    created = of_model(spark, settings, model_id).agg(f.unix_micros(f.max("created")).alias("us")).collect()
-    return BEGINNING if created[0].us is None else BEGINNING + timedelta(microseconds=created[0].us)
+    rows = of_model(spark, settings, model_id)
+    micros = rows.agg(f.max(f.unix_micros("created")).alias("us")).collect()[0].us
+    return BEGINNING if micros is None else _time(micros)
+
+
+def commits(rows: DataFrame) -> list[datetime]:
+    """The times of the commits that wrote rows of `embeddings`, sorted."""
+    return sorted(
+        _time(row.us) for row in rows.select(f.unix_micros("created").alias("us")).distinct().collect()
+    )
+
+
+def of_commit(rows: DataFrame, commit: datetime) -> DataFrame:
+    """The rows that a commit wrote."""
+    return rows.where(f.col("created") == f.timestamp_micros(f.lit(_micros(commit))))
 
 
 def write(images: DataFrame, settings: Settings, model_id: str, after: datetime) -> datetime:
@@ -44,12 +57,19 @@ def write(images: DataFrame, settings: Settings, model_id: str, after: datetime)
         the time of the new rows, later than `after` even if the clock was set back.
     """
     created = max(datetime.now(UTC), after + timedelta(microseconds=1))
-    micros = (created - BEGINNING) // timedelta(microseconds=1)
     rows = images.select(
         "image_id",
         f.lit(model_id).alias("model_id"),
         "vector",
-        f.timestamp_micros(f.lit(micros)).alias("created"),
+        f.timestamp_micros(f.lit(_micros(created))).alias("created"),
     )
     rows.coalesce(1).write.format("delta").mode("append").save(settings.lake.at(Table.EMBEDDINGS))
     return created
+
+
+def _time(micros: int) -> datetime:
+    return BEGINNING + timedelta(microseconds=micros)
+
+
+def _micros(time: datetime) -> int:
+    return (time - BEGINNING) // timedelta(microseconds=1)

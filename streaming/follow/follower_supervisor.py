@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.streaming.query import StreamingQuery
 
 from lake import tables
-from lake.errors import StorageError
+from lake.errors import LakeError
 from lake.job_failures import root_cause
 from streaming.errors import DamagedCheckpoint
 from streaming.ledger.query_checkpoint import is_checksum_error
@@ -70,7 +70,7 @@ class FollowerSupervisor:
     def _restart(self, name: str, follower: _RunningFollower) -> None:
         try:
             follower.query, follower.restart_at = self._starters[name](), None
-        except (PySparkException, Py4JJavaError, StorageError) as error:  # the lake may be unavailable
+        except (PySparkException, Py4JJavaError, LakeError) as error:  # the lake may be unavailable
             self._schedule_restart(name, follower, tables.first_line(error))
         else:
             self._on_failure(name, None)

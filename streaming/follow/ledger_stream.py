@@ -1,6 +1,6 @@
 """The ledger as a stream for followers: where each follower starts, and how all are restarted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -49,14 +49,21 @@ class StartVersion:
         return reduce(or_, of_partition, f.lit(False))
 
 
-def uploads(spark: SparkSession, settings: Settings, follower: Follower) -> DataFrame:
-    """The ledger as a stream of appended rows, with the follower's columns."""
-    reader = spark.readStream.format("delta")
+def uploads(
+    spark: SparkSession, settings: Settings, follower: Follower, options: Mapping[str, str] | None = None
+) -> DataFrame:
+    """The ledger as a stream of appended rows, with the follower's columns.
+
+    Args:
+        options: of Delta's source, in place of the usual ones, for a follower that is not in `FOLLOWERS`.
+    """
+    chosen = {"maxFilesPerTrigger": str(_FILES_PER_BATCH)}
     start = start_version(settings, follower)
     if start is not None:
-        reader = reader.option("startingVersion", start.version)  # Spark ignores it if a checkpoint exists
+        chosen["startingVersion"] = str(start.version)  # Spark ignores it if a checkpoint exists
     return (
-        reader.option("maxFilesPerTrigger", _FILES_PER_BATCH)
+        spark.readStream.format("delta")
+        .options(**chosen | dict(options or {}))
         .option("skipChangeCommits", True)  # erasure and maintenance rewrite files without new uploads
         .load(settings.lake.at(Table.UPLOADS))
         .select(*follower.columns)

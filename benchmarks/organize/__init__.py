@@ -1,0 +1,1 @@
+"""Benchmarks of organizing: index and near duplicates, label checks, snapshots."""

@@ -1,0 +1,1 @@
+"""Commands for people who look after the samples: clusters, labels, reviews and decisions."""

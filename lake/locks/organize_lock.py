@@ -1,0 +1,60 @@
+"""The lock on what is organized as uploads arrive: one process at a time gives samples their embeddings.
+
+It is held for a chunk of images only, so that `hub organize --follow`, a `hub organize` that catches up and
+an erasure take turns. An erasure holds it throughout: no embedding of a picture that is being erased appears.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from conf.settings import Settings
+from lake.errors import InUse
+from lake.locks import lease
+from lake.locks.lock_holder import LockHolder
+
+NAME, FOLLOW_NAME = "embeddings.lock", "follow.lock"
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def held(settings: Settings, command: str) -> Iterator[None]:
+    """Hold the lock while the block runs; waits `organize.lock_seconds` for another process.
+
+    Args:
+        command: shown to a process that waited in vain.
+
+    Raises:
+        InUse: another process still holds the lock; the message names it.
+        StorageError: the lake's root is not writable.
+    """
+    deadline = time.monotonic() + settings.organize.lock_seconds
+    holder = LockHolder.this_process(command, settings.spark.work_dir)
+    uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
+    while True:
+        lock = lease.held(uri, settings.s3, seconds, holder)
+        try:
+            lock.__enter__()
+            break
+        except InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[None]:
+    """Be the only `hub organize --follow` of a lake while the block runs.
+
+    Raises:
+        InUse: another process follows the lake; the message names it.
+        StorageError: the lake's root is not writable.
+    """
+    holder = LockHolder.this_process("organize --follow", settings.spark.work_dir)
+    uri, seconds = settings.lake.at(FOLLOW_NAME), settings.ingest.lease_seconds
+    with lease.held(uri, settings.s3, seconds, holder):
+        yield

@@ -1,0 +1,73 @@
+"""Samples that have no embedding of a model yet, and their stored pictures in the ledger."""
+
+from collections.abc import Collection
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from conf.settings import Settings
+from lake import tables
+from lake.table import Table
+from organize.features import embeddings
+from organize.follow.stages import IMAGE_COLUMNS
+
+KEYS = ["image_id", "upload_id"]
+_SAMPLE_COLUMNS = [*IMAGE_COLUMNS, "event_time"]
+
+
+def not_embedded(spark: SparkSession, settings: Settings, model_id: str) -> DataFrame:
+    """Samples without an embedding of the model, with the columns of a sample that stages get."""
+    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES).select(*_SAMPLE_COLUMNS)
+    known = embeddings.of_model(spark, settings, model_id).select("image_id")
+    return samples.join(known, "image_id", "left_anti")
+
+
+def of_images(spark: SparkSession, settings: Settings, image_ids: Collection[str]) -> pa.Table:
+    """The samples of the given images, as far as they have one."""
+    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES).select(*_SAMPLE_COLUMNS)
+    return samples.join(_ids(spark, image_ids), "image_id", "left_semi").toArrow()
+
+
+def embedded(spark: SparkSession, settings: Settings, model_id: str, image_ids: Collection[str]) -> set[str]:
+    """Those of the given images that have an embedding of the model."""
+    rows = embeddings.of_model(spark, settings, model_id).select("image_id")
+    known = rows.join(_ids(spark, image_ids), "image_id", "left_semi").toArrow()
+    return set(known["image_id"].to_pylist())
+
+
+def without_sample(spark: SparkSession, settings: Settings) -> int:
+    """The number of accepted images in the ledger that have no sample yet."""
+    accepted = tables.read(spark, settings.lake, Table.UPLOADS).where("verdict = 'accepted'")
+    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES).select("image_id")
+    return accepted.select("image_id").distinct().join(samples, "image_id", "left_anti").count()
+
+
+def with_pictures(ledger: DataFrame, samples: pa.Table) -> DataFrame:
+    """The given samples with their stored pictures; those whose upload is not in `ledger` are missing.
+
+    Args:
+        ledger: rows of `uploads`.
+        samples: few enough to be sent to every executor.
+    """
+    rows = ledger.sparkSession.createDataFrame(samples).drop("event_time")
+    accepted = ledger.where("verdict = 'accepted'").select(*KEYS, "jpeg")
+    return accepted.join(f.broadcast(rows), KEYS).select(*IMAGE_COLUMNS, "jpeg")
+
+
+def ledger_of(spark: SparkSession, settings: Settings, samples: pa.Table) -> DataFrame:
+    """The part of the ledger that has the uploads of samples: Delta skips files of other times.
+
+    Without that, the pictures of the whole ledger would be read for a few images.
+    """
+    ledger = tables.read(spark, settings.lake, Table.UPLOADS)
+    times = samples["event_time"].cast(pa.int64())  # microseconds
+    if not len(times) or times.null_count:
+        return ledger
+    low, high = (f.timestamp_micros(f.lit(micros.as_py())) for micros in pc.min_max(times).values())
+    return ledger.where(f.col("event_time").between(low, high))
+
+
+def _ids(spark: SparkSession, image_ids: Collection[str]) -> DataFrame:
+    return f.broadcast(spark.createDataFrame(pa.table({"image_id": pa.array(image_ids, pa.string())})))
