@@ -1,6 +1,7 @@
-"""A segment of the index: vectors in a file that is mapped into memory, and the ids of their images."""
+"""A segment of the index: vectors, the ids of their images, and a compressed index once it is sealed."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from organize.features.vectors import STORED, Vectors
+from organize.index import compressed
 
 ID = np.dtype("S64")  # an image id is a sha256 in hex; removed rows have an empty one
 _SCAN_ROWS = 8192  # vectors that are compared at once (42 MB as float32 at 1,280 numbers)
@@ -16,19 +18,21 @@ _SCAN_ROWS = 8192  # vectors that are compared at once (42 MB as float32 at 1,28
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows of the index, in two files.
+    """Rows of the index, in two files, or three.
 
     Args:
         folder: of the index.
         name: of the files, without suffix.
         rows: that belong to the segment; the files may be longer after a crash.
         size: numbers of a vector.
+        sealed: whether it has a compressed index; then no rows are added to it.
     """
 
     folder: Path
     name: str
     rows: int
     size: int
+    sealed: bool = False
 
     @property
     def vector_file(self) -> Path:
@@ -40,9 +44,16 @@ class Segment:
         """The file of image ids, 64 bytes each."""
         return self.folder / f"{self.name}.ids"
 
+    @property
+    def index_file(self) -> Path:
+        """The compressed index of a sealed segment."""
+        return self.folder / f"{self.name}.faiss"
+
     def is_complete(self) -> bool:
-        """Whether both files have all rows."""
+        """Whether the files have all rows."""
         row_bytes = {self.vector_file: self.size * STORED.itemsize, self.id_file: ID.itemsize}
+        if self.sealed and not self.index_file.exists():
+            return False
         return all(file.exists() and file.stat().st_size >= self.rows * n for file, n in row_bytes.items())
 
     def vectors(self, mode: str = "r") -> NDArray[np.float16]:
@@ -69,12 +80,14 @@ class Segment:
 
     def remove(self, rows: NDArray[np.int64]) -> None:
         """Overwrite rows with zeros, in place: neither an id nor a vector of them is left."""
-        vectors, ids = self.vectors("r+"), self.ids("r+")
-        vectors[rows] = 0
-        ids[rows] = b""
-        if len(rows):
-            vectors.flush()  # type: ignore[attr-defined]
-            ids.flush()  # type: ignore[attr-defined]
+        if not len(rows):
+            return
+        if self.sealed:
+            compressed.remove(self.index_file, rows)
+        mapped: tuple[Any, ...] = (self.vectors("r+"), self.ids("r+"))
+        for each in mapped:
+            each[rows] = np.zeros((), each.dtype)
+            each.flush()
 
     def search(self, queries: Vectors, k: int) -> tuple[NDArray[np.bytes_], Vectors]:
         """The nearest rows: image ids (n, k) and cosines (n, k), the nearest first; empty ids where none is.
@@ -82,14 +95,24 @@ class Segment:
         Args:
             queries: (n, size), of length 1.
         """
-        ids, vectors = self.ids(), self.vectors()
+        best, rows = self._nearest(queries, k)
+        return np.where(rows >= 0, self.ids()[rows], b"") if self.rows else np.zeros(rows.shape, ID), best
+
+    def _nearest(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        if self.sealed:
+            return self._compressed.search(queries, self.vector_file, k)
+        vectors = self.vectors()
         best = np.full((len(queries), k), -2.0, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for first in range(0, self.rows, _SCAN_ROWS):
             block = vectors[first : first + _SCAN_ROWS].astype(np.float32)
             scores, found = faiss.knn(queries, block, min(k, len(block)), faiss.METRIC_INNER_PRODUCT)
             best, rows = merge_nearest((best, rows), (scores, np.where(found >= 0, found + first, -1)), k)
-        return np.where(rows >= 0, ids[rows], b"") if self.rows else np.zeros(rows.shape, ID), best
+        return best, rows
+
+    @cached_property
+    def _compressed(self) -> compressed.CompressedIndex:
+        return compressed.CompressedIndex(self.index_file)
 
 
 def merge_nearest(

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from lake.table_files import TableFiles
 from organize.errors import UnusableIndex, UnusableVectors
 from organize.features.vectors import to_stored
+from organize.index import compaction
+from organize.index.compaction import segments_of
 from organize.index.manifest import Manifest, SegmentEntry
-from organize.index.segment import ID, Segment
+from organize.index.segment import ID
 
 _LOCK = "lock"
-
-
-def segments_of(folder: Path, manifest: Manifest) -> list[Segment]:
-    """The segments that a manifest names."""
-    return [Segment(folder, entry.name, entry.rows, manifest.size) for entry in manifest.segments]
 
 
 def up_to_date(folder: Path, files: TableFiles, model_id: str, report: Callable[[str], None]) -> Manifest:
@@ -46,7 +43,7 @@ def up_to_date(folder: Path, files: TableFiles, model_id: str, report: Callable[
                 if any(folder.glob("*.vectors")):
                     report(f"the index in {folder} is damaged: it is made again")
                 manifest = Manifest()
-            manifest = _updated(folder, manifest, files, model_id, report)
+            manifest = compaction.compacted(folder, _updated(folder, manifest, files, model_id, report))
             manifest.write(folder)
             _delete_unnamed(folder, manifest)
     except OSError as error:

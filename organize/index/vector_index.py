@@ -17,6 +17,7 @@ from lake.table_files import TableFiles
 from organize.errors import UnusableVectors
 from organize.features.vectors import Vectors, to_unit
 from organize.index import update
+from organize.index.compaction import segments_of
 from organize.index.manifest import Manifest
 from organize.index.segment import ID, merge_nearest
 
@@ -34,7 +35,7 @@ class VectorIndex:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.version = manifest.version
         self.size = manifest.size
-        self._segments = update.segments_of(folder, manifest)
+        self._segments = segments_of(folder, manifest)
 
     @classmethod
     def open(

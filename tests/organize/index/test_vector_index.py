@@ -16,7 +16,8 @@ from conf.settings import Settings
 from lake.table import Table
 from organize.errors import UnusableVectors
 from organize.features.vectors import Vectors, to_column, to_unit
-from organize.index.manifest import FILE
+from organize.index import compaction
+from organize.index.manifest import FILE, Manifest
 from organize.index.vector_index import VectorIndex
 
 MODEL, SIZE = "net-128", 16
@@ -182,3 +183,40 @@ def test_rows_of_an_interrupted_update_are_written_again(own: Settings) -> None:
     add(own, range(5, 10))
     assert [nearest(own, number) for number in range(10)] == [image_id(number) for number in range(10)]
     assert not (folder / "000007.vectors").exists()
+
+
+def test_sealed_segments_are_merged_and_searched_as_exactly(
+    own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "SEAL_ROWS", 150)
+    sizes = []
+    for first in range(0, 700, 100):
+        add(own, range(first, first + 100))
+        VectorIndex.open(None, own, MODEL)
+        (file,) = own.organize.index_dir.rglob(FILE)
+        manifest = Manifest.read(file.parent)
+        assert manifest is not None
+        sizes.append([(entry.rows, entry.sealed) for entry in manifest.segments])
+    assert sizes[:4] == [[(100, False)], [(200, True)], [(200, True), (100, False)], [(400, True)]]
+    assert sizes[4:] == [
+        [(400, True), (100, False)], [(400, True), (200, True)], [(400, True), (200, True), (100, False)]
+    ]  # fmt: skip
+    index = VectorIndex.open(None, own, MODEL)
+    queries = vectors_of(range(650, 750))
+    ids, cosines = index.search(queries, 5)
+    expected = np.argsort(-queries @ vectors_of(range(700)).T, axis=1)[:, :5]
+    found = [
+        len({image_id(number) for number in row} & set(own_row))
+        for row, own_row in zip(expected, ids.tolist(), strict=True)
+    ]
+    assert sum(found) / (5 * len(found)) >= 0.99
+    assert ids[0, 0] == image_id(650) and cosines[0, 0] == pytest.approx(1, abs=1e-3)
+
+    table(own).delete(f"image_id IN ('{image_id(50)}', '{image_id(450)}', '{image_id(699)}')")
+    gone = [50, 450, 699]
+    ids, _ = VectorIndex.open(None, own, MODEL).search(vectors_of(gone), 3)
+    assert not {image_id(number) for number in gone} & set(ids.ravel().tolist())
+    assert "" not in ids.ravel().tolist()
+    add(own, range(700, 800))  # the merge leaves the removed rows out
+    assert len(VectorIndex.open(None, own, MODEL)) == 797
+    assert len(list(file.parent.glob("*.vectors"))) == 1

@@ -1,0 +1,120 @@
+"""The compressed index of a sealed segment: candidates from cells of short codes, ranked by their vectors.
+
+Vectors are projected to the 128 directions in which they differ most (PCA) and stored with 8 bits a number,
+in cells around k-means centres (faiss: IVF with a scalar quantizer). A search looks into the nearest cells
+only. Its candidates are then ranked by their cosines, from the vectors in the segment's file.
+
+Sources: Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor search", section 4 (IVF);
+https://github.com/facebookresearch/faiss.
+"""
+
+import os
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from organize.features.vectors import STORED, Vectors
+
+DIRECTIONS = 128
+PROBES = 64  # cells that a search looks into
+CANDIDATES = 100  # that are ranked by their vectors, at least
+_TRAINING_ROWS_PER_CELL = 40
+_PCA_ROWS = 20_000
+_ITERATIONS = 6  # of k-means
+_ADD_ROWS = 16_384  # vectors that are compressed at once
+_RANKED_QUERIES = 64  # whose candidates are in memory at once (33 MB)
+_SEED = 7
+
+
+def cells_for(rows: int) -> int:
+    """The number of cells of a segment: a power of two, about 4 times the root of its rows."""
+    return int(2 ** np.round(np.log2(4 * np.sqrt(max(rows, 64)))))
+
+
+def build(vectors: NDArray[np.float16], file: Path) -> None:
+    """Build the compressed index of vectors, (n, size), and write it to a file."""
+    rows, size = vectors.shape
+    cells = cells_for(rows)
+    random = np.random.default_rng(_SEED)
+    sample = _rows(vectors, random, min(rows, max(_PCA_ROWS, cells * _TRAINING_ROWS_PER_CELL)))
+    pca = faiss.PCAMatrix(size, min(DIRECTIONS, size))
+    pca.train(sample[:_PCA_ROWS])
+    quantizer = faiss.IndexFlatL2(pca.d_out)
+    # By distance: PCA moves the origin, which changes dot products. Of unit vectors the order is the same.
+    ivf = faiss.IndexIVFScalarQuantizer(quantizer, pca.d_out, cells, faiss.ScalarQuantizer.QT_8bit)
+    ivf.cp.niter, ivf.cp.seed, ivf.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINING_ROWS_PER_CELL
+    ivf.train(pca.apply(sample))
+    del sample
+    for first in range(0, rows, _ADD_ROWS):
+        ivf.add(pca.apply(vectors[first : first + _ADD_ROWS].astype(np.float32)))
+    faiss.write_index(faiss.IndexPreTransform(pca, ivf), str(file))
+
+
+def _rows(vectors: NDArray[np.float16], random: np.random.Generator, count: int) -> Vectors:
+    """Random rows, in random order, read in the order of the file."""
+    chosen = random.choice(len(vectors), count, replace=False)
+    sample = np.empty((count, vectors.shape[1]), np.float32)
+    order = np.argsort(chosen)
+    sample[order] = vectors[chosen[order]]
+    return sample
+
+
+class CompressedIndex:
+    """A compressed index, mapped into memory.
+
+    Args:
+        file: that `build` has written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        faiss.extract_index_ivf(self._index).nprobe = PROBES
+
+    def search(self, queries: Vectors, vector_file: Path, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """The nearest rows: cosines (n, k) and row numbers (n, k); -2 and -1 where there is none.
+
+        Args:
+            queries: float32 (n, size), of length 1.
+            vector_file: of the segment; its rows are read one by one, so that few pages are in memory.
+            k: number of rows.
+        """
+        wanted = max(CANDIDATES, 2 * k)
+        _, found = self._index.search(queries, wanted)
+        cosines = np.full((len(queries), k), -2.0, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        descriptor = os.open(vector_file, os.O_RDONLY)
+        try:
+            for first in range(0, len(queries), _RANKED_QUERIES):
+                part = slice(first, first + _RANKED_QUERIES)
+                cosines[part], rows[part] = _ranked(queries[part], found[part], descriptor, k)
+        finally:
+            os.close(descriptor)
+        return cosines, rows
+
+
+def remove(file: Path, rows: NDArray[np.int64]) -> None:
+    """Remove rows from a compressed index; the others keep their numbers."""
+    index = faiss.read_index(str(file))
+    faiss.extract_index_ivf(index).remove_ids(rows.astype(np.int64))  # type: ignore[arg-type]
+    draft = file.with_suffix(".draft")
+    faiss.write_index(index, str(draft))
+    draft.replace(file)
+
+
+def _ranked(
+    queries: Vectors, found: NDArray[np.int64], descriptor: int, k: int
+) -> tuple[Vectors, NDArray[np.int64]]:
+    """The k of the found rows with the greatest cosines, the greatest first."""
+    size = queries.shape[1]
+    unique, places = np.unique(found, return_inverse=True)
+    vectors = np.zeros((len(unique), size), STORED)
+    for vector, row in zip(vectors, unique.tolist(), strict=True):
+        if row >= 0:
+            os.preadv(descriptor, [vector], row * vector.nbytes)  # type: ignore[list-item]
+    wide, places = vectors.astype(np.float32), places.reshape(found.shape)
+    cosines = np.stack([wide[at] @ query for at, query in zip(places, queries, strict=True)])
+    cosines[found < 0] = -2
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(cosines, order, 1), np.take_along_axis(found, order, 1)
