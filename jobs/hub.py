@@ -16,6 +16,7 @@ COMMANDS = {
     "rejects": "List rejected uploads, or save one.",
     "replay": "Send rejected uploads again.",
     "erase": "Erase a user's uploads, pixels and samples.",
+    "similar": "List the pictures that are most similar to a picture.",
     "organize": "Group near duplicates, split, and write a dataset snapshot.",
     "train": "Train a ResNet on a dataset, distributed.",
     "evaluate": "Evaluate a model on its dataset's test split.",
@@ -40,6 +41,7 @@ MODULES = {
     "users": "services.users",
     "keys": "services.keys",
     "models": "model_registry",
+    "similar": "curate.similar",
 }
 
 

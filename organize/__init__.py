@@ -11,5 +11,5 @@ clusters      clusters: similar pictures of a label and of all labels
 labels        labels: doubtful labels, decisions about them, and labels that somebody waits for
 splits        splits: near duplicates, or whole labels, are in the same split
 datasets      datasets: samples written as Parquet shards with a manifest; cards and exports
-on demand     demand: `hub train --labels` reuses an existing dataset and model
+on demand     demand, similar: `hub train --labels` reuses an existing dataset and model; `hub similar`
 """

@@ -97,6 +97,14 @@ class VectorIndex:
                 cosines[part], ids[part] = merge_nearest((cosines[part], ids[part]), (scores, found), k)
         return ids.astype(np.str_), cosines
 
+    def ids_with_prefix(self, prefix: str) -> list[str]:
+        """The ids of the images that begin with a prefix."""
+        found: list[str] = []
+        for segment in self._segments:
+            ids = segment.ids()
+            found += ids[np.char.startswith(ids, prefix.encode())].astype(np.str_).tolist()
+        return found
+
     def vectors_of(self, image_ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The vectors of images: the ids that are in the index, and float32 (n, d) in the same order."""
         wanted = np.array(sorted(set(image_ids)), ID)

@@ -22,7 +22,7 @@ from organize.follow.counts import Counts
 from organize.follow.stages import IMAGE_COLUMNS, Stage
 from organize.index.vector_index import VectorIndex
 from streaming.ledger.resume_offsets import checkpoint_of
-from tests.support.lakes import add_samples, add_uploads, image_id
+from tests.organize.lakes import add_samples, add_uploads, image_id
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
