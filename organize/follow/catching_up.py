@@ -12,6 +12,7 @@ from lake import tables
 from lake.errors import JobFailed
 from lake.job_failures import root_cause
 from lake.locks import organize_lock
+from lake.spark.session_properties import NO_CODEGEN, PLAIN_CACHE, temporary_properties
 from lake.table import Table
 from organize.follow import pictures
 from organize.follow.counts import Counts
@@ -22,6 +23,7 @@ from streaming.follow.follower_supervisor import FollowerSupervisor
 from streaming.ledger.resume_offsets import checkpoint_of
 
 Report = Callable[[str], None]
+_PROPERTIES = NO_CODEGEN | PLAIN_CACHE  # as of an ingestion: small queries, and rows that are pictures
 _POLL_SECONDS = 0.2
 _LATE_SECONDS = 10.0  # between searches for samples that came late
 
@@ -47,8 +49,9 @@ def catch_up(
     """
     began = time.monotonic()
     organizer = Organizer.create(settings, report, command)
-    _create_tables(spark, settings)
-    _catch_up(spark, organizer, wait, threading.Event())
+    with temporary_properties(spark, _PROPERTIES):
+        _create_tables(spark, settings)
+        _catch_up(spark, organizer, wait, threading.Event())
     organizer.counts.seconds = time.monotonic() - began
     return organizer.counts
 
@@ -69,7 +72,7 @@ def follow(
         UnusableEmbedder, UnusableModel, UnusableWeights: the embedder does not exist or does not fit.
     """
     began = time.monotonic()
-    with organize_lock.following(settings):
+    with organize_lock.following(settings), temporary_properties(spark, _PROPERTIES):
         organizer = Organizer.create(settings, report, "organize --follow", counts)
         _create_tables(spark, settings)
         query = LedgerQuery(organizer, f"organize-{organizer.model_id}", stopped=stopped)

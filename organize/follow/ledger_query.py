@@ -79,15 +79,20 @@ class LedgerQuery:
         accepted = uploads.where("verdict = 'accepted'").select(*pictures.KEYS).toArrow()
         if not len(accepted):
             return
-        image_ids = set(accepted["image_id"].to_pylist())
-        known = pictures.embedded(spark, organizer.settings, organizer.model_id, image_ids)
-        samples = self._wait_for_samples(spark, image_ids - known)
+        samples = self._wait_for_samples(spark, set(accepted["image_id"].to_pylist()))
         here = set(zip(*accepted.to_pydict().values(), strict=True))
         rows = list(zip(samples["image_id"].to_pylist(), samples["upload_id"].to_pylist(), strict=True))
-        if not here.issuperset(rows):  # their first upload, which has the picture, is in another micro-batch
-            self.late.set()
+        self._note_late(
+            spark, {image_id for image_id, upload_id in rows if (image_id, upload_id) not in here}
+        )
         samples = samples.filter(pa.array([row in here for row in rows], pa.bool_()))
         organizer.organize(spark, samples, uploads)
+
+    def _note_late(self, spark: SparkSession, image_ids: set[str]) -> None:
+        """Note images whose first upload, which has the picture, is in another micro-batch."""
+        organizer = self.organizer
+        if image_ids - pictures.embedded(spark, organizer.settings, organizer.model_id, image_ids):
+            self.late.set()
 
     def _wait_for_samples(self, spark: SparkSession, image_ids: set[str]) -> pa.Table:
         """The samples of images. The ingestion writes them a moment after the ledger."""

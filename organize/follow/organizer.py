@@ -103,7 +103,7 @@ class Organizer:
         found = pictures.ledger_of(spark, self.settings, samples) if ledger is None else ledger
         rows = with_vectors(pictures.with_pictures(found, samples), self.file, len(samples))
         with job_errors("cannot organize the images"), _persisted(rows) as images:
-            total, readable = images.count(), images.where("vector IS NOT NULL").count()
+            total, readable = _count(images)
             if not total:
                 return
             after = embeddings.newest(spark, self.settings, self.model_id)
@@ -146,8 +146,13 @@ def _persisted(rows: DataFrame) -> Iterator[DataFrame]:
     """Compute rows once, and keep them while the block runs."""
     kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        with temporary_properties(rows.sparkSession, arrow_batch_limits(ARROW_RECORDS, _ARROW_BYTES)):
-            kept.count()
         yield kept
     finally:
         kept.unpersist()
+
+
+def _count(images: DataFrame) -> tuple[int, int]:
+    """The number of images, and of those with a vector. The first job on persisted rows: it computes them."""
+    with temporary_properties(images.sparkSession, arrow_batch_limits(ARROW_RECORDS, _ARROW_BYTES)):
+        counted = images.agg(f.count("*").alias("all"), f.count("vector").alias("readable")).collect()[0]
+    return counted["all"], counted["readable"]

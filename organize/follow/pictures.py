@@ -32,6 +32,8 @@ def of_images(spark: SparkSession, settings: Settings, image_ids: Collection[str
 
 def embedded(spark: SparkSession, settings: Settings, model_id: str, image_ids: Collection[str]) -> set[str]:
     """Those of the given images that have an embedding of the model."""
+    if not image_ids:
+        return set()
     rows = embeddings.of_model(spark, settings, model_id).select("image_id")
     known = rows.join(_ids(spark, image_ids), "image_id", "left_semi").toArrow()
     return set(known["image_id"].to_pylist())

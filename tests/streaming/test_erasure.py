@@ -72,7 +72,7 @@ def test_tables_that_the_next_ingestion_creates_do_not_stop_an_erasure(
 ) -> None:
     send(own.kafka, [erased_upload(1), upload(2)])
     ingest_once(spark, own)
-    for table in (Table.MODELS, Table.DATASETS, Table.LABELS):
+    for table in set(Table) - {Table.SAMPLES, Table.UPLOADS}:
         shutil.rmtree(own.lake.at(table))
     found = erasure.plan(spark, own, own.kafka.bootstrap, ERASED_USER).traces
     assert (found.uploads, found.datasets, found.models) == (1, {}, [])
@@ -102,6 +102,16 @@ def as_repr(content: bytes) -> bytes:
     return repr(content)[2:-1].encode()
 
 
+def _embed_samples(spark: SparkSession, own: Settings) -> Path:
+    """Give each sample an embedding; the folder of the index on this machine."""
+    samples = tables.read(spark, own.lake, Table.SAMPLES)
+    vectors = samples.selectExpr("image_id", "'net' AS model_id", "CAST(image_id AS binary) AS vector")
+    vectors.write.format("delta").mode("append").save(own.lake.at(Table.EMBEDDINGS))
+    folder = own.organize.index_dir / tables.table_id(spark, own.lake, Table.EMBEDDINGS)
+    (folder / "net").mkdir(parents=True)
+    return folder
+
+
 @pytest.mark.faults  # slow
 def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSession, own: Settings) -> None:
     shared, early = upload(50, label="cat"), erased_upload(50, label="dog")
@@ -122,6 +132,7 @@ def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSessio
     assert flagged[image_id(handed_over)].user == ERASED_USER
     assert flagged[image_id(handed_over)].flags == ["label_conflict"]
     snapshot = organize(spark, own, ["goners-own-label", "cat"])
+    vector_index = _embed_samples(spark, own)
     alone = {image_id(each) for each in sent[1:]}
     stored = [row.jpeg for row in rows(spark, own, Table.UPLOADS) if row.image_id in alone]
     needles = [ERASED_USER.encode(), b"phone-of-goner", as_repr(b"rubbish")]
@@ -152,6 +163,8 @@ def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSessio
 
     samples = {row.image_id: row for row in rows(spark, own, Table.SAMPLES)}
     assert len(samples) == 13
+    assert {row.image_id for row in rows(spark, own, Table.EMBEDDINGS)} == set(samples)
+    assert not vector_index.exists()
     assert samples[image_id(handed_over)].asDict() | {
         "upload_id": handed_over.id, "device": "phone-2", "user": "user-2", "label": "cat", "flags": [],
     } == samples[image_id(handed_over)].asDict()  # fmt: skip
