@@ -8,7 +8,9 @@ Sources: Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor 
 https://github.com/facebookresearch/faiss.
 """
 
+import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
@@ -18,13 +20,13 @@ from numpy.typing import NDArray
 from organize.features.vectors import STORED, Vectors
 
 DIRECTIONS = 128
-PROBES = 64  # cells that a search looks into
-CANDIDATES = 100  # that are ranked by their vectors, at least
+PROBES = 96  # cells that a search looks into
+CANDIDATES = 40  # that are ranked by their vectors, at least
 _TRAINING_ROWS_PER_CELL = 40
-_PCA_ROWS = 20_000
+_PCA_ROWS = 16_384
 _ITERATIONS = 6  # of k-means
-_ADD_ROWS = 16_384  # vectors that are compressed at once
-_RANKED_QUERIES = 64  # whose candidates are in memory at once (33 MB)
+_BLOCK_ROWS = 2048  # vectors that are read at once: with their pages at most 140 MB
+_RANKED_QUERIES = 64  # whose candidates are in memory at once (13 MB)
 _SEED = 7
 
 
@@ -38,27 +40,29 @@ def build(vectors: NDArray[np.float16], file: Path) -> None:
     rows, size = vectors.shape
     cells = cells_for(rows)
     random = np.random.default_rng(_SEED)
-    sample = _rows(vectors, random, min(rows, max(_PCA_ROWS, cells * _TRAINING_ROWS_PER_CELL)))
     pca = faiss.PCAMatrix(size, min(DIRECTIONS, size))
-    pca.train(sample[:_PCA_ROWS])
+    chosen = np.sort(random.choice(rows, min(rows, _PCA_ROWS), replace=False))
+    pca.train(np.concatenate(list(_blocks(vectors, chosen))))
     quantizer = faiss.IndexFlatL2(pca.d_out)
     # By distance: PCA moves the origin, which changes dot products. Of unit vectors the order is the same.
     ivf = faiss.IndexIVFScalarQuantizer(quantizer, pca.d_out, cells, faiss.ScalarQuantizer.QT_8bit)
     ivf.cp.niter, ivf.cp.seed, ivf.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINING_ROWS_PER_CELL
-    ivf.train(pca.apply(sample))
-    del sample
-    for first in range(0, rows, _ADD_ROWS):
-        ivf.add(pca.apply(vectors[first : first + _ADD_ROWS].astype(np.float32)))
+    chosen = np.sort(random.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
+    ivf.train(np.concatenate([pca.apply(block) for block in _blocks(vectors, chosen)]))
+    for block in _blocks(vectors, np.arange(rows)):
+        ivf.add(pca.apply(block))
     faiss.write_index(faiss.IndexPreTransform(pca, ivf), str(file))
 
 
-def _rows(vectors: NDArray[np.float16], random: np.random.Generator, count: int) -> Vectors:
-    """Random rows, in random order, read in the order of the file."""
-    chosen = random.choice(len(vectors), count, replace=False)
-    sample = np.empty((count, vectors.shape[1]), np.float32)
-    order = np.argsort(chosen)
-    sample[order] = vectors[chosen[order]]
-    return sample
+def _blocks(vectors: NDArray[np.float16], rows: NDArray[np.int64]) -> Iterator[Vectors]:
+    """Rows of vectors as float32, a block at a time.
+
+    The pages of a mapped file are given back after each block: else the whole file would count as memory.
+    """
+    for first in range(0, len(rows), _BLOCK_ROWS):
+        yield vectors[rows[first : first + _BLOCK_ROWS]].astype(np.float32)
+        if isinstance(vectors, np.memmap):
+            vectors._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class CompressedIndex:
@@ -80,7 +84,7 @@ class CompressedIndex:
             vector_file: of the segment; its rows are read one by one, so that few pages are in memory.
             k: number of rows.
         """
-        wanted = max(CANDIDATES, 2 * k)
+        wanted = max(CANDIDATES, 3 * k)
         _, found = self._index.search(queries, wanted)
         cosines = np.full((len(queries), k), -2.0, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
