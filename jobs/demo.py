@@ -86,6 +86,7 @@ def _ingest_and_organize(
     from lake import views
     from lake.spark import session
     from organize.datasets import dataset as organizing
+    from organize.follow.catching_up import catch_up
 
     _step(2, "ingest: verify, prepare, store (Spark Structured Streaming to Delta)")
     spark = session.start(settings, "demo")
@@ -93,6 +94,7 @@ def _ingest_and_organize(
         report = ingest.ingest(settings, bootstrap, once=True, spark=spark)
         say(ingest.summary(report))
         _step(3, "organize: near duplicates, splits, a dataset snapshot")
+        catch_up(spark, settings, report=say)
         labels = views.trainable_labels(spark, settings.lake, batch, settings.labels.ready_images)
         organized = organizing.organize(spark, settings, labels)
         say(organize.summary(organized))
