@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models organize web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict bench-web serve up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict bench-web serve bench-organize up down status clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

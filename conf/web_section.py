@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from conf.sections import Positive, Seconds, WorkFolder
+from conf.value_types import Positive, Seconds, WorkFolder
 
 
 class Web(BaseModel):
