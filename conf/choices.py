@@ -26,6 +26,14 @@ class SplitBy(StrEnum):
     LABEL = "label"
 
 
+class KeepTogether(StrEnum):
+    """Columns of samples whose values are not divided between splits, besides groups of near duplicates."""
+
+    USER = "user"
+    DEVICE = "device"
+    BATCH = "batch"
+
+
 class Pixels(StrEnum):
     """How a model scales RGB 0–255 before its first convolution; `models.architectures` has the numbers."""
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from conf.choices import SplitBy
+from conf.choices import KeepTogether, SplitBy
 from conf.value_types import Positive, Section, Seed, Share, WorkFolder
 
 
@@ -14,10 +14,12 @@ class Organize(Section):
     phash_distance: Annotated[int, Field(ge=0, le=16)]
     fractions: tuple[Share, Share, Share]
     split_by: SplitBy
+    keep_together: tuple[KeepTogether, ...]
     seed: Seed
     shard_rows: Positive
     row_group_rows: Positive
     no_flip_parents: tuple[str, ...]
+    license: str
     embedder: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     embedder_side: Positive
     index_dir: WorkFolder

@@ -5,6 +5,7 @@ Where to look:
 pipeline      push, ingest, organize, train, evaluate, predict, demo: from phone uploads to a model
 uploads       rejects, replay, erase: rejected uploads, and users erased
 curation      curate: clusters, labels, reviews of doubtful labels, decisions about them
+datasets      dataset_catalogue: `hub datasets`
 queries       sql, model_registry, report: Spark SQL, `hub models`, and the HTML report
 services      services: broker up, down and status; TensorBoard; the web server and its accounts
 command line  hub, cli: the `hub` command, its flags, errors, tables and live line

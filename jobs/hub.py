@@ -18,6 +18,7 @@ COMMANDS = {
     "erase": "Erase a user's uploads, pixels and samples.",
     "similar": "List the pictures that are most similar to a picture.",
     "organize": "Group near duplicates, split, and write a dataset snapshot.",
+    "datasets": "List, show, compare, verify, delete or export datasets.",
     "train": "Train a ResNet on a dataset, distributed.",
     "evaluate": "Evaluate a model on its dataset's test split.",
     "models": "List, show, compare, export, use or retire models.",
@@ -40,6 +41,7 @@ MODULES = {
     "serve": "services.serve",
     "users": "services.users",
     "keys": "services.keys",
+    "datasets": "dataset_catalogue",
     "models": "model_registry",
     "similar": "curate.similar",
 }

@@ -1,15 +1,16 @@
 """`hub organize`: group near duplicates, split, and write a dataset snapshot."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conf.choices import SplitBy
+from conf.choices import Flag, SplitBy
 from conf.errors import UsageError
 from conf.value_types import LAST_SEED
 from jobs.cli.command import Command, Outcome, run, say
 from jobs.cli.label_flags import parse_labels
 from jobs.curate import following
+from organize.datasets.selection import NO_WEIGHTS, Selection, class_weights
 
 if TYPE_CHECKING:
     from organize.datasets.dataset import OrganizedDataset
@@ -32,16 +33,46 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Only embed, group, cluster and score the samples, then stop.")
 @click.option("--follow", is_flag=True, help="The same, and then as uploads arrive, until Ctrl-C.")
 @click.option("--skip-catch-up", is_flag=True, help="Choose among the samples as they are organized now.")
+@click.option("--where", default="", metavar="SQL", help="Condition on the columns of samples.")
+@click.option(
+    "--cap", type=click.IntRange(1), default=None, help="Most images of a label; the best are kept."
+)
+@click.option(
+    "--without-flags", default="", metavar="FLAGS", help="Leave out images with one of these quality flags."
+)
+@click.option(
+    "--min-label-quality",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Leave out images with a lower label quality. Those without one stay.",
+)
+@click.option("--best-of-group", is_flag=True, help="Only the best image of each group of near duplicates.")
+@click.option(
+    "--weights",
+    default=NO_WEIGHTS,
+    metavar="balanced|none|FILE",
+    help="Weights of the labels in training: balanced, or a CSV of label,weight. Default: none.",
+)
+@click.option(
+    "--new-splits", is_flag=True, help="Forget the splits of all images; refused once a model was trained."
+)
+@click.option("--force", is_flag=True, help="With --new-splits: even if a model was trained.")
 def main(
     labels: str | None,
     seed: int | None,
     phash_distance: int | None,
     split_by: str | None,
+    new_splits: bool,
+    force: bool,
     once: bool,
     follow: bool,
     skip_catch_up: bool,
+    **options: Any,
 ) -> Outcome:
     """Group near duplicates, split by group or by label, and write a dataset snapshot.
+
+    Images keep the split that they were given first. New groups are split so that each label has the
+    fractions of organize.fractions. --labels animal takes the labels below animal in the hierarchy.
 
     With --split-by label, validation and test have labels that training does not see: a model for --objective
     triplet is then tested on, for example, people that it has never seen.
@@ -52,9 +83,13 @@ def main(
     from organize.datasets import dataset
     from organize.follow.catching_up import catch_up
 
+    if force and not new_splits:
+        raise UsageError("--force is for --new-splits")
+    selection = _selection(**options)
     settings = configuration.load()
     if once or follow:
-        _refuse_dataset_flags(labels, seed, phash_distance, split_by, once and follow)
+        dataset_flags = (labels, seed, phash_distance, split_by, new_splits, selection != Selection())
+        _refuse_dataset_flags(*dataset_flags, once and follow)
         return following.once(settings) if once else following.follow(settings)
     changes = {"seed": seed, "phash_distance": phash_distance, "split_by": split_by and SplitBy(split_by)}
     plan = settings.organize.model_copy(update={k: v for k, v in changes.items() if v is not None})
@@ -65,7 +100,8 @@ def main(
     try:
         if not skip_catch_up:
             catch_up(spark, settings, report=say)
-        organized = dataset.organize(spark, settings, wanted)
+        change = dataset.SplitChange(new_splits, force)
+        organized = dataset.organize(spark, settings, wanted, selection, change)
     finally:
         spark.stop()
     return results(organized), summary(organized), 0
@@ -74,6 +110,17 @@ def main(
 def _refuse_dataset_flags(*given: object) -> None:
     if any(each not in (None, False) for each in given):
         raise UsageError("--once and --follow write no dataset: give one of them, and no other flag")
+
+
+def _selection(cap: int | None, without_flags: str, **options: Any) -> Selection:
+    """The selection of the command line; unknown flags are refused."""
+    flags = [flag.strip() for flag in without_flags.split(",") if flag.strip()]
+    unknown = [flag for flag in flags if flag not in set(Flag)]
+    if unknown:
+        known = ", ".join(Flag)
+        raise UsageError(f"--without-flags {without_flags!r}: no flag {unknown[0]!r}; there are {known}")
+    class_weights(options["weights"], {})  # a file that cannot be read is refused before Spark starts
+    return Selection(cap=cap or 0, without_flags=tuple(sorted(set(flags))), **options)
 
 
 def results(organized: "OrganizedDataset") -> dict[str, object]:
@@ -86,6 +133,7 @@ def results(organized: "OrganizedDataset") -> dict[str, object]:
         "counts_by_label": organized.counts,
         "groups": organized.groups,
         "left_out": organized.left_out,
+        "remembered": organized.remembered,
         "manifest_sha256": organized.manifest_sha256,
         "reused": organized.reused,
     }
@@ -106,8 +154,22 @@ def summary(organized: "OrganizedDataset") -> str:
             f"dataset {organized.dataset_id} {state}: {organized.snapshot.storage.root}",
             format_table(columns, [*rows, total]),
             f"{organized.groups:,} duplicate groups, left out: {left_out}",
+            f"{organized.remembered:,} images keep the split of an earlier run",
+            *(
+                f"no image of {label} in {split}: its groups are too few"
+                for label, counts in organized.counts.items()
+                for split, images in counts.items()
+                if not images and not organized.snapshot.split_by_label and _wanted_share(organized, split)
+            ),
         ]
     )
+
+
+def _wanted_share(organized: "OrganizedDataset", split: str) -> float:
+    from lake.snapshot import Split
+
+    fractions: list[float] = organized.snapshot.filter["fractions"]
+    return fractions[list(Split).index(Split(split))]
 
 
 if __name__ == "__main__":

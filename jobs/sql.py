@@ -31,6 +31,8 @@ _HISTORY = "sql_history"  # in the folder of the logs
 def main(statement: str | None, file: str | None, output_format: str, limit: int) -> Outcome:
     """Query the views uploads, samples, labels, batches, devices, datasets, models, embeddings and others.
 
+    DESCRIBE samples says what each column means, SELECT * FROM columns does it for all views.
+
     Statements are separated by semicolons. Without one a prompt opens, so that Spark starts only once.
 
     A binary column is shown as its size; select other columns only, and no pixels are read. Times are in UTC.

@@ -23,6 +23,14 @@ class NothingToOrganize(LakeError):
     """A dataset snapshot has no label or too few images."""
 
 
+class SplitsInUse(LakeError):
+    """Splits cannot change, because a model was trained on them."""
+
+
+class DatasetInUse(LakeError):
+    """A dataset cannot be deleted, because a model names it."""
+
+
 class DamagedSnapshot(LakeError):
     """A dataset snapshot lacks its manifest or a shard, or a shard differs from the manifest."""
 

@@ -105,6 +105,8 @@ DATASETS = _columns(
     ("path", _STRING),
     ("manifest_sha256", _STRING),
     ("created", _TIME),
+    ("left_out", t.MapType(_STRING, _LONG)),  # reason to images; tables of older versions lack the next ones
+    ("sources", t.MapType(_STRING, _LONG)),  # users, devices, batches: how many the images are from
 )
 
 MODELS = _columns(
@@ -164,6 +166,11 @@ EMBEDDINGS = _columns(
     ("created", _TIME),  # of all rows of a commit the same, and later than those of the commit before
 )
 
+ERASED_SPLITS = _columns(
+    ("key", _STRING),  # hash of the image id of an erased image
+    ("split", _STRING),  # that it had, and gets again if somebody uploads it again
+)
+
 SCHEMAS = {
     Table.UPLOADS: UPLOADS,
     Table.SAMPLES: SAMPLES,
@@ -174,6 +181,7 @@ SCHEMAS = {
     Table.DECISIONS: DECISIONS,
     Table.WATCHES: WATCHES,
     Table.EMBEDDINGS: EMBEDDINGS,
+    Table.ERASED_SPLITS: ERASED_SPLITS,
 }
 
 

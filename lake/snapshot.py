@@ -101,6 +101,11 @@ class DatasetSnapshot:
         """Whether all pictures of a label are in one split, so that training sees no label of test."""
         return self.filter.get("split_by") == SplitBy.LABEL
 
+    @property
+    def class_weights(self) -> tuple[float, ...]:
+        """The weight of each label's pictures in the loss, by label index; empty without weights."""
+        return tuple(self.filter.get("weights", ()))
+
     def sha256(self) -> str:
         """The manifest file's sha256 (hex)."""
         return hashlib.sha256(self.storage.read(MANIFEST)).hexdigest()

@@ -19,3 +19,4 @@ class Table(StrEnum):
     DECISIONS = "decisions"
     WATCHES = "watches"
     EMBEDDINGS = "embeddings"
+    ERASED_SPLITS = "erased_splits"

@@ -46,7 +46,7 @@ def create(spark: SparkSession, lake: Lake) -> None:
     """
     try:
         with ThreadPoolExecutor(max_workers=len(SCHEMAS)) as pool:
-            list(pool.map(lambda table: _create_or_extend(spark, lake, table), SCHEMAS))
+            list(pool.map(lambda table: create_or_extend(spark, lake, table), SCHEMAS))
     except (PySparkException, Py4JJavaError) as error:
         raise StorageError(
             f"cannot create the tables in {lake.root}: {first_line(error)}; "
@@ -54,7 +54,8 @@ def create(spark: SparkSession, lake: Lake) -> None:
         ) from None
 
 
-def _create_or_extend(spark: SparkSession, lake: Lake, table: Table) -> None:
+def create_or_extend(spark: SparkSession, lake: Lake, table: Table) -> None:
+    """Create a table if it is missing, or add the columns that it lacks."""
     if not exists(spark, lake, table):
         _create(spark, lake, table)
     elif lacks(read(spark, lake, table).schema, SCHEMAS[table]):

@@ -1,4 +1,4 @@
-"""Temporary views for Spark SQL: every table, and summaries by batch and by device."""
+"""Temporary views for Spark SQL: every table, summaries by batch and by device, all columns."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -6,12 +6,13 @@ from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from conf.sections import Lake
 from lake import tables
+from lake.comments import COLUMNS
 from lake.errors import BadQuery, LakeError
 from lake.schemas import USABLE
 from lake.table import Table
@@ -42,7 +43,7 @@ SELECT device, count(DISTINCT user) AS users, count(*) AS submitted,
 
 
 def register(spark: SparkSession, lake: Lake) -> None:
-    """Create a temporary view of each table, and the views batches and devices.
+    """Create a temporary view of each table, and the views batches, devices and columns.
 
     Raises:
         LakeError: the lake has no tables yet.
@@ -50,9 +51,25 @@ def register(spark: SparkSession, lake: Lake) -> None:
     if not tables.exists(spark, lake, Table.UPLOADS):
         raise LakeError(f"no tables in {lake.root}: run `hub ingest` first, or set HUB__LAKE__ROOT")
     for table in Table:
-        tables.read_complete(spark, lake, table).createOrReplaceTempView(table)
-    spark.sql(_BATCHES).createOrReplaceTempView("batches")
-    spark.sql(_DEVICES).createOrReplaceTempView("devices")
+        _create(table, tables.read_complete(spark, lake, table))
+    _create("batches", spark.sql(_BATCHES))
+    _create("devices", spark.sql(_DEVICES))
+    described = [
+        (view, field.name, field.dataType.simpleString(), field.metadata["comment"])
+        for view in (*Table, "batches", "devices")
+        for field in spark.table(view).schema
+    ]
+    described += [("columns", name, "string", comment) for name, comment in COLUMNS["columns"].items()]
+    _create("columns", spark.createDataFrame(described, list(COLUMNS["columns"])))
+
+
+def _create(view: str, frame: DataFrame) -> None:
+    """Create a temporary view whose columns have comments, which `DESCRIBE` shows."""
+    comments = COLUMNS.get(view, {})
+    commented = [
+        f.col(f"`{name}`").alias(name, metadata={"comment": comments.get(name, "")}) for name in frame.columns
+    ]
+    frame.select(*commented).createOrReplaceTempView(view)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Hashed ids of erased uploads: the ledger still recognises a repeated upload as a duplicate."""
+"""Hashed ids of erased uploads and images.
+
+The ledger still recognises a repeated upload as a duplicate, and an image that is uploaded again its split.
+"""
 
 import re
 from hashlib import blake2b
@@ -11,6 +14,11 @@ _ERASED_ID = re.compile(_PREFIX + "([0-9a-f]{32})")
 def erased_id(upload_id: str) -> str:
     """The text that replaces an upload id in the ledger: `erased:` and the id's digest (hex)."""
     return f"{_PREFIX}{digest(upload_id).hex()}"
+
+
+def split_key(image_id: str) -> str:
+    """A hash (hex) under which the split of an erased image is kept; unlike that of an upload id."""
+    return blake2b(f"split:{image_id}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def digest(upload_id: str) -> bytes:

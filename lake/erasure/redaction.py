@@ -93,15 +93,16 @@ def reassign_samples(spark: SparkSession, lake: Lake, user: str) -> None:
             "flags": f"IF({claimed}, array_union(array_remove(old.flags, '{LABEL_CONFLICT}'), {conflict}), "
             "old.flags)",
         }
+        _remember_splits(spark, lake, images.where("upload_id IS NULL").select("image_id"))
         _samples(spark, lake).merge(images.alias("new"), "old.image_id = new.image_id").whenMatchedDelete(
             "new.upload_id IS NULL"
         ).whenMatchedUpdate(set=values).execute()
         # A group's name is the id of one of its images. Groups named after a deleted image are dissolved, and
-        # the next `hub organize` groups their images again.
+        # the next `hub organize` groups their images again. Each image keeps its split.
         deleted = images.where("upload_id IS NULL").select("image_id")
         _samples(spark, lake).merge(
             deleted.alias("new"), "old.duplicate_group = new.image_id"
-        ).whenMatchedUpdate(set={"duplicate_group": "NULL", "split": "NULL"}).execute()
+        ).whenMatchedUpdate(set={"duplicate_group": "NULL"}).execute()
     finally:
         images.unpersist()
 
@@ -121,6 +122,20 @@ def delete_embeddings(spark: SparkSession, lake: Lake) -> None:
         .whenMatchedDelete()
         .execute()
     )
+
+
+def _remember_splits(spark: SparkSession, lake: Lake, deleted: DataFrame) -> None:
+    """Keep the splits of deleted images: one that was trained on is not tested on when it comes back."""
+
+    @f.udf("string", useArrow=False)
+    def key(image_id: str) -> str:
+        return erased_ids.split_key(image_id)
+
+    samples = tables.read(spark, lake, Table.SAMPLES).where("split IS NOT NULL").join(deleted, "image_id")
+    rows = samples.select(key("image_id").alias("key"), "split")
+    if not rows.isEmpty():
+        tables.create_or_extend(spark, lake, Table.ERASED_SPLITS)
+        tables.upsert(spark, lake, Table.ERASED_SPLITS, rows, "key")
 
 
 def redact_uploads(spark: SparkSession, lake: Lake, user: str) -> None:

@@ -72,5 +72,6 @@ RULES = {
     Table.UPLOADS: ErasureRule("redact the rows of the ledger", _redact),
     Table.LABELS: ErasureRule("recount the uploads of each label, and find its name in them again", _recount),
     Table.DATASETS: ErasureRule("dataset snapshots are immutable; those with such images are listed", None),
+    Table.ERASED_SPLITS: ErasureRule("hashes of erased images keep their splits", None),
     Table.MODELS: ErasureRule("models hold no pictures; those trained on such a snapshot are listed", None),
 }

@@ -50,3 +50,21 @@ def cross_entropy(logits: Any, labels: Any, smoothing: float = 0.0, weight: Any 
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     probabilities = targets(labels, logits.shape[-1], smoothing, weight, logits.dtype)
     return tf.nn.softmax_cross_entropy_with_logits(probabilities, logits)
+
+
+def picture_weights(labels: Any, class_weights: Any, weight: Any | None = None) -> Any:
+    """The weight of each picture's loss: that of its label, or of its labels as mixup blends them.
+
+    Args:
+        labels: int32 (batch,).
+        class_weights: float (classes,).
+        weight: as for `mixup`; None without mixup.
+
+    Returns:
+        float (batch,).
+    """
+    own = tf.gather(class_weights, labels)
+    if weight is None:
+        return own
+    weight = tf.cast(weight, own.dtype)
+    return weight * own + (1 - weight) * tf.reverse(own, [0])

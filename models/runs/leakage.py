@@ -92,8 +92,7 @@ def _split_settings(snapshot: DatasetSnapshot) -> tuple[object, ...]:
 
 
 def _advice(theirs: DatasetSnapshot, ours: DatasetSnapshot) -> str:
-    if theirs.seed != ours.seed:
-        return f"`hub organize --seed {theirs.seed}`"
     if theirs.split_by_label or ours.split_by_label:
         return "organize with the same --split-by and --labels"
-    return "organize with its organize.fractions and --phash-distance"
+    # Images keep their splits, unless an older hub organized with another seed, or --new-splits was forced.
+    return "the lake was split anew since; start from a model that was trained after that"

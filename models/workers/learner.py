@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import UnusableInitialWeights
 from models.nets import schedule, triplet
 from models.nets.heads import HEADS
-from models.nets.losses import cross_entropy, mixup
+from models.nets.losses import cross_entropy, mixup, picture_weights
 from models.nets.normalization import LayerCloner, local_moments
 from models.nets.precision import ScaledSGD, has_tensor_cores
 from models.pictures.inputs import BatchSchedule
@@ -46,6 +46,8 @@ class Learner:
         batches: steps per epoch and batch size.
         classes: number of labels.
         start: initial weights; None initialises them at random.
+        class_weights: of each label in the loss; empty for none. The triplet loss ignores them: its batches
+            have all labels equally often.
 
     Attributes:
         model: replica under the strategy; outputs logits or embeddings.
@@ -54,8 +56,14 @@ class Learner:
     """
 
     def __init__(
-        self, plan: TrainingPlan, batches: BatchSchedule, classes: int, start: InitialWeights | None = None
+        self,
+        plan: TrainingPlan,
+        batches: BatchSchedule,
+        classes: int,
+        start: InitialWeights | None = None,
+        class_weights: tuple[float, ...] = (),
     ) -> None:
+        self._class_weights = class_weights
         self._global_batch = batches.batch * plan.workers
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._margin = plan.triplet_margin if plan.objective == "triplet" else None
@@ -153,7 +161,11 @@ class Learner:
         """The loss of each picture, float (batch,)."""
         if self._margin is not None:
             return triplet.losses(outputs, labels, self._margin)
-        return cross_entropy(outputs, labels, self._smoothing, share if self._mixup else None)
+        weight = share if self._mixup else None
+        losses = cross_entropy(outputs, labels, self._smoothing, weight)
+        if not self._class_weights:
+            return losses
+        return losses * picture_weights(labels, tf.constant(self._class_weights, losses.dtype), weight)
 
     def sum_over_workers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum `values` over all workers (all-reduce); every worker must call it."""

@@ -63,7 +63,7 @@ class Worker:
         self._tested: Future[dict[Split, ImageSource]] | None = None
         reporter.start_phase("building the model")
         start = initial_weights.read(task.artifacts) if plan.has_initial_weights else None
-        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start)
+        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start, snapshot.class_weights)
         labels = snapshot.labels if plan.objective == "labels" else ()
         self._export = ExportableModel(self._learner.export_model, task.model_id, labels)
         # After the learner: TensorFlow wants the strategy to be created before any other operation.

@@ -1,31 +1,29 @@
-"""Datasets from samples: group near duplicates, split, write a dataset snapshot, register it."""
+"""Datasets from samples: groups, splits, a choice, a dataset snapshot, its row in the table `datasets`."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.choices import SplitBy
-from conf.organize_section import Organize
 from conf.settings import Settings
 from lake import tables
-from lake.errors import LakeError, NothingToOrganize, StorageError
-from lake.label_hierarchy import Hierarchy
+from lake.errors import NothingToOrganize
 from lake.locks import maintenance_lock
-from lake.schemas import LABEL_CONFLICT, NONE_OF_THESE, USABLE
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
-from lake.storage import Storage
 from lake.table import Table
-from organize.datasets import shards
-from organize.duplicates.perceptual_hash import save_groups, with_split
-from organize.splits.fractions import split_labels
-from organize.splits.label_splits import with_label_split
+from organize.datasets import choice, snapshot_writer
+from organize.datasets.choice import GROUP
+from organize.datasets.label_choice import choose_labels
+from organize.datasets.selection import Selection, class_weights
+from organize.duplicates.perceptual_hash import with_duplicate_group
+from organize.splits import remembered
+from organize.splits.new_splits import refuse_new_splits
+
+_SAVED = ("duplicate_group", "split")
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,8 @@ class OrganizedDataset:
         counts: label to split to number of images.
         groups: duplicate groups among the chosen images.
         left_out: reason to number of images that were not chosen.
+        sources: users, devices and batches: how many the chosen images are from.
+        remembered: number of chosen images that keep the split of an earlier run.
         manifest_sha256: hash of the manifest file (hex).
         reused: whether the dataset snapshot existed already.
     """
@@ -47,6 +47,8 @@ class OrganizedDataset:
     counts: dict[str, dict[str, int]]
     groups: int
     left_out: dict[str, int]
+    sources: dict[str, int]
+    remembered: int
     manifest_sha256: str
     reused: bool
 
@@ -55,54 +57,43 @@ class OrganizedDataset:
         return {split.value: self.snapshot.row_count(split) for split in Split}
 
 
-def organize(spark: SparkSession, settings: Settings, labels: Sequence[str] = ()) -> OrganizedDataset:
+@dataclass(frozen=True)
+class SplitChange:
+    """Whether remembered splits are forgotten and all images split anew, even if a model was trained."""
+
+    new_splits: bool = False
+    force: bool = False
+
+
+def organize(
+    spark: SparkSession,
+    settings: Settings,
+    labels: Sequence[str] = (),
+    selection: Selection | None = None,
+    change: SplitChange | None = None,
+) -> OrganizedDataset:
     """Create the dataset of the given labels, or of all ready labels; reuse it if it exists.
 
     The same samples, labels and settings give the same dataset id and manifest, byte for byte.
 
+    Args:
+        labels: slugs; a label of the hierarchy takes what lies below it.
+        selection: which images of the labels.
+        change: of remembered splits; None keeps them.
+
     Raises:
-        NothingToOrganize: a label is unknown or has too few images, or no label is ready.
+        NothingToOrganize: a label is unknown or has too few images, no label is ready, or nothing is left.
+        BadQuery: the condition cannot be used.
+        SplitsInUse: splits shall change, and a model was trained on them.
         InUse: another `hub organize` or an erasure is running.
         StorageError: the lake cannot be written.
     """
+    change = change or SplitChange()
+    if change.new_splits:
+        refuse_new_splits(settings, change.force)
     _refuse_empty_lake(spark, settings)
     with maintenance_lock.held(settings, "organize") as refuse_if_lost:
-        return _organize_locked(spark, settings, labels, refuse_if_lost)
-
-
-def _organize_locked(
-    spark: SparkSession, settings: Settings, labels: Sequence[str], refuse_if_lost: Callable[[], None]
-) -> OrganizedDataset:
-    lake, config = settings.lake, settings.organize
-    # Read the version of samples first. Ingestion commits to uploads before samples, so a version of uploads
-    # that is read later contains the pictures of these samples; an earlier one may not.
-    versions = {table.value: tables.version(spark, lake, table) for table in (Table.SAMPLES, Table.UPLOADS)}
-    samples = with_split(tables.read(spark, lake, Table.SAMPLES, versions[Table.SAMPLES]), config).persist()
-    try:
-        chosen_labels = _chosen_labels(samples, labels, settings.labels.ready_images)
-        refuse_if_lost()
-        save_groups(samples, settings)
-        chosen, left_out = _choose(samples, chosen_labels, config)
-        counts = _count_images(chosen, chosen_labels, config)
-        assignment = _assign_shards(chosen, chosen_labels, config).persist()
-        planned = _plan_snapshot(settings, chosen_labels)
-        organized = OrganizedDataset(
-            dataset_id=_dataset_id(planned, shards.digest(assignment), config),
-            snapshot=planned,
-            counts=counts,
-            groups=chosen.select("duplicate_group").distinct().count(),
-            left_out=left_out,
-            manifest_sha256="",
-            reused=False,
-        )
-        organized = _write_snapshot(
-            spark, settings, organized, assignment, versions[Table.UPLOADS], refuse_if_lost
-        )
-        assignment.unpersist()
-    finally:
-        samples.unpersist()
-    _register(spark, settings, organized, versions)
-    return organized
+        return _Run(spark, settings, selection or Selection(), change, refuse_if_lost).organize(labels)
 
 
 def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
@@ -111,44 +102,98 @@ def _refuse_empty_lake(spark: SparkSession, settings: Settings) -> None:
         raise NothingToOrganize(f"no samples in {lake.root}: run `hub push` and `hub ingest --once` first")
 
 
-def _chosen_labels(samples: DataFrame, requested: Sequence[str], ready_images: int) -> list[str]:
-    usable = samples.where(USABLE)
-    counts = {row.label: row["count"] for row in usable.groupBy("label").count().collect()}
-    unknown = [label for label in requested if label not in counts]
-    if unknown:
-        raise NothingToOrganize(
-            f"no images of label {unknown[0]!r}; there are {', '.join(sorted(counts)[:20])}"
+@dataclass(frozen=True)
+class _Run:
+    """One run of `organize`, which holds the maintenance lock."""
+
+    spark: SparkSession
+    settings: Settings
+    selection: Selection
+    change: SplitChange
+    refuse_if_lost: Callable[[], None]
+
+    def organize(self, labels: Sequence[str]) -> OrganizedDataset:
+        lake = self.settings.lake
+        # Read the version of samples first. Ingestion commits to uploads before samples, so a version of
+        # uploads that is read later contains the pictures of these samples; an earlier one may not.
+        versions = {
+            table.value: tables.version(self.spark, lake, table) for table in (Table.SAMPLES, Table.UPLOADS)
+        }
+        samples = self._samples(versions[Table.SAMPLES]).persist()
+        try:
+            chosen_labels = choose_labels(samples, labels, self.settings)
+            self.refuse_if_lost()
+            self._save(samples)
+            uploads = tables.read(self.spark, lake, Table.UPLOADS, versions[Table.UPLOADS])
+            organized = self._write(samples, chosen_labels, uploads)
+        finally:
+            samples.unpersist()
+        _register(self.spark, self.settings, organized, versions)
+        return organized
+
+    def _samples(self, version: int) -> DataFrame:
+        """All samples with groups, splits, and the reason why some cannot be chosen."""
+        config = self.settings.organize
+        known = tables.read(self.spark, self.settings.lake, Table.SAMPLES, version)
+        known = choice.with_matches(known, self.selection.where)
+        erased = tables.read_complete(self.spark, self.settings.lake, Table.ERASED_SPLITS)
+        if self.change.new_splits:
+            known, erased = known.withColumn("split", f.lit(None).cast("string")), erased.limit(0)
+        old = known.withColumnRenamed("duplicate_group", "was_duplicate_group")
+        grouped = with_duplicate_group(old, config.phash_distance)
+        return choice.with_reason(remembered.with_splits(grouped, erased, config), self.selection)
+
+    def _save(self, samples: DataFrame) -> None:
+        """Update groups and splits in the table `samples`, for rows in which they changed."""
+        changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _SAVED))
+        changed = (samples if self.change.new_splits else changed).select("image_id", *_SAVED)
+        if not changed.isEmpty():
+            tables.update(self.spark, self.settings.lake, Table.SAMPLES, changed, "image_id")
+
+    def _write(self, samples: DataFrame, labels: list[str], uploads: DataFrame) -> OrganizedDataset:
+        config = self.settings.organize
+        picked = choice.choose(samples, labels, self.selection, config, uploads)
+        chosen = picked.samples
+        counts = _count_images(chosen, labels, config.split_by)
+        weights = class_weights(
+            self.selection.weights, {label: by_split[Split.TRAIN] for label, by_split in counts.items()}
         )
-    chosen = sorted(set(requested)) or sorted(
-        label for label, count in counts.items() if count >= ready_images
-    )
-    if not chosen:
-        best = max(counts, key=lambda label: counts[label])
-        raise NothingToOrganize(
-            f"no label has {ready_images} images yet; the largest, {best!r}, has {counts[best]}: "
-            "give labels with --labels, or set HUB__LABELS__READY_IMAGES"
+        figures = _figures(chosen, config.split_by)
+        assignment = snapshot_writer.assign_shards(chosen, labels, config).persist()
+        try:
+            planned = snapshot_writer.plan_snapshot(self.settings, labels, self.selection, weights)
+            dataset_id = snapshot_writer.dataset_id(planned, assignment, config)
+            planned = replace(planned, storage=planned.storage.subfolder(dataset_id))
+            reused = planned.storage.exists(MANIFEST)
+            if reused:
+                snapshot = DatasetSnapshot.load(planned.storage)
+            else:
+                expected = {split: sum(by_split[split] for by_split in counts.values()) for split in Split}
+                snapshot = snapshot_writer.write_snapshot(
+                    planned, assignment, uploads, expected, config.row_group_rows, self.refuse_if_lost
+                )
+        finally:
+            assignment.unpersist()
+        return OrganizedDataset(
+            dataset_id=dataset_id,
+            snapshot=snapshot,
+            counts=counts,
+            groups=figures.pop("groups"),
+            left_out=picked.left_out,
+            remembered=figures.pop("remembered"),
+            sources=figures,
+            manifest_sha256=snapshot.sha256(),
+            reused=reused,
         )
-    return chosen
 
 
-def _choose(samples: DataFrame, labels: list[str], config: Organize) -> tuple[DataFrame, dict[str, int]]:
-    """The samples of the dataset with their splits; and reason to number of images that were left out."""
-    chosen = samples.where(USABLE).where(f.col("label").isin(labels))
-    left_out = _count_left_out(samples, labels)
-    if config.split_by is SplitBy.GROUP:
-        return chosen, left_out
-    kept = with_label_split(chosen, split_labels(labels, config.seed, config.fractions))
-    near = chosen.count() - kept.count()
-    return kept, left_out | ({"near_duplicate_in_another_split": near} if near else {})
-
-
-def _count_images(chosen: DataFrame, labels: list[str], config: Organize) -> dict[str, dict[str, int]]:
+def _count_images(chosen: DataFrame, labels: list[str], split_by: SplitBy) -> dict[str, dict[str, int]]:
     rows = chosen.groupBy("label", "split").count().collect()
     counts = {label: dict.fromkeys(Split, 0) for label in labels}
     for row in rows:
         counts[row.label][Split(row.split)] = row["count"]
     for label, by_split in counts.items():
-        if not by_split[Split.TRAIN] and config.split_by is SplitBy.GROUP:
+        if not by_split[Split.TRAIN] and split_by is SplitBy.GROUP:
             raise NothingToOrganize(
                 f"label {label!r} has {sum(by_split.values())} image(s), none in the training split; "
                 "push more of it, or remove it from --labels"
@@ -156,84 +201,22 @@ def _count_images(chosen: DataFrame, labels: list[str], config: Organize) -> dic
     return {label: {split.value: n for split, n in by_split.items()} for label, by_split in counts.items()}
 
 
-def _count_left_out(samples: DataFrame, chosen: list[str]) -> dict[str, int]:
-    reason = (
-        f.when(f.array_contains("flags", LABEL_CONFLICT), LABEL_CONFLICT)
-        .when(f.array_contains("flags", NONE_OF_THESE), NONE_OF_THESE)
-        .when(~f.col("label").isin(chosen), "label_not_chosen")
-        .alias("reason")
-    )
-    rows = samples.select(reason).where("reason IS NOT NULL").groupBy("reason").count().collect()
-    return {row.reason: row["count"] for row in rows}
+def _figures(chosen: DataFrame, split_by: SplitBy) -> dict[str, int]:
+    """Numbers of groups, of images that keep their split, of users, devices and batches."""
+    sources = [f.count_distinct(name).alias(plural) for name, plural in _SOURCES.items()]
+    kept = f.expr("was_split = split") if split_by is SplitBy.GROUP else f.lit(False)
+    numbers = [f.count_distinct(f.expr(GROUP)).alias("groups"), f.count_if(kept).alias("remembered")]
+    row = chosen.agg(*numbers, *sources).collect()[0]
+    return {name: int(value) for name, value in row.asDict().items()}
 
 
-def _assign_shards(chosen: DataFrame, labels: list[str], config: Organize) -> DataFrame:
-    index = f.array_position(f.array(*[f.lit(label) for label in labels]), f.col("label")) - 1
-    keys = chosen.select("image_id", "upload_id", "split", index.cast("int").alias("label"))
-    return shards.assign_shards(keys, config.seed, config.shard_rows)
-
-
-def _plan_snapshot(settings: Settings, labels: list[str]) -> DatasetSnapshot:
-    """The snapshot without its shards, from which the dataset id is computed."""
-    config = settings.organize
-    return DatasetSnapshot(
-        storage=Storage(settings.lake.at("snapshots"), settings.s3),
-        labels=tuple(labels),
-        shards={},
-        flip=Hierarchy.read(settings.labels.file).may_flip(labels, config.no_flip_parents),
-        seed=config.seed,
-        filter={
-            "labels": labels,
-            "phash_distance": config.phash_distance,
-            "fractions": list(config.fractions),
-        }
-        # Only where it is not by group, so that the ids of older datasets stay.
-        | ({"split_by": config.split_by.value} if config.split_by is not SplitBy.GROUP else {}),
-    )
-
-
-def _dataset_id(planned: DatasetSnapshot, assignment_digest: str, config: Organize) -> str:
-    """Hash of the content: the chosen samples, their shards and positions, and the sizes of shards."""
-    sizes = [config.shard_rows, config.row_group_rows]
-    content = planned.manifest() | {"places": assignment_digest, "rows": sizes}
-    return "ds-" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _write_snapshot(
-    spark: SparkSession,
-    settings: Settings,
-    organized: OrganizedDataset,
-    assignment: DataFrame,
-    uploads_version: int,
-    refuse_if_lost: Callable[[], None],
-) -> OrganizedDataset:
-    storage = organized.snapshot.storage.subfolder(organized.dataset_id)
-    reused = storage.exists(MANIFEST)
-    if not reused:
-        uploads = tables.read(spark, settings.lake, Table.UPLOADS, uploads_version)
-        pictures = uploads.where("verdict = 'accepted'").select("image_id", "upload_id", "jpeg")
-        with_pictures = assignment.join(pictures, ["image_id", "upload_id"])
-        try:
-            written = shards.write(with_pictures, storage, settings.organize.row_group_rows)
-        except (PySparkException, Py4JJavaError) as error:
-            raise StorageError(f"cannot write shards to {storage.root}: {tables.first_line(error)}") from None
-        snapshot = replace(organized.snapshot, storage=storage, shards=written)
-        expected = {split: sum(counts[split] for counts in organized.counts.values()) for split in Split}
-        if any(snapshot.row_count(split) != expected[split] for split in Split):
-            raise LakeError(
-                f"samples and uploads do not match: {sum(expected.values())} images chosen, "
-                f"{sum(map(snapshot.row_count, Split))} found in uploads; run `hub ingest --once`"
-            )
-        refuse_if_lost()
-        # The manifest is written last: a folder without it is incomplete, and a rerun overwrites it.
-        storage.write_json(MANIFEST, snapshot.manifest())
-    snapshot = DatasetSnapshot.load(storage)
-    return replace(organized, snapshot=snapshot, manifest_sha256=snapshot.sha256(), reused=reused)
+_SOURCES = {"user": "users", "device": "devices", "batch": "batches"}
 
 
 def _register(
     spark: SparkSession, settings: Settings, organized: OrganizedDataset, versions: dict[str, int]
 ) -> None:
+    tables.create_or_extend(spark, settings.lake, Table.DATASETS)
     datasets = tables.read(spark, settings.lake, Table.DATASETS)
     if not datasets.where(f.col("dataset_id") == organized.dataset_id).isEmpty():
         return
@@ -247,5 +230,7 @@ def _register(
         "path": organized.snapshot.storage.root,
         "manifest_sha256": organized.manifest_sha256,
         "created": datetime.now(UTC),
+        "left_out": organized.left_out,
+        "sources": organized.sources,
     }
     tables.upsert(spark, settings.lake, Table.DATASETS, [row], "dataset_id")

@@ -1,4 +1,4 @@
-"""Duplicate groups: images whose perceptual hashes (pHash) are nearly equal, and the splits of the groups."""
+"""Duplicate groups: images whose perceptual hashes (pHash) are nearly equal."""
 
 from itertools import pairwise
 
@@ -8,40 +8,7 @@ from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from conf.organize_section import Organize
-from conf.settings import Settings
-from lake import tables
-from lake.table import Table
-from organize.splits.fractions import split_of
-
 HASH_BITS = 64
-
-_GROUP_COLUMNS = ["duplicate_group", "split"]
-
-
-def with_split(samples: DataFrame, config: Organize) -> DataFrame:
-    """Add `duplicate_group` and `split` to the samples; the old values are kept as `was_…`."""
-    fractions, seed = config.fractions, config.seed
-
-    @f.udf("string", useArrow=True)
-    def split(group: str) -> str:
-        return split_of(group, seed, fractions).value
-
-    old = samples.withColumnsRenamed({name: f"was_{name}" for name in _GROUP_COLUMNS})
-    return with_duplicate_group(old, config.phash_distance).withColumn("split", split("duplicate_group"))
-
-
-def save_groups(samples: DataFrame, settings: Settings) -> None:
-    """Update `duplicate_group` and `split` in the table `samples`, for rows in which they changed.
-
-    Args:
-        samples: the result of `with_split`.
-    """
-    changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _GROUP_COLUMNS)).select(
-        "image_id", *_GROUP_COLUMNS
-    )
-    if not changed.isEmpty():
-        tables.update(samples.sparkSession, settings.lake, Table.SAMPLES, changed, "image_id")
 
 
 def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:

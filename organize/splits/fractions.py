@@ -1,4 +1,4 @@
-"""Train, validation and test splits: pure functions of duplicate group or label and seed."""
+"""Splits of whole labels: pure functions of label and seed."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -9,23 +9,6 @@ from lake.snapshot import Split
 Fractions = tuple[float, float, float]
 
 MIN_LABELS = 2  # in a split by label: fewer form no pairs of different labels
-
-
-def split_of(group: str, seed: int, fractions: Fractions) -> Split:
-    """Assign a duplicate group to a split, deterministically.
-
-    All images of a group are in the same split, so no near duplicate of a test image is trained on.
-
-    Args:
-        group: duplicate group id.
-        seed: of the dataset snapshot.
-        fractions: of train, validation and test, summing to 1.
-    """
-    point = _point(group, seed)
-    train, validation, _ = fractions
-    if point < train:
-        return Split.TRAIN
-    return Split.VALIDATION if point < train + validation else Split.TEST
 
 
 def split_labels(labels: Iterable[str], seed: int, fractions: Fractions) -> dict[str, Split]:
@@ -39,7 +22,7 @@ def split_labels(labels: Iterable[str], seed: int, fractions: Fractions) -> dict
     Raises:
         NothingToOrganize: there are too few labels.
     """
-    ordered = sorted(set(labels), key=lambda label: (_point(label, seed), label))
+    ordered = sorted(set(labels), key=lambda label: (point(label, seed), label))
     counts = {
         split: max(MIN_LABELS, round(len(ordered) * share)) if share else 0
         for split, share in zip(Split, fractions, strict=True)
@@ -55,6 +38,6 @@ def split_labels(labels: Iterable[str], seed: int, fractions: Fractions) -> dict
     return dict(zip(ordered, splits, strict=True))
 
 
-def _point(name: str, seed: int) -> float:
-    """A pseudo-random number from 0 to 1 of a name."""
+def point(name: str, seed: int) -> float:
+    """A pseudo-random number from 0 to 1 that a name and a seed give on every machine."""
     return int.from_bytes(blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big") / 2**64

@@ -15,13 +15,14 @@ def with_label_split(samples: DataFrame, splits: Mapping[str, Split]) -> DataFra
     those in the first of these splits are kept.
 
     Args:
-        samples: with label and duplicate_group.
+        samples: with image_id, label and duplicate_group.
         splits: label to its split; samples of other labels are left out.
     """
     order = list(Split)
     rows = [(label, split.value, order.index(split)) for label, split in splits.items()]
     names = samples.sparkSession.createDataFrame(rows, "label string, split string, place int")
-    first = f.min("place").over(Window.partitionBy("duplicate_group"))
+    group = f.coalesce("duplicate_group", "image_id")  # a sample without a group is a group of its own
+    first = f.min("place").over(Window.partitionBy(group))
     return (
         samples.drop("split")
         .join(f.broadcast(names), "label")

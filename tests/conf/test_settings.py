@@ -31,6 +31,11 @@ def test_every_setting_has_a_default_in_the_file(settings: Settings) -> None:
         ("HUB__TRAIN__LEARNING_RATE", "nan", ["train.learning_rate", "'nan'", "finite"]),
         ("HUB__ORGANIZE__FRACTIONS", "[0.5, 0.5, 0.5]", ["organize.fractions", "sum to 1"]),
         (
+            "HUB__ORGANIZE__KEEP_TOGETHER",
+            '["place"]',
+            ["organize.keep_together", "'user', 'device' or 'batch'"],
+        ),
+        (
             "HUB__PAYLOADS__PREFIX",
             "s3://Bucket/x",
             ["payloads.prefix", "'s3://Bucket/x'", "s3://bucket/path"],

@@ -140,6 +140,10 @@ def test_wrong_setting_ends_a_command_with_one_line_and_status_2(hub: Hub) -> No
         ("organize --labels=", "--labels '' names no label: omit it"),
         ("organize --seed -1", "'--seed': -1 is not in the range 0<=x<=4294967295"),
         ("organize --seed 9223372036854775808", "'--seed': 9223372036854775808 is not in the range"),
+        ("organize --without-flags dark,rain", "no flag 'rain'; there are dark, bright, blurry"),
+        ("organize --cap 0", "'--cap': 0 is not in the range x>=1"),
+        ("organize --weights nowhere.csv", "--weights nowhere.csv: No such file or directory"),
+        ("organize --force", "--force is for --new-splits"),
         ("rejects --since 999999d", "--since '999999d': give 30m, 12h, 7d, or a time such as"),
     ],
 )

@@ -10,28 +10,9 @@ from conf.places import CONF
 from lake.errors import NothingToOrganize
 from lake.label_hierarchy import Hierarchy
 from lake.snapshot import Split
-from organize.splits.fractions import split_labels, split_of
+from organize.splits.fractions import split_labels
 
 FRACTIONS = (0.8, 0.1, 0.1)
-
-
-def test_split_of_a_group_is_deterministic() -> None:
-    assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(50)] == [
-        split_of(f"g{i}", 7, FRACTIONS) for i in range(50)
-    ]
-
-
-def test_splits_have_the_requested_fractions() -> None:
-    splits = [split_of(f"g{i}", 7, FRACTIONS) for i in range(20_000)]
-    # Four standard deviations of a binomial share of 0.1 in 20,000 are 0.0085.
-    assert splits.count(Split.VALIDATION) / 20_000 == pytest.approx(0.1, abs=0.0085)
-    assert splits.count(Split.TEST) / 20_000 == pytest.approx(0.1, abs=0.0085)
-
-
-def test_another_seed_gives_other_splits() -> None:
-    assert [split_of(f"g{i}", 7, FRACTIONS) for i in range(99)] != [
-        split_of(f"g{i}", 8, FRACTIONS) for i in range(99)
-    ]
 
 
 def test_whole_labels_get_splits_in_the_requested_fractions() -> None:
