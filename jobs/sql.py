@@ -11,7 +11,7 @@ import click
 
 from conf.errors import UsageError
 from jobs.cli.command import Command, Outcome, quiet, run
-from lake.statements import Statement, split_all
+from lake.sql.statements import Statement, split_all
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -5,7 +5,7 @@ Where to look:
 tables        table, schemas, tables: names, columns, reads and commits
 no Spark      row_writer, table_files: rows written, data files read
 streams       transactions: the micro-batches of streaming queries that a table has
-queries       views, comments, statements: the views for Spark SQL, what columns mean; statements in a text
+queries       views, sql: the views for Spark SQL; statements in a text, what columns mean
 files         storage, snapshot: files on a disk or on S3, and dataset snapshots
 labels        label_slug, label_hierarchy, label_recount: slugs, labels.csv, accepted uploads of each label
 Spark         spark, job_failures: sessions, their properties, Python workers; causes of failed jobs

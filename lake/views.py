@@ -12,9 +12,9 @@ from pyspark.sql import types as t
 
 from conf.sections import Lake
 from lake import tables
-from lake.comments import COLUMNS
 from lake.errors import BadQuery, LakeError
 from lake.schemas import USABLE
+from lake.sql.comments import COLUMNS
 from lake.table import Table
 
 # A batch's quality is the share of its uploads that were accepted without a flag, 0 to 1.

@@ -10,7 +10,7 @@ import click
 
 from conf.errors import HubError
 from jobs.cli import termination
-from lake.statements import Statement, split
+from lake.sql.statements import Statement, split
 
 _NAME, _CONTINUED = "hub> ", "...> "
 _HISTORY_LINES = 2000

@@ -9,7 +9,7 @@ import pytest
 from jobs.cli import termination
 from jobs.cli.sql_prompt import SqlPrompt
 from lake.errors import BadQuery
-from lake.statements import Statement
+from lake.sql.statements import Statement
 
 NAMES = {"samples", "labels", "label", "image_id", "metrics", "brightness"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lake.statements import split, split_all
+from lake.sql.statements import split, split_all
 
 
 @pytest.mark.parametrize(

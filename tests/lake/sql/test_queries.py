@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from lake import tables, views
-from lake.comments import COLUMNS, VIEWS
 from lake.schemas import SCHEMAS
+from lake.sql.comments import COLUMNS, VIEWS
 from lake.table import Table
 from tests.support.commands import ROOT
 

@@ -1,0 +1,1 @@
+"""Spark SQL for people: statements in a text, and what views and columns mean."""
