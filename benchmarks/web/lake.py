@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import ColumnProperties, WriterProperties, write_deltalake
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
@@ -78,7 +78,11 @@ def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _append(settings: Settings, table: Table, rows: pa.Table) -> None:
-    write_deltalake(settings.lake.at(table), rows, mode="append")
+    plain = ColumnProperties(dictionary_enabled=False)  # as ingestion writes pictures
+    properties = WriterProperties(
+        compression="SNAPPY", column_properties={"jpeg": plain, "thumbnail": plain, "upload_id": plain}
+    )
+    write_deltalake(settings.lake.at(table), rows, mode="append", writer_properties=properties)
 
 
 def _label(number: int) -> str:

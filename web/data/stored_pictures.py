@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from conf.settings import Settings
 from lake.storage import Storage
@@ -18,7 +20,7 @@ from web.data.mirror import Mirror
 from web.data.uploads import LedgerUpload
 
 _CACHE_BYTES = 48 * 2**20
-_OPEN_FILES = 64
+_BEFORE, _AFTER = 32, 96  # thumbnails of neighbouring rows that are read, too
 
 
 class Size(StrEnum):
@@ -49,7 +51,8 @@ class StoredPictures:
         self._lock = threading.Lock()
         self._cache: OrderedDict[_Place, bytes] = OrderedDict()
         self._cached_bytes = 0
-        self._metadata: OrderedDict[int, tuple[str, Any]] = OrderedDict()
+        self._paths: dict[int, str] = {}
+        self._local = threading.local()
 
     def read(self, upload: LedgerUpload, size: Size) -> bytes | None:
         """The JPEG of an upload; None if it has none: it was rejected or erased.
@@ -63,39 +66,57 @@ class StoredPictures:
             if content is not None:
                 self._cache.move_to_end(place)
                 return content
-        content = self._read(place)
-        if content is not None:
-            self._keep(place, content)
-        return content
+        rows = range(place.row, place.row + 1)
+        if size is Size.THUMBNAIL:  # lists show many rows of one file
+            rows = range(max(0, place.row - _BEFORE), place.row + _AFTER)
+        found = self._read(place, rows)
+        for row, picture in found.items():
+            self._keep(_Place(place.file_id, row, size), picture)
+        return found.get(place.row)
 
-    def _read(self, place: _Place) -> bytes | None:
-        path, metadata = self._file(place.file_id)
+    def _read(self, place: _Place, rows: range) -> dict[int, bytes]:
+        """Pictures of rows of a data file; rows without one are left out."""
+        path = self._path(place.file_id)
         filesystem, location = self._storage.resolve(path)
-        with filesystem.open_input_file(location) as source:
-            file = pq.ParquetFile(source, metadata=metadata)
-            row = place.row
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if row < rows:
-                    column = file.read_row_group(group, columns=[place.size.value]).column(0)
-                    value = column[row].as_py()
-                    return None if value is None else bytes(value)
-                row -= rows
-        return None
+        if isinstance(filesystem, fs.LocalFileSystem):
+            found = self._read_local(location, place.size, rows)
+        else:
+            found = self._read_remote(filesystem, location, place.size, rows)
+        return {row: bytes(value) for row, value in found if value is not None}
 
-    def _file(self, file_id: int) -> tuple[str, Any]:
-        """A data file's path and its metadata, which is larger than what is read of it."""
+    def _read_local(self, file: str, size: Size, rows: range) -> list[tuple[int, Any]]:
+        """DuckDB skips what is before the rows, and so takes a tenth of the time of Arrow."""
+        if not hasattr(self._local, "database"):
+            self._local.database = duckdb.connect(config={"threads": 1, "memory_limit": "64MB"})
+            self._local.database.execute("SET parquet_metadata_cache = true")
+        try:
+            found: list[tuple[int, Any]] = self._local.database.execute(
+                f"SELECT file_row_number, {size.value} FROM read_parquet(?, file_row_number = true) "
+                "WHERE file_row_number BETWEEN ? AND ?",
+                [file, rows.start, rows.stop - 1],
+            ).fetchall()
+        except duckdb.IOException as error:
+            raise OSError(str(error)) from None
+        return found
+
+    def _read_remote(self, filesystem: Any, file: str, size: Size, rows: range) -> list[tuple[int, Any]]:
+        with filesystem.open_input_file(file) as source:
+            parquet, first = pq.ParquetFile(source), 0
+            for group in range(parquet.num_row_groups):
+                count = parquet.metadata.row_group(group).num_rows
+                if first <= rows.start < first + count:
+                    column = parquet.read_row_group(group, columns=[size.value]).column(0)
+                    part = column.slice(rows.start - first, len(rows)).to_pylist()
+                    return list(enumerate(part, rows.start))
+                first += count
+        return []
+
+    def _path(self, file_id: int) -> str:
+        """A data file's path."""
         with self._lock:
-            known = self._metadata.get(file_id)
+            known = self._paths.get(file_id)
         if known is None:
-            path = self._mirror.picture_file(file_id)
-            filesystem, location = self._storage.resolve(path)
-            with filesystem.open_input_file(location) as source:
-                known = path, pq.ParquetFile(source).metadata
-            with self._lock:
-                self._metadata[file_id] = known
-                if len(self._metadata) > _OPEN_FILES:
-                    self._metadata.popitem(last=False)
+            known = self._paths[file_id] = self._mirror.picture_file(file_id)
         return known
 
     def _keep(self, place: _Place, content: bytes) -> None:
