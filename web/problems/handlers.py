@@ -39,6 +39,8 @@ def install(app: FastAPI, page: Page) -> None:
         Problem: lambda error: error,
         RequestValidationError: _of_validation,
         HTTPException: lambda error: Problem(error.status_code, str(error.detail), headers=_headers(error)),
+        # A data file was rewritten while it was read, or the lake is away.
+        OSError: lambda error: Problem(503, f"the lake cannot be read: {error}", "storage", retry_after=2),
         StorageError: lambda error: Problem(503, str(error), "storage_unavailable", retry_after=5),
         HubError: lambda error: Problem(422, str(error)),
         Exception: _of_bug,

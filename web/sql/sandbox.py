@@ -14,6 +14,7 @@ import math
 import resource
 import sys
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _CPU_SECONDS = 4
 _CELL = 500  # characters
 _ANSWER = 4 * 2**20  # characters of all cells
 _EXACT = 2**53  # larger integers would lose digits in JSON readers
+_DIGITS = 15  # of decimals that are exact as numbers of JSON
 
 _CONFIG = {
     "threads": 1,
@@ -96,6 +98,8 @@ def _cell(value: object) -> object:
         return value
     if isinstance(value, int) and abs(value) < _EXACT:
         return value
+    if isinstance(value, Decimal) and len(value.as_tuple().digits) <= _DIGITS:
+        value = float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, bytes | bytearray | memoryview):
