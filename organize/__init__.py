@@ -9,7 +9,7 @@ on the fly    follow: streaming queries that give each new sample its embedding,
 duplicates    duplicates: near duplicates, and the groups that they form
 clusters      clusters: similar pictures of a label and of all labels
 labels        labels: doubtful labels, decisions about them, and labels that somebody waits for
-splits        splits: near duplicates, or whole labels, are in the same split
+splits        splits: each image keeps its split; near duplicates, users or labels are in one split
 datasets      datasets: samples written as Parquet shards with a manifest; cards and exports
 on demand     demand, similar: `hub train --labels` reuses an existing dataset and model; `hub similar`
 """
