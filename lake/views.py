@@ -55,7 +55,7 @@ def register(spark: SparkSession, lake: Lake) -> None:
     _create("batches", spark.sql(_BATCHES))
     _create("devices", spark.sql(_DEVICES))
     described = [
-        (view, field.name, field.dataType.simpleString(), field.metadata["comment"])
+        (str(view), field.name, field.dataType.simpleString(), field.metadata["comment"])
         for view in (*Table, "batches", "devices")
         for field in spark.table(view).schema
     ]
