@@ -8,6 +8,7 @@ Source: APPNOTE.TXT 6.3.10, sections 4.3.12 to 4.3.16, 4.5.3 and 4.6.9.
 
 import stat
 import struct
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ _ENTRY_BYTES, _END_BYTES, _LOCATOR_BYTES, _END64_BYTES = 46, 22, 20, 56
 _SIZES, _UNICODE_PATH = 0x0001, 0x7075  # ids of extra fields
 _UNIX_SYSTEMS = (3, 19)
 _FOLDER_ATTRIBUTE = 0x10
+_UTF8 = 0x800  # flag
 _DAMAGED = "rest of a damaged directory"
+_NO_END = "it has no directory at its end: it was cut off; copy it again, or repair it with `zip -FF`"
 
 
 class NoDirectory(Exception):
@@ -82,15 +85,16 @@ class ZipDirectory:
         """
         size = file.seek(0, 2)
         tail_at = file.seek(max(0, size - _TAIL_BYTES))
-        tail, problem, empty = file.read(_TAIL_BYTES), "it has no directory at its end", False
+        tail, problem, empty = file.read(_TAIL_BYTES), _NO_END, False
         for end in _end_records(tail):
             if end.problem:
                 problem = end.problem
             for start in (tail_at + end.position - end.length, end.offset):
                 if not end.problem and _begins_at(file, start, end.length, size):
-                    return cls._of(
-                        _at(file, start, end.length), start - end.offset, 0 if end.is64 else size // _WRAP
-                    )
+                    # All before the end record is part of the directory: the length may be wrong.
+                    length = max(end.length, tail_at + end.position - start)
+                    content = _at(file, start, min(length, _DIRECTORY_LIMIT))
+                    return cls._of(content, start - end.offset, 0 if end.is64 else size // _WRAP)
             empty = empty or not end.length  # unless it is part of a comment
         if empty:
             return cls(b"", 0, 0)
@@ -191,7 +195,7 @@ def _parse(content: bytes, at: int) -> tuple[ZipEntry | None, int]:
     kind = stat.S_IFMT(attributes >> 16) if system in _UNIX_SYSTEMS else 0
     if not kind and attributes & _FOLDER_ATTRIBUTE and not size:
         kind = stat.S_IFDIR
-    name = _name(raw, fields.get(_UNICODE_PATH, b"")).replace("\\", "/")
+    name = _name(raw, fields.get(_UNICODE_PATH, b""), flags).replace("\\", "/")
     entry = ZipEntry(name, raw, flags, method, crc, packed, size, offset, kind)
     return entry, name_at + sum(lengths)
 
@@ -217,17 +221,18 @@ def _full_sizes(field: bytes, packed: int, size: int, offset: int) -> tuple[int,
     return values[1], values[0], values[2]
 
 
-def _name(raw: bytes, unicode_path: bytes) -> str:
+def _name(raw: bytes, unicode_path: bytes, flags: int) -> str:
     """A member's name. The flag for UTF-8 is not trusted: many archivers set it wrongly, or not at all."""
     if len(unicode_path) > 5 and int.from_bytes(unicode_path[1:5], "little") == zlib.crc32(raw):
         raw = unicode_path[5:]
     try:
         return raw.decode("utf-8")
     except UnicodeError:
-        # DOS wrote cp437, as the standard says; Windows programs write cp1252. Letters show which it is.
+        # DOS wrote cp437, as the standard says; Windows programs write cp1252. Letters show which it is, and
+        # no program for DOS sets the flag.
         oem, ansi = raw.decode("cp437"), raw.decode("cp1252", "replace")
-        return ansi if _letters(ansi) > _letters(oem) else oem
+        return ansi if flags & _UTF8 or _latin_letters(ansi) > _latin_letters(oem) else oem
 
 
-def _letters(text: str) -> int:
-    return sum(char.isalpha() for char in text)
+def _latin_letters(text: str) -> int:
+    return sum(unicodedata.name(char, "").startswith("LATIN") for char in text)

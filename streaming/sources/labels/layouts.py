@@ -18,7 +18,9 @@ _QUALIFIERS = (
 )
 _CORE = f"{_PICTURES}|{_SPLITS}|{_FILES}"
 _LAYOUT = re.compile(f"(?:{_QUALIFIERS})*(?:{_CORE})(?:{_CORE}|{_QUALIFIERS})*")
-_TELLING = re.compile(f"{_PICTURES}|training|train|validation|datasets?")
+_TELLING = re.compile(f"{_PICTURES}|training|train|validation|datasets?|part|fold|batch|chunk|shard|split")
+_SPLIT = re.compile(rf"(?:^|(?<=[\W\d_]))(?:{_SPLITS})(?:[A-Z]|[\W\d_].*)?$")
+_DCF = re.compile(r"[1-9]\d\d[A-Z0-9_]{5}")  # folders of cameras: 100APPLE, 101CANON (JEITA CP-3461)
 _DATE = re.compile(r"(19|20)\d\d[-_. ]?[01]\d([-_. ]?[0-3]\d)?")
 _LONGEST = 40  # letters of a name that is searched for words
 _CAMERA = "dcim"  # folder of cameras and phones
@@ -52,7 +54,7 @@ def layout_folders(folders: Mapping[str, int]) -> Counter[str]:
         if all(map(_is_layout, group)):
             for path in group:
                 found[path.name] += folders[str(path)]
-    return found or _numbered_parts(folders)
+    return found or _parts(folders)
 
 
 def _is_layout(path: PurePosixPath) -> bool:
@@ -62,12 +64,19 @@ def _is_layout(path: PurePosixPath) -> bool:
     return bool(in_camera or (short and _LAYOUT.fullmatch(letters)) or _DATE.fullmatch(path.name))
 
 
-def _numbered_parts(folders: Mapping[str, int]) -> Counter[str]:
-    """All names, if they differ in a number only and have a telling word: `HAM10000_images_part_1`, `…_2`."""
+def _parts(folders: Mapping[str, int]) -> Counter[str]:
+    """All names, if together they are parts of one set of pictures.
+
+    They differ in a number only and have a telling word (`HAM10000_images_part_1`, `…_2`), or in the split
+    only (`cars_train`, `cars_test`; `trainA`, `testB`), or all are folders of cameras (`100APPLE`).
+    """
     names = {path: PurePosixPath(path).name for path in folders}
     stems = {re.sub(r"\d+$", "", name) for name in names.values()}
-    words = re.split(r"[\W\d_]+", stems.pop().lower()) if len(stems) == 1 else []
-    if not any(map(_TELLING.fullmatch, words)):
+    numbered = len(stems) == 1 and any(map(_TELLING.fullmatch, re.split(r"[\W\d_]+", stems.pop().lower())))
+    ends = [_SPLIT.search(name) for name in names.values()]
+    sets = {name[: end.start()] if end else name for name, end in zip(names.values(), ends, strict=True)}
+    splits = len(sets) == 1 < len(set(names.values())) and all(ends)
+    if not (numbered or splits or all(map(_DCF.fullmatch, names.values()))):
         return Counter()
     return Counter({names[path]: count for path, count in folders.items()})
 

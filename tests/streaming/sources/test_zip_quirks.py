@@ -93,6 +93,10 @@ def test_extra_field_with_a_wrong_length_is_ignored(tmp_path: Path, extra: bytes
         ("cat/Äpfel.jpg".encode("cp1252"), UTF8, "cat/Äpfel.jpg"),  # the flag is wrong
         ("cat/Äpfel.jpg".encode("cp1252"), 0, "cat/Äpfel.jpg"),
         ("cat/Äpfel.jpg".encode("cp437"), 0, "cat/Äpfel.jpg"),
+        ("cat/crème.jpg".encode("cp1252"), 0, "cat/crème.jpg"),  # a Greek letter in cp437
+        ("cat/crème.jpg".encode("cp437"), 0, "cat/crème.jpg"),
+        ("cat/groß.jpg".encode("cp437"), 0, "cat/groß.jpg"),
+        ("cat/más.jpg".encode("cp1252"), UTF8, "cat/más.jpg"),  # as ß in cp437
         ("cat/Äpfel.jpg".encode(), 0, "cat/Äpfel.jpg"),  # Finder and many servers set no flag
         ("cat/猫.jpg".encode(), UTF8, "cat/猫.jpg"),
     ],
@@ -157,6 +161,21 @@ def test_streamed_zip64(tmp_path: Path) -> None:
             with archive.open(member.name.decode(), "w", force_zip64=True) as file:
                 file.write(member.content)
     assert names_in(tmp_path, output.getvalue()) == (GOOD, {})
+
+
+@pytest.mark.parametrize("length", [46, 60, 110])
+def test_directory_is_read_whole_if_its_length_is_wrong(tmp_path: Path, length: int) -> None:
+    content = bytearray(raw_zip(members()))
+    struct.pack_into("<I", content, content.index(b"PK\5\6") + 12, length)
+    assert names_in(tmp_path, bytes(content)) == (GOOD, {})
+
+
+@pytest.mark.parametrize("left", [0.5, 0.9])
+def test_zip_that_was_cut_off_says_so(tmp_path: Path, left: float) -> None:
+    content = raw_zip(members())
+    (tmp_path / "a.zip").write_bytes(content[: int(left * len(content))])
+    with pytest.raises(BadSource, match="it was cut off; copy it again"):
+        read_items(tmp_path / "a.zip")
 
 
 def test_zip64_directory(tmp_path: Path) -> None:

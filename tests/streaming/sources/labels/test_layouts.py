@@ -31,6 +31,12 @@ from streaming.sources.labels.layouts import layout_folders, ways_out
         ["Photos"],
         ["data"],
         ["x/New Folder/All Images"],
+        ["horse2zebra/trainA", "horse2zebra/trainB", "horse2zebra/testA", "horse2zebra/testB"],
+        ["stanford/cars_train", "stanford/cars_test"],
+        ["market/bounding_box_train", "market/bounding_box_test"],
+        ["backup/100APPLE", "backup/101APPLE"],
+        ["faces/fold0", "faces/fold1"],
+        ["set/shard-0001", "set/shard-0002"],
     ],
 )
 def test_folders_of_a_layout_are_found(folders: Sequence[str]) -> None:
@@ -52,6 +58,10 @@ def test_folders_of_a_layout_are_found(folders: Sequence[str]) -> None:
         ["plants/Pepper,_bell___healthy"],
         ["food/full_plate", "food/empty_plate"],
         ["years/2024"],
+        ["rail/steam_train", "rail/tram"],
+        ["rail/steam_train", "rail/freight_train"],
+        ["glass/test_tube", "glass/flask"],
+        ["school/class1", "school/class2"],
         ["x/rust"],
         ["tests/contest", "tests/trained_dog", "tests/imager", "tests/value", "tests/portrait"],
     ],
