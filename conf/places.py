@@ -10,7 +10,8 @@ _PACKAGES = "conf", "jobs", "lake", "local", "models", "organize", "streaming", 
 # delta-rs, which writes the table `models`, cannot open a table below such a path, or reads %20 as a blank.
 # Spark takes a backtick for the end of a quoted name, and {a}, * and ? for patterns.
 _NOT_IN_LAKES = re.compile(r"[\[\]^|`{}*?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
-_NOT_IN_URIS = re.compile(r"#")
+_NOT_IN_URIS = re.compile(r"[#\s]")
+_S3_ROOT = re.compile(r"s3a://[^/]+(/.*)?")
 # Java and Spark separate paths with these, Kafka its log folders.
 _NOT_IN_WORK_FOLDERS = re.compile(r"[,:\x00-\x1f\x7f]")
 
@@ -39,7 +40,9 @@ def lake_root(value: str) -> str:
     if not value.strip():
         raise ValueError("must be a folder or an s3a:// URI")
     root = resolve_path(value).rstrip("/").replace("s3://", "s3a://", 1)
-    local = "://" not in root
+    local = "://" not in value
+    if not local and not _S3_ROOT.fullmatch(root):
+        raise ValueError("must be a folder or an s3a:// URI with a bucket, such as s3a://bucket/lake")
     # delta-rs opens the folder that a link leads to.
     for path in (root, os.path.realpath(root)) if local else (root,):
         if found := _NOT_IN_LAKES.search(path) or (not local and _NOT_IN_URIS.search(path)):

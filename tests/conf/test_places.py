@@ -40,6 +40,7 @@ def test_a_lake_can_be_below_a_folder_of_almost_any_name(
         ("/pictures/a\nb", "\\n"),
         ("s3://bucket/[2024] photos", "["),
         ("s3a://bucket/a#b", "#"),
+        ("s3a://my bucket/lake", " "),
     ],
 )
 def test_a_lake_that_not_every_library_could_open_is_refused(
@@ -50,6 +51,27 @@ def test_a_lake_that_not_every_library_could_open_is_refused(
         configuration.load()
     assert f"must not contain '{refused}'; rename the folder" in str(caught.value)
     assert "HUB__LAKE__ROOT" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "",
+        " ",
+        "s3a://",
+        "s3://",
+        "s3a:///lake",
+        "hdfs://name/lake",
+        "gs://b/lake",
+        "file:///lake",
+    ],
+)
+def test_a_lake_is_a_folder_or_in_a_bucket(
+    root: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB__LAKE__ROOT", root)
+    with pytest.raises(SettingError, match="must be a folder or an s3a:// URI"):
+        configuration.load()
 
 
 def test_a_link_to_such_a_folder_is_refused(
