@@ -9,7 +9,7 @@ from streaming.errors import BadSource
 from streaming.sources.archives import ArchiveFile, open_archive
 from streaming.sources.folder_walk import OUTSIDE, FolderWalk, read_error
 from streaming.sources.items import Item, Skipped, Source, printable
-from streaming.sources.labels.labelling import Labelling
+from streaming.sources.labels.labelling import LEFT_OUT, SEVERAL, Labelling
 from streaming.sources.labels.layouts import ways_out
 from streaming.sources.picture_files import HEAD_BYTES, content_decides, is_picture, skip_reason
 
@@ -118,15 +118,18 @@ def require_labelled_picture(location: str, source: Source, labelling: Labelling
             unlabelled.append(replace(item, content=b""))
     if unlabelled:
         names = [item.name for item in unlabelled]
-        raise BadSource(
-            f"{location}: no picture has a label, for example {names[0]!r} ({unlabelled[0].unlabelled}): "
-            f"{_way_to_labels(labelling, ways_out(names, source.root, ()))}"
-        )
+        why = unlabelled[0].unlabelled
+        way = _way_to_labels(labelling, why, ways_out(names, source.root, ()))
+        raise BadSource(f"{location}: no picture has a label, for example {names[0]!r} ({why}): {way}")
     hint = "; --follow-links sends what links lead to" if skipped.counts[OUTSIDE] else ""
     raise BadSource(f"{location}: no picture to send: {str(skipped) or 'it is empty'}{hint}")
 
 
-def _way_to_labels(labelling: Labelling, ways: list[str]) -> str:
+def _way_to_labels(labelling: Labelling, why: str, ways: list[str]) -> str:
+    if why == LEFT_OUT:
+        return "the map has no label for them"
+    if why == SEVERAL:
+        return "give one label for each picture, or leave the others out with lines such as `NAME,` in --label-map"
     if labelling.pattern is not None:
         pattern = labelling.pattern.pattern
         return f"--label-pattern {pattern!r} is searched in the file name, not in the path"

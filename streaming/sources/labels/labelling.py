@@ -12,6 +12,8 @@ from streaming.sources.items import Item
 from streaming.sources.labels.table import LabelTable, read_map
 
 PARENT = -1
+# Why a picture has no label.
+LEFT_OUT, SEVERAL = "left out by --label-map", "several labels"
 _FOLDER = re.compile(r"folder(?::([+-]?[1-9]\d?))?")
 
 
@@ -96,7 +98,7 @@ class Labelling:
             return Item(name, content, None, unlabelled, row)
         mapped = self.names.get(label, label)
         if not mapped:
-            return Item(name, content, None, "left out by --label-map", row)
+            return Item(name, content, None, LEFT_OUT, row)
         return Item(name, content, mapped, row=row)
 
     def folder_path(self, name: str, root: str = "") -> str:
@@ -116,7 +118,7 @@ class Labelling:
             if len(labels) > 1 and self.names:
                 labels = frozenset(self.names.get(label, label) for label in labels) - {""}
             if len(labels) > 1:
-                return None, "several labels", row
+                return None, SEVERAL, row
             label = next(iter(labels), "")
         elif self.pattern is not None:
             match = self.pattern.search(PurePosixPath(name).name)

@@ -169,6 +169,17 @@ def test_rows_that_name_no_picture_are_noted(settings: Settings, tmp_path: Path)
     assert request.skipped.names == {"several labels": ["a/2.jpg"]}
 
 
+def test_source_whose_pictures_all_have_several_labels_says_what_helps(
+    settings: Settings, tmp_path: Path
+) -> None:
+    source = foldered(tmp_path / "in", {"1.jpg": PICTURE})
+    (tmp_path / "l.csv").write_text("path,label\n1.jpg,cat\n1.jpg,dog\n")
+    with pytest.raises(
+        BadSource, match=r"several labels\): give one label for each picture, or .*--label-map"
+    ):
+        push_request.records(PushRequest(str(source), "b", labels_from=str(tmp_path / "l.csv")), settings)
+
+
 def test_label_of_a_picture_that_comes_after_the_check_is_counted_not_sent(
     settings: Settings, tmp_path: Path
 ) -> None:
