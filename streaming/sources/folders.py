@@ -129,7 +129,9 @@ def _way_to_labels(labelling: Labelling, why: str, ways: list[str]) -> str:
     if why == LEFT_OUT:
         return "the map has no label for them"
     if why == SEVERAL:
-        return "give one label for each picture, or leave the others out with lines such as `NAME,` in --label-map"
+        return (
+            "give one label for each picture, or leave others out with lines such as `NAME,` in --label-map"
+        )
     if labelling.pattern is not None:
         pattern = labelling.pattern.pattern
         return f"--label-pattern {pattern!r} is searched in the file name, not in the path"

@@ -8,7 +8,8 @@ HEAD_BYTES = 512  # of a file, that show whether it is a picture
 
 # Files with these endings are sent. Broken and unsupported pictures are sent: ingestion rejects them.
 _PICTURES = formats.SUFFIXES | {".gif", ".bmp", ".tif", ".tiff"}
-# Files with these endings are not opened. With all other endings, and with none, the content decides.
+# Files with these endings are not opened, unless a picture's is before it (`leaf.jpg.html`). With all other
+# endings, and with none, the content decides.
 _OTHERS = frozenset({
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini",
     ".cfg", ".log", ".html", ".htm", ".css", ".js", ".pdf", ".doc", ".docx", ".xls", ".xlsx",
@@ -24,6 +25,7 @@ _SYSTEM_FOLDERS = frozenset({
     "__macosx", "$recycle.bin", "recycler", "system volume information", "@eadir", "#recycle", "#snapshot",
     "@recycle", "@recently-snapshot", "@__thumb", "~snapshot", "lost+found",
 })  # fmt: skip
+_PICTURE_INSIDE = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(_PICTURES)))})(?![a-z0-9])", re.IGNORECASE)
 _BITMAP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # sizes of the second header of a BMP
 
 
@@ -34,7 +36,8 @@ def skip_reason(name: str) -> str | None:
         return "path that escapes"
     if any(part.startswith(".") or part.casefold() in _SYSTEM_FOLDERS for part in parts):
         return "hidden file"
-    return "no picture by its ending" if _ending(name) in _OTHERS else None
+    other = _ending(name) in _OTHERS and not _PICTURE_INSIDE.search(name.rpartition("/")[2])
+    return "no picture by its ending" if other else None
 
 
 def content_decides(name: str) -> bool:

@@ -14,6 +14,7 @@ from tests.support.archives import MAKERS, PICTURE, read_items, tarred
 ODD_NAMES = [
     "leaf.jpg?w=300&h=200", "leaf.jpg:large", "leaf.jpg.1", "leaf.JPG_large", "Screenshot at 3.04.05 PM",
     "IMG_1.MPO", "IMG_0001", "photo.jpg~", "photo.jpeg.bak", "photo (1).jpg ", "photo.JPG.", "a.b.c",
+    "photo.jpg.html", "photo.JPEG.txt", "leaf.jpg?format=.json", "image.php",
 ]  # fmt: skip
 
 
@@ -70,7 +71,18 @@ def test_first_bytes_decide(name: str, beginning: bytes, sent: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "labels.CSV", "x.mp4", "set.tar.gz", "model.h5", "IMG_1.AAE", "Thumbs.db"]
+    "name",
+    [
+        "a.txt",
+        "labels.CSV",
+        "x.mp4",
+        "set.tar.gz",
+        "model.h5",
+        "IMG_1.AAE",
+        "Thumbs.db",
+        "my.jpgs.txt",
+        "a.jpg/b.txt",
+    ],
 )
 def test_well_known_other_files_are_not_opened(name: str) -> None:
     assert skip_reason(f"cat/{name}") == "no picture by its ending"
