@@ -1,5 +1,6 @@
 """The environment variables that the hub gives its processes, so that each machine gives the same results."""
 
+import io
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ _FIXED = {
     "TZ": "UTC",  # all times are read, stored and printed in UTC
     "LC_ALL": "C.UTF-8",  # Java takes the encoding of file names, digits and upper case from the locale
     "MPLBACKEND": "agg",  # a notebook's backend cannot be imported here
+    "PYTHONWARNINGS": "ignore",  # `error` of another project would end what a library only warns of
     "PYTHONSAFEPATH": "1",  # Python imports nothing from the folder where a command is typed
 }
 
@@ -33,6 +35,8 @@ def apply() -> None:
     """Give this process, a command of the hub, the same environment as its children."""
     os.environ.update(of_children())
     time.tzset()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # PYTHONIOENCODING may name an encoding that lacks letters
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def restart_in_utf8() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from conf import process_environment
 from conf.sections import Broker
@@ -89,6 +90,24 @@ def down(settings: Settings) -> int | None:
     return pid
 
 
+def _log_of_jvm(settings: Broker) -> Path:
+    """Create the folders of the broker, and the file of what its processes print.
+
+    Raises:
+        BrokerFailed: this user may not.
+    """
+    log = kraft.log_folder(settings) / "broker.out"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise BrokerFailed(
+            f"cannot write {error.filename or settings.dir}: {error.strerror}; set HUB__BROKER__DIR to a "
+            "folder that this user may write"
+        ) from None
+    return log
+
+
 class _ProcessGuard:
     """A supervisor process that stops its broker when this process or the block ends, unless detached."""
 
@@ -96,11 +115,10 @@ class _ProcessGuard:
         self._settings = settings
         self._deadline = time.monotonic() + settings.start_seconds
         kraft.find_jvm()
-        logs = kraft.log_folder(settings)
-        logs.mkdir(parents=True, exist_ok=True)
+        log = _log_of_jvm(settings)
         read_end, self._write_end = os.pipe()
         try:
-            with (logs / "broker.out").open("ab") as output:
+            with log.open("ab") as output:
                 self._supervisor = subprocess.Popen(
                     [sys.executable, "-P", "-m", "local.supervisor", settings.model_dump_json()],
                     stdin=read_end,

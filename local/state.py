@@ -44,7 +44,7 @@ def holder(settings: Broker) -> int | None:
     """The process id of the supervisor that holds the lock; its broker is starting, running or stopping."""
     try:
         descriptor = os.open(_lock_file(settings), os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # `hub up` says what is wrong
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -56,8 +56,7 @@ def _silent_libraries() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            if not sys.warnoptions:
-                warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)

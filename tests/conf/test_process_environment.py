@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from conf import process_environment
+from tests.support.archives import PICTURE, foldered
 from tests.support.commands import ROOT, hub_command
 
 
 def test_children_have_one_time_zone_one_locale_and_a_safe_path() -> None:
     given = {"TZ": "Asia/Kolkata", "LC_ALL": "tr_TR.UTF-8", "MPLBACKEND": "nope", "MINE": "kept"}
-    fixed = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONSAFEPATH": "1", "MPLBACKEND": "agg"}
+    fixed = {
+        "TZ": "UTC", "LC_ALL": "C.UTF-8", "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore",
+        "PYTHONSAFEPATH": "1",
+    }  # fmt: skip
     assert process_environment.of_children(given) == fixed | {"MINE": "kept"}
 
 
@@ -61,6 +65,17 @@ def test_file_names_are_utf8_whatever_the_locale_is() -> None:
     }  # fmt: skip
     done = subprocess.run(hub_command("status", "--json"), env=os.environ | variables, capture_output=True)
     assert "/nowhere/Jürgens Bilder".encode() in done.stdout, done.stderr
+
+
+def test_encodings_and_warnings_of_the_machine_end_no_command(tmp_path: Path) -> None:
+    foldered(tmp_path / "set", {"Crème/1.jpg": PICTURE, "dog/2.jpg": PICTURE})
+    done = subprocess.run(
+        hub_command("push", str(tmp_path / "set"), "--dry-run"),
+        env=os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONWARNINGS": "error"},
+        capture_output=True, encoding="latin-1", timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Crème" in done.stdout and "\\u2500" in done.stdout and "2 images would be" in done.stdout
 
 
 def test_times_of_a_command_are_in_utc() -> None:

@@ -124,6 +124,7 @@ def test_every_command_works_in_the_folder_of_another_project_on_a_lake_of_any_n
     hub("predict", "--model", model, str(tmp_path / "pictures" / "cat" / "1.jpg"))
     hub("models")
     hub("status")
+    assert hub("report", "b", "--to", str(tmp_path / "out"))["batch"] == "b"
     hub("erase", "--user", "nobody", "--dry-run")
 
 
@@ -208,6 +209,8 @@ def test_a_user_without_a_name_queries_the_lake_or_is_told_what_is_missing(
         "predict --table /no/such/table",
         "models show no-such",
         "push /no/such/folder",
+        "report no-such",
+        "demo --archive /no/such/archive",
         "ingest --once",
         "tensorboard",
         "down --no-such-flag",

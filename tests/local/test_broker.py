@@ -204,6 +204,14 @@ def test_ports_stay_the_same_until_another_process_uses_one(own: Settings, tmp_p
         assert kraft.prepare(fresh).broker != first.broker
 
 
+def test_folder_that_cannot_be_written_is_named(own: Settings) -> None:
+    broker = own.broker.model_copy(update={"dir": Path("/dev/null/broker")})
+    with pytest.raises(
+        BrokerFailed, match=r"cannot write /dev/null/broker.*set HUB__BROKER__DIR to a folder"
+    ):
+        local_broker.up(own.model_copy(update={"broker": broker}))
+
+
 def test_missing_java_is_reported(own: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(JvmMissing, match=r"no java in JAVA_HOME=.*Java 17"), local_broker.running(own):
