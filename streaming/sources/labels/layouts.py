@@ -87,9 +87,10 @@ def ways_out(names: Sequence[str], root: str, files: Iterable[str]) -> list[str]
     Args:
         names: paths of some pictures.
         root: name of the source if that is a folder.
-        files: files of the source that may have labels.
+        files: files of the source that may have labels; those of archives and buckets must be copied first.
     """
-    ways = [f"--labels-from {file}" for file in files]
+    inside = "" if root else ", copied out of the source"
+    ways = [f"--labels-from {file}{inside}" for file in files]
     for number in _FOLDERS:
         labels = Counter(folder_of(name, root, number) for name in names)
         others = [label for label in labels if label and _is_layout(PurePosixPath(label))]

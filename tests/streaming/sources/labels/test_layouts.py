@@ -116,3 +116,4 @@ def test_pattern_that_finds_labels_in_file_names_is_suggested(names: list[str], 
 def test_nothing_is_suggested_without_labels_in_paths(names: list[str]) -> None:
     assert ways_out(names, "set", []) == []
     assert ways_out(names, "set", ["labels.csv"]) == ["--labels-from labels.csv"]
+    assert ways_out(names, "", ["labels.csv"]) == ["--labels-from labels.csv, copied out of the source"]
