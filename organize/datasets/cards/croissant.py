@@ -13,9 +13,9 @@ from organize.datasets.cards.facts import DatasetFacts
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 PARQUET = "application/x-parquet"
 _VOCABULARY = (
-    "citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes",
-    "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
-    "repeated", "replace", "separator", "source", "subField", "transform",
+    "citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format",
+    "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
+    "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
 )  # fmt: skip
 _CONTEXT: Mapping[str, object] = {
     "@language": "en",
@@ -23,6 +23,7 @@ _CONTEXT: Mapping[str, object] = {
     "sc": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
     "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
@@ -58,7 +59,10 @@ SHARDS = FileLayout("*/*.parquet", PARQUET, image="jpeg", split=r".*?([a-z]+)/\d
 
 
 def croissant(facts: DatasetFacts, snapshot: DatasetSnapshot, layout: FileLayout) -> dict[str, Any]:
-    """The JSON-LD of a dataset; shards of a snapshot are listed with their hashes."""
+    """The JSON-LD of a dataset. Shards of a snapshot are listed with their hashes.
+
+    Patterns of files are relative to the folder of the JSON-LD, for a snapshot to its `url`.
+    """
     described: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -68,7 +72,7 @@ def croissant(facts: DatasetFacts, snapshot: DatasetSnapshot, layout: FileLayout
         f"{', '.join(list(facts.counts)[:20])}. {' '.join(facts.problems)}".strip(),
         "license": facts.license,
         "url": snapshot.storage.root,
-        "version": facts.manifest_sha256[:12],
+        "version": "1.0.0",  # another content has another name
         "citeAs": f"Deep Images Hub, dataset {facts.dataset_id}",
         "distribution": [*_shard_objects(snapshot, layout), _file_set(layout)],
         "recordSet": [_labels(facts), _splits()],
