@@ -44,7 +44,7 @@ def files(facts: DatasetFacts, snapshot: DatasetSnapshot, export: str) -> Iterat
         export: format of the files that the card lies beside; empty for the snapshot itself.
     """
     before = markdown.front_matter(facts) if export == _HUGGINGFACE else ""
-    yield SHEET, sample_sheet(snapshot)
+    yield SHEET, sample_sheet(snapshot, facts.dataset_id)
     yield "README.md", (before + markdown.markdown(facts, SHEET)).encode()
     described = croissant(facts, snapshot, _LAYOUTS[export] if export else SHARDS)
     yield "croissant.json", (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode()

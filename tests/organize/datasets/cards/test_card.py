@@ -89,12 +89,12 @@ def test_the_pattern_of_a_split_matches_the_paths_of_shards(files: dict[str, byt
 
 def test_the_sheet_shows_pictures_of_each_label(files: dict[str, bytes], own: Settings) -> None:
     sheet = Image.open(io.BytesIO(files["samples.jpg"]))
-    assert sheet.size == (972, 6 + 4 * 102)
-    centre = [sheet.getpixel((150 + 48, 6 + 48 + row * 102)) for row in range(4)]
+    assert sheet.size == (976, 40 + 4 * 174)
+    centre = [sheet.getpixel((10 + 64, 40 + 64 + row * 174)) for row in range(4)]
     green, red = centre[2], centre[3]
     assert isinstance(green, tuple) and green[1] > green[0] + 30 and green[1] > green[2] + 30
     assert isinstance(red, tuple) and red[0] > red[1] + 30 and red[0] > red[2] + 30
-    assert sample_sheet(catalogue.load(own, DATASET)[1]) == files["samples.jpg"]
+    assert sample_sheet(catalogue.load(own, DATASET)[1], DATASET) == files["samples.jpg"]
 
 
 def test_known_problems_are_sentences_with_numbers() -> None:
