@@ -12,6 +12,8 @@ class Organize(Section):
     """Near duplicates, splits, and the shards of a dataset snapshot."""
 
     phash_distance: Annotated[int, Field(ge=0, le=16)]
+    duplicate_neighbours: Annotated[int, Field(ge=1, le=60)]
+    duplicate_cosine: Annotated[float, Field(ge=-1, le=1)]
     fractions: tuple[Share, Share, Share]
     split_by: SplitBy
     keep_together: tuple[KeepTogether, ...]

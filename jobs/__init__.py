@@ -3,6 +3,7 @@
 Where to look:
 
 pipeline      push, ingest, organize, train, evaluate, predict, demo: from phone uploads to a model
+near copies   duplicates: groups of near duplicates, and which copy is best
 uploads       rejects, replay, erase: rejected uploads, and users erased
 curation      curate: clusters, labels, reviews of doubtful labels, decisions about them
 datasets      dataset_catalogue: `hub datasets`

@@ -19,6 +19,7 @@ COMMANDS = {
     "similar": "List the pictures that are most similar to a picture.",
     "organize": "Group near duplicates, split, and write a dataset snapshot.",
     "datasets": "List, show, compare, verify, delete or export datasets.",
+    "duplicates": "List near duplicates, and which copy is best.",
     "train": "Train a ResNet on a dataset, distributed.",
     "evaluate": "Evaluate a model on its dataset's test split.",
     "models": "List, show, compare, export, use or retire models.",

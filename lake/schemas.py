@@ -171,12 +171,38 @@ ERASED_SPLITS = _columns(
     ("split", _STRING),  # that it had, and gets again if somebody uploads it again
 )
 
+DUPLICATE_PAIRS = _columns(
+    ("first", _STRING),  # image ids, first < second
+    ("second", _STRING),
+    ("relation", _STRING),  # organize.duplicates.comparison.relation.Relation
+    ("correlation", t.DoubleType()),  # of the aligned pixels, 0-1
+    ("significance", t.DoubleType()),  # in standard deviations of unrelated pictures
+    ("verified_by", _STRING),  # how they were compared
+)
+
+GROUPS = _columns(
+    ("image_id", _STRING),  # once; an image without a row forms a group of its own
+    ("group_id", _STRING),  # a hash, minted once
+    ("relation", _STRING),  # to the matched image; null for an image that has left its group
+    ("matched_image", _STRING),  # the centre of the group, or the most similar image
+    ("verified_by", _STRING),
+    ("score", t.DoubleType()),  # correlation with the matched image, 0-1
+)
+
+GROUP_MERGES = _columns(
+    ("group_id", _STRING),  # of a group that ended, once
+    ("merged_into", _STRING),  # the group that its images joined
+)
+
 SCHEMAS = {
     Table.UPLOADS: UPLOADS,
     Table.SAMPLES: SAMPLES,
     Table.LABELS: LABELS,
     Table.DATASETS: DATASETS,
     Table.MODELS: MODELS,
+    Table.DUPLICATE_PAIRS: DUPLICATE_PAIRS,
+    Table.GROUPS: GROUPS,
+    Table.GROUP_MERGES: GROUP_MERGES,
     Table.CLUSTERS: CLUSTERS,
     Table.DECISIONS: DECISIONS,
     Table.WATCHES: WATCHES,

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake import tables
-from lake.erasure import curation, redaction
+from lake.erasure import curation, groups, redaction
 from lake.label_recount import recount
 from lake.table import Table
 
@@ -59,6 +59,14 @@ def _delete_embeddings(spark: SparkSession, settings: Settings, user: str) -> No
     redaction.delete_embeddings(spark, settings.lake)
 
 
+def _delete_pairs(spark: SparkSession, settings: Settings, user: str) -> None:
+    groups.delete_pairs(spark, settings)
+
+
+def _delete_from_groups(spark: SparkSession, settings: Settings, user: str) -> None:
+    groups.delete_from_groups(spark, settings)
+
+
 RULES = {
     Table.CLUSTERS: ErasureRule("delete clusters that contain the user's images", _delete_clusters),
     Table.SAMPLES: ErasureRule(
@@ -69,6 +77,9 @@ RULES = {
     ),
     Table.WATCHES: ErasureRule("delete the labels that the user watches", _delete_watches),
     Table.EMBEDDINGS: ErasureRule("delete the embeddings of images that have no sample", _delete_embeddings),
+    Table.DUPLICATE_PAIRS: ErasureRule("delete pairs of near duplicates without a sample", _delete_pairs),
+    Table.GROUPS: ErasureRule("delete images without a sample from their groups", _delete_from_groups),
+    Table.GROUP_MERGES: ErasureRule("ids of groups are hashes and name no image", None),
     Table.UPLOADS: ErasureRule("redact the rows of the ledger", _redact),
     Table.LABELS: ErasureRule("recount the uploads of each label, and find its name in them again", _recount),
     Table.DATASETS: ErasureRule("dataset snapshots are immutable; those with such images are listed", None),

@@ -1,6 +1,8 @@
-"""Contact sheet of the most confident mistakes: misclassified pictures with true and predicted label."""
+"""Contact sheets: pictures with captions in sections, as a PNG; and that of the most confident mistakes."""
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +18,78 @@ SIDE = 160  # of a picture on the sheet (pixels)
 CAPTION_HEIGHT = 46  # height of the two lines below a picture
 GAP = 12
 TITLE_HEIGHT = 62
+HEADING_HEIGHT = 30
 INK, PAPER, FRAME, TRUE, PREDICTED = "#222222", "#ffffff", "#d0d0d0", "#1a7f37", "#b42318"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a caption; only `text` is shortened where the line is too long."""
+
+    text: str
+    prefix: str = ""
+    suffix: str = ""
+    ink: str = INK
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture and the lines below it, two at most.
+
+    Args:
+        content: the encoded picture; None draws an empty square.
+        lines: of the caption.
+    """
+
+    content: bytes | None
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Pictures under a heading; an empty heading takes no place."""
+
+    heading: str
+    tiles: Sequence[Tile]
+
+    @property
+    def height(self) -> int:
+        """Height on the sheet (pixels)."""
+        rows = -(-len(self.tiles) // COLUMNS)
+        return (HEADING_HEIGHT if self.heading else 0) + rows * (SIDE + CAPTION_HEIGHT + GAP)
+
+
+def draw_sheet(title: str, subtitle: str, sections: Sequence[Section]) -> bytes:
+    """Draw pictures in sections, six in a row.
+
+    Returns:
+        a PNG, 1044 pixels wide; only the titles if there are no sections.
+    """
+    size = (GAP + COLUMNS * (SIDE + GAP), TITLE_HEIGHT + sum(section.height for section in sections))
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, 10), title, INK, _font(17, bold=True))
+    draw.text((GAP, 34), subtitle, INK, _font(14))
+    top = TITLE_HEIGHT
+    for section in sections:
+        _draw_section(sheet, draw, section, top)
+        top += section.height
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
+
+
+def _draw_section(sheet: Image.Image, draw: ImageDraw.ImageDraw, section: Section, top: int) -> None:
+    if section.heading:
+        font = _font(14, bold=True)
+        draw.text((GAP, top + 5), _shorten(draw, section.heading, sheet.width - 2 * GAP, font), INK, font)
+        top += HEADING_HEIGHT
+    for position, tile in enumerate(section.tiles):
+        left = GAP + position % COLUMNS * (SIDE + GAP)
+        above = top + position // COLUMNS * (SIDE + CAPTION_HEIGHT + GAP)
+        sheet.paste(_picture(tile.content), (left, above))
+        draw.rectangle((left - 1, above - 1, left + SIDE, above + SIDE), outline=FRAME)
+        _caption(draw, tile.lines, left, above + SIDE + 4)
 
 
 def mistakes_sheet(evaluation: Evaluation, snapshot: DatasetSnapshot, name: str) -> bytes:
@@ -31,24 +104,8 @@ def mistakes_sheet(evaluation: Evaluation, snapshot: DatasetSnapshot, name: str)
         a PNG, 1044 pixels wide; only a title if there are no mistakes.
     """
     shown = evaluation.mistakes[:MAX_SHOWN]
-    rows = max(1, -(-len(shown) // COLUMNS))
-    size = (
-        GAP + COLUMNS * (SIDE + GAP),
-        TITLE_HEIGHT + (rows * (SIDE + CAPTION_HEIGHT + GAP) if shown else 0),
-    )
-    sheet = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 10), name, INK, _font(17, bold=True))
-    draw.text((GAP, 34), _subtitle(evaluation, len(shown)), INK, _font(14))
-    for position, mistake in enumerate(shown):
-        left = GAP + position % COLUMNS * (SIDE + GAP)
-        top = TITLE_HEIGHT + position // COLUMNS * (SIDE + CAPTION_HEIGHT + GAP)
-        sheet.paste(_picture(_read_jpeg(snapshot, mistake.row)), (left, top))
-        draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline=FRAME)
-        _caption(draw, mistake, left, top + SIDE + 4)
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
+    tiles = [Tile(_read_jpeg(snapshot, mistake.row), _lines(mistake)) for mistake in shown]
+    return draw_sheet(name, _subtitle(evaluation, len(shown)), [Section("", tiles)] if tiles else [])
 
 
 def _subtitle(evaluation: Evaluation, shown: int) -> str:
@@ -61,31 +118,36 @@ def _subtitle(evaluation: Evaluation, shown: int) -> str:
     )
 
 
+def _lines(mistake: Mistake) -> tuple[Line, Line]:
+    share = f" ({mistake.probability:.0%})"
+    return Line(mistake.label, "true ", "", TRUE), Line(mistake.predicted, "predicted ", share, PREDICTED)
+
+
 def _read_jpeg(snapshot: DatasetSnapshot, row: int) -> bytes:
     batch = next(iter(snapshot.batches(Split.TEST, row, row + 1)))
     content: bytes = batch["jpeg"][0].as_py()
     return content
 
 
-def _picture(content: bytes) -> Image.Image:
+def _picture(content: bytes | None) -> Image.Image:
     """The whole picture on a grey square; small pictures are enlarged without smoothing."""
+    square = Image.new("RGB", (SIDE, SIDE), "#eeeeee")
+    if content is None:
+        return square
     rgb = Image.fromarray(pixels.decode(content, SIDE))
     scale = SIDE / max(rgb.size)
     size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))
     rgb = rgb.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (SIDE, SIDE), "#eeeeee")
     square.paste(rgb, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
     return square
 
 
-def _caption(draw: ImageDraw.ImageDraw, mistake: Mistake, left: int, top: int) -> None:
-    share = f" ({mistake.probability:.0%})"
+def _caption(draw: ImageDraw.ImageDraw, lines: Sequence[Line], left: int, top: int) -> None:
     font = _font(14)
-    for line, (prefix, label, suffix, ink) in enumerate(
-        (("true ", mistake.label, "", TRUE), ("predicted ", mistake.predicted, share, PREDICTED))
-    ):
-        width = SIDE - draw.textlength(prefix + suffix, font)
-        draw.text((left, top + 19 * line), prefix + _shorten(draw, label, width, font) + suffix, ink, font)
+    for number, line in enumerate(lines):
+        width = SIDE - draw.textlength(line.prefix + line.suffix, font)
+        text = line.prefix + _shorten(draw, line.text, width, font) + line.suffix
+        draw.text((left, top + 19 * number), text, line.ink, font)
 
 
 def _shorten(draw: ImageDraw.ImageDraw, text: str, width: float, font: ImageFont.FreeTypeFont) -> str:

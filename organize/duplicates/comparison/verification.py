@@ -1,17 +1,19 @@
 """Verification of a candidate pair on its stored pixels: whether it is a near duplicate, and in what way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from organize.duplicates import alignment
-from organize.duplicates.alignment import Agreement, CoarseView
-from organize.duplicates.picture_square import Square, mirrored
-from organize.duplicates.relation import Relation, relation_of
+from organize.duplicates.comparison import alignment
+from organize.duplicates.comparison.alignment import Agreement, CoarseView
+from organize.duplicates.comparison.picture_square import Square, mirrored
+from organize.duplicates.comparison.relation import Relation, relation_of
 
 VERSION = "aligned-1"  # in the table `duplicate_pairs`; another one where the same pair gets another result
 
-LEAST_COARSE = 0.45  # correlation of the coarse search below which a pair is no candidate any more
+LEAST_COARSE = 0.5  # correlation of the coarse search below which a pair is no candidate any more
 LEAST_CORRELATION = 0.85
 SURE = 11.0  # significance from which LEAST_CORRELATION is enough; the calibration may raise it
 DOUBTFUL = 3.0  # below SURE, within which pictures of low contrast must agree almost fully
@@ -57,6 +59,12 @@ class Match:
     relation: Relation
     correlation: float
     significance: float
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Match":
+        """The pair of a row of `duplicate_pairs`."""
+        relation = Relation(row["relation"])
+        return cls(row["first"], row["second"], relation, row["correlation"], row["significance"])
 
     def is_near_duplicate(self, sure: float = SURE) -> bool:
         """Whether the pixels agree enough.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from organize.duplicates.alignment import Agreement
+from organize.duplicates.comparison.alignment import Agreement
 
 _FULL = 0.975  # share of a picture from which it is there as a whole
 _TURN = 0.045  # shear from which the view has changed (tangent of 2.6°)

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import pytest
 
-from organize.duplicates.picture_square import square_of
-from organize.duplicates.relation import Relation
-from organize.duplicates.verification import SURE, Match, Print, verify
+from organize.duplicates.comparison.picture_square import square_of
+from organize.duplicates.comparison.relation import Relation
+from organize.duplicates.comparison.verification import SURE, Match, Print, verify
 from tests.support.media import scenes
 
 SEEDS = range(6)

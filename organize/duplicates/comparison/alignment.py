@@ -1,9 +1,9 @@
 """Alignment of two pictures: the geometric map between them, and how well they agree under it.
 
-All works on squares (`organize.duplicates.picture_square`): crops, borders, other sizes and other aspects are
-axis-parallel affine maps between squares, small rotations nearly so. A coarse search over scales and shifts
-finds the start, and ECC refines it to an affine map. Agreement is measured in a band of frequencies, because
-light and blur change the low ones and compression the high ones.
+All works on the small squares of pictures: crops, borders, other sizes and other aspects are axis-parallel
+affine maps between squares, small rotations nearly so. A coarse search over scales and shifts finds the
+start, and ECC refines it to an affine map. Agreement is measured in a band of frequencies, because light and
+blur change the low ones and compression the high ones.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from organize.duplicates.picture_square import SIDE, Square
+from organize.duplicates.comparison.picture_square import SIDE, Square
 
-COARSE = 32  # side of the squares of the coarse search (pixels)
-_MARGIN = 4  # by which a shrunk picture may lie outside the other (pixels of COARSE)
-_SCALES = (1.0, 0.94, 0.88, 0.82, 0.76, 0.7, 0.64)  # side of a crop over the side of the whole picture
-_COARSE_BAND = (0.8, 4.0)  # standard deviations of the two Gaussians (pixels of COARSE)
+COARSE = 16  # side of the squares of the coarse search (pixels)
+_MARGIN = 2  # by which a shrunk picture may lie outside the other (pixels of COARSE)
+_SCALES = (1.0, 0.94, 0.88, 0.82, 0.75, 0.69)  # side of a crop over the side of the whole picture
+_COARSE_BAND = (0.5, 2.0)  # standard deviations of the two Gaussians (pixels of COARSE)
 _BAND = (1.0, 4.0)  # likewise (pixels of SIDE)
 _ECC = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 _ECC_BLUR = 3  # side of the Gaussian filter (pixels, odd)
@@ -34,7 +34,7 @@ class CoarseView:
     """A square prepared for the coarse search: from one picture, used for all its candidates.
 
     Args:
-        padded: band of frequencies with a margin, float32 (40, 40).
+        padded: band of frequencies with a margin, float32 (20, 20).
         templates: the band at each scale.
     """
 

@@ -1,0 +1,1 @@
+"""Comparison of two pictures on their pixels: alignment, agreement, and the relation that follows."""
