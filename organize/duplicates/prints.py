@@ -51,8 +51,8 @@ def _print(row: dict[str, object]) -> dict[str, object] | None:
     return {
         "image_id": row["image_id"],
         "square": square_of(rgb).tobytes(),
-        "width": row["width"],
-        "height": row["height"],
+        "width": row["width"] or rgb.shape[1],  # an older hub did not write the size
+        "height": row["height"] or rgb.shape[0],
         "phash": row["phash"],
         "mirror": phash(gray),
     }

@@ -11,7 +11,7 @@ from conf.settings import Settings
 from lake import tables
 from lake.table import Table
 from organize.features import embeddings
-from organize.follow.stages import IMAGE_COLUMNS
+from organize.follow.stages import IMAGE_COLUMNS, PICTURE_COLUMNS
 
 KEYS = ["image_id", "upload_id"]
 _SAMPLE_COLUMNS = [*IMAGE_COLUMNS, "event_time"]
@@ -54,8 +54,8 @@ def with_pictures(ledger: DataFrame, samples: pa.Table) -> DataFrame:
         samples: few enough to be sent to every executor.
     """
     rows = ledger.sparkSession.createDataFrame(samples).drop("event_time")
-    accepted = ledger.where("verdict = 'accepted'").select(*KEYS, "jpeg")
-    return accepted.join(f.broadcast(rows), KEYS).select(*IMAGE_COLUMNS, "jpeg")
+    accepted = ledger.where("verdict = 'accepted'").select(*KEYS, *PICTURE_COLUMNS)
+    return accepted.join(f.broadcast(rows), KEYS).select(*IMAGE_COLUMNS, *PICTURE_COLUMNS)
 
 
 def ledger_of(spark: SparkSession, settings: Settings, samples: pa.Table) -> DataFrame:

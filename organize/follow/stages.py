@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
+from organize.duplicates import stage as duplicates
 
 IMAGE_COLUMNS = ("image_id", "label", "phash", "flags", "upload_id", "user", "device", "batch")
-"""Columns of `samples` that stages get; in addition `jpeg`, the stored picture, and `vector`."""
+"""Columns of `samples` that stages get, in addition to those of the picture and `vector`."""
+
+PICTURE_COLUMNS = ("jpeg", "width", "height")
+"""Columns of `uploads` that they get: the stored picture, and the size of the original (pixels)."""
 
 Run = Callable[[SparkSession, Settings, DataFrame, str], int]
-"""Handles images, each once: persisted rows with `IMAGE_COLUMNS`, `jpeg` and `vector`, and the model's id.
+"""Handles images, each once: persisted rows with `IMAGE_COLUMNS`, `PICTURE_COLUMNS` and `vector`, and the
+model's id.
 
 All of them have their row in `embeddings` already. A stage writes to a table of its own, and sets columns of
 `samples` with `lake.tables.update`. It must be idempotent: after a crash it may get the same images again.
@@ -37,4 +42,4 @@ class Stage:
     run: Run
 
 
-STAGES: tuple[Stage, ...] = ()
+STAGES: tuple[Stage, ...] = (Stage("duplicates-1", "grouped", duplicates.group),)

@@ -19,7 +19,7 @@ from organize.features.embedder import embedder_of
 from organize.follow import organizer, progress
 from organize.follow.catching_up import catch_up, follow
 from organize.follow.counts import Counts
-from organize.follow.stages import IMAGE_COLUMNS, Stage
+from organize.follow.stages import IMAGE_COLUMNS, PICTURE_COLUMNS, Stage
 from organize.index.vector_index import VectorIndex
 from streaming.ledger.resume_offsets import checkpoint_of
 from tests.organize.lakes import add_samples, add_uploads, image_id
@@ -37,7 +37,7 @@ class RecordingStage:
         self.fails = False
 
     def run(self, spark: SparkSession, settings: Settings, images: DataFrame, model_id: str) -> int:
-        assert {*IMAGE_COLUMNS, "jpeg", "vector"} == set(images.columns) and model_id == MODEL
+        assert {*IMAGE_COLUMNS, *PICTURE_COLUMNS, "vector"} == set(images.columns) and model_id == MODEL
         rows = images.collect()
         for row in rows:
             assert row.label in ("cat", "dog", "owl") and len(row.vector) == 2560
