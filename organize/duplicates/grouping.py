@@ -23,8 +23,8 @@ from organize.duplicates.partition import Pair, partition
 from organize.duplicates.picture_store import PictureStore
 from organize.duplicates.prints import print_rows, stored_picture
 from organize.duplicates.search import Found, search
-from streaming.ledger.local_index import index_file
 
+_FILE = "pictures.sqlite"
 _RELATIONS = list(Relation)
 _HASH_DISTANCE = 3  # bits; with more, a million uniform hashes give hundreds of candidates per image
 
@@ -35,9 +35,9 @@ Neighbours = Mapping[str, Sequence[str]]  # image id to the images with the near
 def opened_store(spark: SparkSession, settings: Settings) -> Iterator[PictureStore]:
     """The local store of this lake, with the pairs of the newest table version and without erased images."""
     lake, config = settings.lake, settings.organize
-    samples = tables.table_id(spark, lake, Table.SAMPLES)
-    file = index_file(settings.ingest.index_dir, f"{samples}-pictures")
-    with PictureStore(file, min(config.phash_distance, _HASH_DISTANCE)) as store:
+    # Beside the index of embeddings: an erasure on this machine deletes the whole folder.
+    folder = config.index_dir / tables.table_id(spark, lake, Table.EMBEDDINGS)
+    with PictureStore(folder / _FILE, min(config.phash_distance, _HASH_DISTANCE)) as store:
         _forget_erased(spark, settings, store)
         version = tables.version(spark, lake, Table.DUPLICATE_PAIRS)
         if store.version() != version:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from conf.settings import Settings
 from lake import tables
+from lake.pictures.pixels import encode_jpeg
 from lake.table import Table
-from tests.support import pictures
+from tests.support.media import scenes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,12 +22,18 @@ def image_id(number: int) -> str:
     return hashlib.sha256(f"picture {number}".encode()).hexdigest()
 
 
+def picture(number: int) -> bytes:
+    """The stored picture of a number; from 30 on, the mirror image of an earlier one."""
+    rgb = scenes.scene(number % 30, 60, 48)
+    return encode_jpeg(rgb if number < 30 else scenes.mirrored(rgb), 90)
+
+
 def add_uploads(spark: "SparkSession", own: Settings, numbers: Iterable[int]) -> None:
     """One commit to the ledger: an accepted upload of a picture of its own for each number."""
     rows: list[tuple[object, ...]] = [
         ("images", 0, number, f"u{number}", f"user-{number % 3}", f"phone-{number % 5}", "tests",
          LABELS[number % 3], "accepted", image_id(number), number * 2**40, [],
-         _START + timedelta(seconds=number), pictures.jpeg(60, 48, number))
+         _START + timedelta(seconds=number), picture(number))
         for number in numbers
     ]  # fmt: skip
     schema = (

@@ -51,8 +51,8 @@ class Picture:
 
 def new_lake(spark: SparkSession, settings: Settings, folder: Path) -> Settings:
     """Settings of a lake with empty tables, and of a folder for its local index."""
-    ingest = settings.ingest.model_copy(update={"index_dir": folder / "index"})
-    own = settings.model_copy(update={"lake": Lake(root=str(folder / "lake")), "ingest": ingest})
+    organize = settings.organize.model_copy(update={"index_dir": folder / "index"})
+    own = settings.model_copy(update={"lake": Lake(root=str(folder / "lake")), "organize": organize})
     tables.create(spark, own.lake)
     return own
 

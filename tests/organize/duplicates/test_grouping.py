@@ -92,8 +92,8 @@ def test_another_machine_without_the_local_store_continues_with_the_same_groups(
     first, second = family(1)[:3], family(1)[3:]
     known = [picture.image_id for picture in (*first, *second)]
     group(spark, own, add(spark, own, first), known)
-    moved = own.ingest.model_copy(update={"index_dir": tmp_path / "elsewhere"})
-    elsewhere = own.model_copy(update={"ingest": moved})
+    moved = own.organize.model_copy(update={"index_dir": tmp_path / "elsewhere"})
+    elsewhere = own.model_copy(update={"organize": moved})
     group(spark, elsewhere, add(spark, elsewhere, second), known)
     assert partition_of(spark, own) == {frozenset(known)}
 
@@ -116,5 +116,5 @@ def test_an_erased_image_vanishes_and_its_group_keeps_id_and_split(
     group(spark, own, add(spark, own, [new]), kept)
     assert partition_of(spark, own) == {frozenset([*kept, new.image_id])}
     assert {row[0] for row in table_rows(spark, own, Table.SAMPLES, "duplicate_group")} == {group_id}
-    stored = b"".join(file.read_bytes() for file in own.ingest.index_dir.iterdir())
+    stored = b"".join(file.read_bytes() for file in own.organize.index_dir.rglob("*") if file.is_file())
     assert bytes.fromhex(erased) not in stored
