@@ -1,4 +1,4 @@
-"""Duplicate groups: images whose perceptual hashes (pHash) are nearly equal."""
+"""Groups of all samples: remembered ones, and by perceptual hash (pHash) those of images not compared yet."""
 
 from itertools import pairwise
 
@@ -8,26 +8,35 @@ from pyspark.sql import functions as f
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from organize.duplicates.group_ids import PREFIX
+
 HASH_BITS = 64
 
 
 def with_duplicate_group(samples: DataFrame, distance: int) -> DataFrame:
-    """Add the column `duplicate_group`: the smallest image_id among an image's near duplicates and itself.
+    """Add the column `duplicate_group`: the remembered group of an image, or else one by pHash.
 
-    Images are near duplicates if their pHashes differ in at most `distance` bits, also through a chain of
-    other images. Files with equal bytes are one image already.
+    Groups of images that were compared as they arrived (`organize.duplicates.grouping`) stay as they are.
+    Other images are near duplicates if their pHashes differ in at most `distance` bits, also through a chain.
+    Such an image joins a remembered group among its near duplicates; if there is none, the group is the
+    smallest image_id among them.
 
     Args:
-        samples: with image_id and phash (64-bit integer).
+        samples: with image_id, phash (64-bit integer) and was_duplicate_group.
         distance: bits, 0 to 16.
     """
+    remembered = f.when(f.col("was_duplicate_group").startswith(PREFIX), f.col("was_duplicate_group"))
+    known = samples.withColumn("remembered", remembered)
+    if known.where("remembered IS NULL").isEmpty():
+        return known.withColumnRenamed("remembered", "duplicate_group")
     roots = _roots(near_pairs(samples.select("phash").distinct(), distance))
     same_group = Window.partitionBy("root")
+    by_hash = f.coalesce(f.min("remembered").over(same_group), f.min("image_id").over(same_group))
     return (
-        samples.join(f.broadcast(roots), "phash", "left")
+        known.join(f.broadcast(roots), "phash", "left")
         .withColumn("root", f.coalesce("root", "phash"))
-        .withColumn("duplicate_group", f.min("image_id").over(same_group))
-        .drop("root")
+        .withColumn("duplicate_group", f.coalesce("remembered", by_hash))
+        .drop("root", "remembered")
     )
 
 
