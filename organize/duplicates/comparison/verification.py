@@ -18,6 +18,7 @@ LEAST_CORRELATION = 0.85
 SURE = 11.0  # significance from which LEAST_CORRELATION is enough; the calibration may raise it
 DOUBTFUL = 3.0  # below SURE, within which pictures of low contrast must agree almost fully
 FULL_CORRELATION = (0.97, 0.985)  # least correlation just below SURE, and DOUBTFUL below it
+ALMOST_EQUAL = (0.99, 5.0)  # correlation from which this significance is enough, at any calibration
 LEAST_SHARED = (0.3, 0.7)  # share of each picture that the other shows, in ascending order
 
 
@@ -74,6 +75,8 @@ class Match:
         """
         if self.relation is Relation.EXACT or self.significance >= sure:
             return True
+        if _is_almost_equal(self.correlation, self.significance):
+            return True
         below = (sure - self.significance) / DOUBTFUL
         least = FULL_CORRELATION[0] + (FULL_CORRELATION[1] - FULL_CORRELATION[0]) * below
         return below <= 1 and self.correlation >= least
@@ -119,11 +122,17 @@ def align(first: Print, second: Print, least: float = LEAST_COARSE) -> tuple[Agr
     return alignment.agreement(first.square, square, matrix), mirror
 
 
+def _is_almost_equal(correlation: float, significance: float) -> bool:
+    """Whether even pictures with little contrast agree enough: different strokes of a pen never do."""
+    return correlation >= ALMOST_EQUAL[0] and significance >= ALMOST_EQUAL[1]
+
+
 def _may_match(agreement: Agreement) -> bool:
     least, most = sorted((agreement.shared_first, agreement.shared_second))
+    almost_equal = _is_almost_equal(agreement.correlation, agreement.significance)
     return (
         agreement.correlation >= LEAST_CORRELATION
-        and agreement.significance >= SURE - DOUBTFUL
+        and (agreement.significance >= SURE - DOUBTFUL or almost_equal)
         and least >= LEAST_SHARED[0]
         and most >= LEAST_SHARED[1]
     )

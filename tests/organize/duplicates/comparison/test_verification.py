@@ -75,5 +75,6 @@ def test_a_stricter_calibration_asks_for_more_agreement() -> None:
     match = Match("a", "b", Relation.CROPPED, 0.96, SURE + 0.5)
     assert match.is_near_duplicate()
     assert not match.is_near_duplicate(SURE + 1)
-    assert Match("a", "b", Relation.CROPPED, 0.99, SURE + 0.5).is_near_duplicate(SURE + 1)
-    assert not Match("a", "b", Relation.CROPPED, 0.99, SURE - 4).is_near_duplicate()
+    assert Match("a", "b", Relation.CROPPED, 0.98, SURE + 0.5).is_near_duplicate(SURE + 1)
+    assert not Match("a", "b", Relation.CROPPED, 0.98, SURE - 4).is_near_duplicate()
+    assert Match("a", "b", Relation.RESIZED, 0.995, SURE - 4).is_near_duplicate(SURE + 9)
