@@ -71,8 +71,8 @@ def test_a_picture_that_two_groups_share_merges_them_and_the_merge_is_recorded(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
     own = new_lake(spark, settings, tmp_path)
-    whole = scenes.scene(1, 300, 180)
-    left, right = Picture(whole[:, :150]), Picture(whole[:, 150:])
+    whole = scenes.scene(1, 300, 200)
+    left, right = Picture(whole[:144, :216].copy()), Picture(whole[-144:, -216:].copy())
     known = [picture.image_id for picture in (left, right, Picture(whole))]
     group(spark, own, add(spark, own, [left, right]), known)
     assert len(partition_of(spark, own)) == 2
