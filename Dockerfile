@@ -13,10 +13,10 @@ WORKDIR /hub
 COPY --chown=hub:hub setup.py constraints.txt ./
 COPY --chown=hub:hub conf/ivy.xml conf/
 COPY --chown=hub:hub local/setup.sh local/
-# Without the tools for tests, the packages' own tests, and the headers for extensions of TensorFlow in C++.
+# Without the tools for tests, the packages' own tests, and the headers and libclang for extensions of TensorFlow in C++.
 RUN for package in conf lake local streaming models organize web jobs; do mkdir -p $package && touch $package/__init__.py; done \
  && touch README.md && SETUP_EXTRAS= PIP_NO_CACHE_DIR=1 local/setup.sh spark broker s3 s3server \
- && rm -rf build .venv/lib/python3*/site-packages/tensorflow/include \
+ && rm -rf build .venv/lib/python3*/site-packages/tensorflow/include .venv/lib/python3*/site-packages/clang \
  && find .venv/lib/python3*/site-packages -type d -name tests -prune -exec rm -rf {} +
 COPY --chown=hub:hub . .
 
