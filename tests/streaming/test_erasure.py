@@ -18,6 +18,7 @@ from pyspark.sql import functions as f
 from conf.sections import S3, Kafka, Lake
 from conf.settings import Settings
 from lake import tables, views
+from lake.erasure import erased_ids
 from lake.erasure.rules import RULES
 from lake.errors import InUse
 from lake.locks import lease, maintenance_lock
@@ -161,6 +162,8 @@ def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSessio
     assert f"topic {own.kafka.topic}: kept for 168 h" in reach
     assert f"snapshot {snapshot.dataset_id}: 4 of the images" in reach
 
+    remembered = {row.key: row.split for row in rows(spark, own, Table.ERASED_SPLITS)}
+    assert set(remembered) == {erased_ids.split_key(image) for image in alone} and all(remembered.values())
     samples = {row.image_id: row for row in rows(spark, own, Table.SAMPLES)}
     assert len(samples) == 13
     assert {row.image_id for row in rows(spark, own, Table.EMBEDDINGS)} == set(samples)
