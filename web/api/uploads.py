@@ -181,7 +181,9 @@ def _owner(shared: Resources, upload_id: str) -> str | None:
     receipt = shared.receipts.get(upload_id)
     if receipt is not None:
         return receipt.user
-    found = shared.feed.get(upload_id) or uploads.find(shared.mirror, upload_id)
+    found: VerdictRecord | LedgerUpload | None = shared.feed.get(upload_id)
+    if found is None and shared.known_ids.may_have(upload_id):
+        found = uploads.find(shared.mirror, upload_id)
     return None if found is None else found.user or ""
 
 

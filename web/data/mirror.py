@@ -94,6 +94,11 @@ class Mirror:
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
 
+    def column(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first column of a query's answer, as a NumPy array."""
+        found = self._cursor().execute(statement, parameters).fetchnumpy()
+        return next(iter(found.values()))
+
     def hide(self, user: str, hidden: bool) -> None:
         """Take a user's rows out of the copies, now and in later versions, because they are being erased.
 

@@ -14,6 +14,7 @@ from web.access.accounts import Accounts
 from web.access.rates import Rates
 from web.access.sessions import Sessions
 from web.data.freshness import Freshness
+from web.data.known_ids import KnownIds
 from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
 from web.erasures.erasure_queue import ErasureQueue
@@ -62,6 +63,11 @@ class Resources:
     def mirror(self) -> Mirror:
         """Copies of the tables."""
         return Mirror(self.settings, self.settings.web.dir / "tables.duckdb")
+
+    @cached_property
+    def known_ids(self) -> KnownIds:
+        """Ids of uploads in the copy of the ledger."""
+        return KnownIds(self.mirror)
 
     @cached_property
     def freshness(self) -> Freshness:
@@ -138,7 +144,7 @@ class Resources:
         # Made here, because two threads could make one each.
         shared = (
             self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
-            self.safe_pictures, self.classifiers, self.inference_threads, self.queries,
+            self.safe_pictures, self.classifiers, self.inference_threads, self.queries, self.known_ids,
         )  # fmt: skip
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)
