@@ -25,8 +25,13 @@ def write_run(artifacts: Storage, labels: Sequence[str], history: Sequence[Epoch
     from models.evaluation import plots  # importing matplotlib takes a second; here no worker waits for it
 
     artifacts.write(LABELS, "".join(f"{label}\n" for label in labels).encode())
-    artifacts.write(HISTORY, _csv(history))
+    write_history(artifacts, history)
     artifacts.write(CURVES, plots.curves(history))
+
+
+def write_history(artifacts: Storage, history: Sequence[EpochEnded]) -> None:
+    """Write the metrics of the finished epochs."""
+    artifacts.write(HISTORY, _csv(history))
 
 
 def write_evaluation(

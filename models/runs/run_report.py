@@ -15,6 +15,7 @@ from models.evaluation.retrieval import evaluate_retrieval
 from models.messages import Disconnected, Embedded, EpochEnded, Message, Stepped, Tested
 from models.nets.verification import Embeddings, Verification, verify
 from models.plan import TrainingPlan
+from models.runs.live_progress import LiveProgress
 from models.runs.run_state import RunState
 
 
@@ -56,6 +57,7 @@ class RunReport:
     def __init__(self, storage: Storage, snapshot: DatasetSnapshot, plan: TrainingPlan, name: str) -> None:
         self._storage, self._snapshot, self._plan, self._name = storage, snapshot, plan, name
         self._pool = ThreadPoolExecutor(1, "hub-report")
+        self._progress = LiveProgress(storage, plan.epochs, plan.workers, self._pool.submit)
         self._curves: list[Future[None]] = []
         self._quality: Future[ModelQuality] | None = None
         self._importing = False
@@ -69,7 +71,8 @@ class RunReport:
         self._pool.shutdown(cancel_futures=True)
 
     def on_message(self, message: Message | Disconnected, state: RunState) -> None:
-        """Start to write the files whose data is complete."""
+        """Start to write the files whose data is complete, and how far the run is."""
+        self._progress.on_message(message, state)
         if isinstance(message, Stepped) and not self._importing:
             self._importing = True
             preload.import_in_background("models.evaluation.plots")  # while the workers train

@@ -112,6 +112,7 @@ class TrainingRun:
                 self.lock.raise_if_lost()
                 labels, resumed = self.snapshot.labels, self.lock.finished_epochs is not None
                 model_rows.register_run(self.settings, self.lock.model_id, self.plan, labels, resumed)
+                print(f"training {self.lock.model_id}", file=sys.stderr)  # for those who follow it by its id
             yield session
         except BaseException:
             if given is None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -160,19 +161,26 @@ def show(shared: Shared, who: Uploader, upload_id: UploadId) -> UploadStatus:
     responses={200: {"content": {"image/jpeg": {}}}},
     summary="The picture of an accepted upload",
 )
-def picture(shared: Shared, who: Uploader, upload_id: UploadId, size: Size = Size.PICTURE) -> Response:
+def picture(
+    request: Request, shared: Shared, who: Uploader, upload_id: UploadId, size: Size = Size.PICTURE
+) -> Response:
     """The picture as the hub stores it: decoded, scaled down and encoded again as JPEG."""
     upload = uploads.find(shared.mirror, upload_id)
     if upload is None or not who.sees(upload.user):
         raise _unknown(upload_id)
-    return _picture(shared, upload, size)
+    return _picture(shared, upload, size, request.headers.get("if-none-match"))
 
 
-def _picture(shared: Resources, upload: LedgerUpload, size: Size) -> Response:
+def _picture(shared: Resources, upload: LedgerUpload, size: Size, known: str | None) -> Response:
     content = shared.pictures.read(upload, size)
     if content is None:
         raise Problem(404, f"upload {upload.upload_id} has no stored picture: it was {upload.verdict}")
-    headers = {"Cache-Control": "private, max-age=3600, immutable", "Content-Disposition": "inline"}
+    tag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
+    # For a day only: an erased picture also disappears from browsers that have seen it.
+    headers = {"Cache-Control": "private, max-age=86400, immutable", "ETag": tag}
+    if known is not None and tag in known:
+        return Response(status_code=304, headers=headers)
+    headers["Content-Disposition"] = "inline"
     return Response(content, media_type="image/jpeg", headers=headers)
 
 

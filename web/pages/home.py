@@ -5,10 +5,14 @@ from fastapi.responses import HTMLResponse
 
 from web.access.principal import Role
 from web.data import overview
+from web.data.browse import activity, ledger_groups
+from web.pages import charts
 from web.pages.rendering import render
 from web.resources.dependencies import Shared, Uploader
 
 router = APIRouter()
+
+_BATCHES = 5
 
 
 @router.get("/")
@@ -19,6 +23,10 @@ def home(request: Request, shared: Shared, who: Uploader) -> HTMLResponse:
         request, who, "home.html",
         counts=overview.counts(shared.mirror, user),
         reasons=overview.reasons(shared.mirror, user),
+        rate=(rate := activity.rate(shared.mirror, user)),
+        bars=charts.rate_bars(rate),
+        map=charts.cell_map(activity.cells(shared.mirror, user)),
+        batches=ledger_groups.newest_batches(shared.mirror, _BATCHES) if user is None else [],
         labels=overview.labels_to_complete(shared.mirror, shared.settings.labels.ready_images),
         ready_images=shared.settings.labels.ready_images,
     )  # fmt: skip

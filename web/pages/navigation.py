@@ -7,17 +7,23 @@ from web.access.principal import Principal, Role
 
 @dataclass(frozen=True)
 class Entry:
-    """A page in the bar: where it is, what it is called, and who sees it."""
+    """A page in the bar: where it is, what it is called, who sees it, and which other pages belong to it."""
 
     path: str
     title: str
     role: Role = Role.UPLOADER
+    others: tuple[str, ...] = ()
 
 
 ENTRIES = (
     Entry("/", "Home"),
     Entry("/upload", "Upload"),
     Entry("/mine", "My uploads"),
+    Entry("/labels", "Pictures", Role.REVIEWER, ("/pictures", "/batches", "/rejected")),
+    Entry("/review", "Review", Role.REVIEWER),
+    Entry("/datasets", "Datasets", Role.REVIEWER),
+    Entry("/models", "Models", others=("/train", "/trainings")),
+    Entry("/try", "Try"),
     Entry("/sql", "SQL", Role.TRAINER),
     Entry("/api", "API"),
 )
@@ -31,5 +37,10 @@ def entries(who: Principal | None) -> list[Entry]:
 
 def current(path: str) -> str:
     """The path of the entry that a request's path belongs to."""
-    found = [each.path for each in ENTRIES if path == each.path or path.startswith(f"{each.path}/")]
-    return max(found, key=len, default="")
+    found = [
+        (prefix, each.path)
+        for each in ENTRIES
+        for prefix in (each.path, *each.others)
+        if path == prefix or path.startswith(f"{prefix}/")
+    ]
+    return max(found, key=lambda each: len(each[0]), default=("", ""))[1]

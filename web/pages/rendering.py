@@ -1,7 +1,7 @@
 """Renders templates: what all pages share, formats of numbers and times, and addresses of static files."""
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from web.access.principal import Principal, Proof
-from web.pages import navigation
+from web.pages import links, navigation
 from web.problems.problem import Problem
 
 STATIC = Path(__file__).with_name("static")
@@ -28,8 +28,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"count": _count, "share": _share, "time": _time, "name": _name}
-    made.globals["static"] = static
+    made.filters |= {"count": _count, "share": _share, "time": _time, "name": _name, "duration": _duration}
+    made.globals |= {
+        "static": static,
+        "link": links.link,
+        "segment": links.segment,
+        "thumbnail": links.thumbnail,
+        "picture_of": links.picture,
+    }
     return made
 
 
@@ -83,6 +89,15 @@ def _share(value: float | None) -> str:
 def _time(value: datetime | None) -> str:
     """A time in UTC, to the minute."""
     return "–" if value is None else value.strftime("%Y-%m-%d %H:%M")
+
+
+def _duration(value: timedelta) -> str:
+    """A round span of time in its largest unit."""
+    seconds = round(value.total_seconds())
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}{'s' if seconds > size else ''}"
+    return f"{seconds} seconds"
 
 
 def _name(value: str | None) -> str:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from conf.errors import HubError
 from lake.errors import StorageError
+from models.errors import UnknownModel
 from web.problems.problem import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -42,6 +43,7 @@ def install(app: FastAPI, page: Page) -> None:
         # A data file was rewritten while it was read, or the lake is away.
         OSError: lambda error: Problem(503, f"the lake cannot be read: {error}", "storage", retry_after=2),
         StorageError: lambda error: Problem(503, str(error), "storage_unavailable", retry_after=5),
+        UnknownModel: lambda error: Problem(404, str(error)),
         HubError: lambda error: Problem(422, str(error)),
         Exception: _of_bug,
     }

@@ -13,7 +13,7 @@ from conf.version import code_version
 from web.access.same_origin import LOOPBACK, SameOrigin
 from web.access.security_headers import SecurityHeaders
 from web.api import catalogue, predictions, uploads, watch
-from web.pages import api_page, home, join, login, my_uploads, sql, upload
+from web.pages import api_page, browse, home, join, login, my_uploads, sql, upload
 from web.pages.rendering import problem_page
 from web.problems import handlers
 from web.resources.resources import Resources
@@ -30,6 +30,7 @@ PAGE_ROUTERS = (
     api_page.router,
     sql.router,
     join.router,
+    *browse.ROUTERS,
 )
 """A new router of the API or of pages is one entry in these."""
 
