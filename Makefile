@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models organize web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict bench-web serve bench-organize up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict bench-labels bench-web serve bench-organize up down status clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-transfer: setup ## Compare accuracy with few pictures a label from publish
 
 bench-predict: setup ## Benchmark batch inference on Spark against a plain loop on each core
 	@$(BIN)/python -m benchmarks.prediction
+
+bench-labels: setup ## Change a tenth of the labels: are they found, and does training gain? ARCHIVE= is a zip
+	@$(BIN)/python -m benchmarks.organize.label_noise --archive "$(ARCHIVE)"
 
 bench-web: setup ## Benchmark hub serve: pages, thumbnails, uploads; IMAGES= is the number of rows (100000)
 	@$(BIN)/python -m benchmarks.web $(if $(IMAGES),--images "$(IMAGES)")

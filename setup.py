@@ -21,6 +21,7 @@ setup(
         "conf": ["hub.toml", "ivy.xml", "labels.csv", "log4j2.properties", "spark-defaults.conf"],
         "web.pages": ["static/*", "templates/*"],
         "web.report": ["templates/*"],
+        "web.review": ["templates/*"],
     },
     install_requires=[
         "ai-edge-litert",  # runs TFLite files; starts in a fraction of the time of TensorFlow

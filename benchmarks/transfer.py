@@ -49,7 +49,7 @@ def main(archive: Path, runs: tuple[str, ...], per_label: int, seed: int) -> Non
             pretrained=wheel.requirement if (wheel := ARCHITECTURES[architecture].wheel) else None, flip=True,
         )  # fmt: skip
         pictures = {split: _read(archive, split, plan.side, per_label, seed) for split in ("train", "test")}
-        print(json.dumps({"run": run, "seed": seed} | _train(settings, plan, pictures)), flush=True)
+        print(json.dumps({"run": run, "seed": seed} | train(settings, plan, pictures)), flush=True)
 
 
 def _read(archive: Path, split: str, side: int, per_label: int, seed: int) -> inputs.Pictures:
@@ -71,22 +71,26 @@ def _read(archive: Path, split: str, side: int, per_label: int, seed: int) -> in
     return inputs.Pictures(np.stack(images), labels, tuple(name for name, _ in chosen))
 
 
-def _train(settings: Settings, plan: TrainingPlan, pictures: dict[str, inputs.Pictures]) -> dict[str, Any]:
+def train(settings: Settings, plan: TrainingPlan, pictures: dict[str, inputs.Pictures]) -> dict[str, Any]:
     """Train, and measure accuracy and processor time (seconds), without the evaluations."""
     from models.workers import initial_weights
     from models.workers.learner import Learner
 
-    train, test = pictures["train"], pictures["test"]
-    names = tuple(map(str, range(int(train.labels.max()) + 1)))
+    learnt, test = pictures["train"], pictures["test"]
+    names = tuple(map(str, range(int(learnt.labels.max()) + 1)))
     began = time.process_time()
     plan, start = initial_weights.resolve(settings, plan, names)
-    schedule = inputs.BatchSchedule.of(len(train.labels), 1, plan.batch_size)
+    schedule = inputs.BatchSchedule.of(len(learnt.labels), 1, plan.batch_size)
     learner = Learner(plan, schedule, len(names), start)
-    pipeline = epoch_plan.InputPipeline(train, plan.side)
+    pipeline = epoch_plan.InputPipeline(learnt, plan.side)
     margin = inputs.resized_side(plan.side) - plan.side
     plans = (
         epoch_plan.plan_epoch(
-            len(train.labels), schedule, margin, epoch_plan.Augmentation.of(plan, True), (plan.seed, epoch, 0)
+            len(learnt.labels),
+            schedule,
+            margin,
+            epoch_plan.Augmentation.of(plan, True),
+            (plan.seed, epoch, 0),
         )
         for epoch in range(1, plan.epochs + 1)
     )
@@ -104,7 +108,7 @@ def _train(settings: Settings, plan: TrainingPlan, pictures: dict[str, inputs.Pi
         "accuracy_of_the_head_alone": of_head and round(of_head, 4),
         "train_accuracy": round(float(total[1]) / (schedule.steps * schedule.batch), 4),
         "cpu_seconds": round(seconds, 1),
-        "train_pictures": len(train.labels),
+        "train_pictures": len(learnt.labels),
         "test_pictures": len(test.labels),
     }
 

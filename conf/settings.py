@@ -10,6 +10,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from conf.curation_sections import Checks, Clusters
 from conf.errors import SettingError
 from conf.organize_section import Organize
 from conf.places import CONF
@@ -56,6 +57,8 @@ class Settings(BaseSettings):
     quality: Quality
     labels: Labels
     organize: Organize
+    clusters: Clusters
+    checks: Checks
     train: Train
     payloads: Payloads
     s3: S3

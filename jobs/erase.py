@@ -60,7 +60,8 @@ def summary(result: "Erasure", dry_run: bool) -> str:
     lines = [
         f"{'would be erased' if dry_run else 'erased'}: {traces.uploads:,} uploads "
         f"({traces.accepted:,} accepted), {traces.images_removed:,} images; {traces.images_kept:,} images "
-        "kept, because other users uploaded them too"
+        f"kept, because other users uploaded them too; {traces.decisions:,} decisions stay "
+        f"without the name, {traces.watches:,} watched labels removed"
     ]
     if result.resumed:
         lines.insert(0, "an earlier erasure of this user was interrupted; it has been resumed")

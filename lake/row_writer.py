@@ -39,6 +39,25 @@ def read(
     Raises:
         StorageError: the lake is not readable.
     """
+
+    def statement(existing: set[str]) -> str:
+        quoted = ", ".join(f'"{name}"' for name in columns if name in existing)
+        return f"SELECT {quoted} FROM rows WHERE {where}"
+
+    rows = _select(settings, table, statement)
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def query(settings: Settings, table: Table, sql: str) -> list[dict[str, Any]]:
+    """Run a query of DataFusion over a table, which it calls `rows`; no rows before the table is created.
+
+    Raises:
+        StorageError: the lake is not readable.
+    """
+    return _select(settings, table, lambda _: sql)
+
+
+def _select(settings: Settings, table: Table, statement: Callable[[set[str]], str]) -> list[dict[str, Any]]:
     from deltalake import DeltaTable, QueryBuilder
 
     uri, options = _uri(settings, table), storage_options(settings)
@@ -47,11 +66,10 @@ def read(
         if not DeltaTable.is_deltatable(uri, options):
             return []
         found = DeltaTable(uri, storage_options=options)
-        existing = {field.name for field in found.schema().fields}
-        quoted = ", ".join(f'"{name}"' for name in columns if name in existing)
-        query = f"SELECT {quoted} FROM rows WHERE {where}"
-        rows = pa.table(QueryBuilder().register("rows", found).execute(query).read_all()).to_pylist()
-        return [{name: row.get(name) for name in columns} for row in rows]
+        sql = statement({field.name for field in found.schema().fields})
+        read = QueryBuilder().register("rows", found).execute(sql).read_all()
+        rows: list[dict[str, Any]] = pa.table(read).to_pylist()
+        return rows
 
     rows: list[dict[str, Any]] = _retry_on_conflict(settings, select, uri, "read")
     return rows
@@ -149,6 +167,8 @@ def _arrow_type(spark_type: t.DataType) -> pa.DataType:
         return pa.map_(_arrow_type(spark_type.keyType), _arrow_type(spark_type.valueType))
     if isinstance(spark_type, t.ArrayType):
         return pa.list_(_arrow_type(spark_type.elementType))
+    if isinstance(spark_type, t.StructType):
+        return pa.struct([pa.field(field.name, _arrow_type(field.dataType)) for field in spark_type])
     return _ARROW_TYPES[type(spark_type)]
 
 

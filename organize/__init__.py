@@ -8,8 +8,9 @@ index         index: the nearest embeddings of an embedding
 on the fly    follow: streaming queries that give each new sample its embedding, group, cluster and score
 duplicates    duplicates: near duplicates, and the groups that they form
 clusters      clusters: similar pictures of a label and of all labels
-labels        labels: doubtful labels, decisions about them, and labels that somebody waits for
+labels        labels, review, wanted: doubtful labels, decisions about them, labels that somebody waits for
 splits        splits: each image keeps its split; near duplicates, users or labels are in one split
 datasets      datasets: samples written as Parquet shards with a manifest; cards and exports
+label checks  label_check, deep_check: both tiers, and networks that are trained in folds to judge
 on demand     demand, similar: `hub train --labels` reuses an existing dataset and model; `hub similar`
 """

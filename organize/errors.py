@@ -23,3 +23,13 @@ class UnusableIndex(OrganizeError):
 
 class UnknownImage(OrganizeError):
     """No sample or embedding has this id, and no file this name."""
+
+
+class BadDecision(OrganizeError):
+    """A decision about labels cannot be taken; nothing was changed."""
+
+    exit_status = 2
+
+
+class NothingToCheck(OrganizeError):
+    """There are too few images, labels or embeddings to cluster samples or to judge their labels."""

@@ -155,11 +155,11 @@ def _find(spark: SparkSession, settings: Settings, user: str) -> tuple[Traces, b
     notes = _notes(settings)
     pending = notes.exists(_note_name(user))
     traces = redaction.find_traces(spark, settings, user)
-    if traces.uploads:
+    if traces.uploads or traces.decisions or traces.watches:
         return traces, pending
     if not pending:
         raise UnknownUser(
-            f"no upload of user {user!r} in {settings.lake.root}; "
+            f"no upload, decision or watched label of user {user!r} in {settings.lake.root}; "
             'list all users with `hub sql "SELECT DISTINCT user FROM uploads"`'
         )
     note: dict[str, Any] = notes.read_json(_note_name(user))

@@ -14,4 +14,5 @@ data         data: copies of the lake's tables in DuckDB, kept by table version
 pictures     pictures: pixels that are safe to show
 problems     problems: errors as problem+json
 report       report: the HTML report of a batch and of a model
+review       review: the page on which people decide about doubtful labels
 """

@@ -35,6 +35,7 @@ class Traces:
         datasets: dataset snapshot id to number of the user's images in it.
         unreadable: ids of dataset snapshots that cannot be read.
         models: ids of models that were trained on any of these snapshots.
+        decisions, watches: decisions about labels that the user took, and labels that the user waits for.
     """
 
     uploads: int
@@ -44,6 +45,8 @@ class Traces:
     datasets: dict[str, int]
     unreadable: list[str]
     models: list[str]
+    decisions: int = 0
+    watches: int = 0
 
 
 def is_of_user(user: str) -> Column:
@@ -73,7 +76,11 @@ def find_traces(spark: SparkSession, settings: Settings, user: str) -> Traces:
     trained = f.col("dataset_id").isin(*datasets, *unreadable)
     models = tables.read_complete(spark, lake, Table.MODELS).where(trained)
     model_ids = [row.model_id for row in models.select("model_id").orderBy("created").collect()]
-    return Traces(counts.uploads, counts.accepted, removed, kept, datasets, unreadable, model_ids)
+    of_person = [
+        tables.read_complete(spark, lake, table).where(f.col("user") == user).count()
+        for table in (Table.DECISIONS, Table.WATCHES)
+    ]
+    return Traces(counts.uploads, counts.accepted, removed, kept, datasets, unreadable, model_ids, *of_person)
 
 
 def reassign_samples(spark: SparkSession, lake: Lake, user: str) -> None:
@@ -90,6 +97,10 @@ def reassign_samples(spark: SparkSession, lake: Lake, user: str) -> None:
             "label": f"IF({claimed}, new.label, old.label)",
             "label_quality": f"IF({label_stays}, old.label_quality, NULL)",
             "suggested_label": f"IF({label_stays}, old.suggested_label, NULL)",
+            "label_reason": f"IF({label_stays}, old.label_reason, NULL)",
+            "cluster": f"IF({label_stays}, old.cluster, NULL)",
+            "cluster_distance": f"IF({label_stays}, old.cluster_distance, NULL)",
+            "outlier": f"IF({label_stays}, old.outlier, NULL)",
             "flags": f"IF({claimed}, array_union(array_remove(old.flags, '{LABEL_CONFLICT}'), {conflict}), "
             "old.flags)",
         }

@@ -1,1 +1,8 @@
-"""Clusters of similar pictures, of each label and of all labels."""
+"""Similar pictures of a label and of all labels.
+
+Where to look:
+
+numbers       kmeans, matching: clusters of embeddings and their number; ids that stay from run to run
+tables        centroids, assignment, formation, suggestion, stage: of all samples, and of each upload
+pictures      contact_sheet: the pictures of a cluster
+"""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
+from organize.clusters.stage import cluster_images
 from organize.duplicates import stage as duplicates
+from organize.labels.stage import score_images
 
 IMAGE_COLUMNS = ("image_id", "label", "phash", "flags", "upload_id", "user", "device", "batch")
 """Columns of `samples` that stages get, in addition to those of the picture and `vector`."""
@@ -42,4 +44,8 @@ class Stage:
     run: Run
 
 
-STAGES: tuple[Stage, ...] = (Stage("duplicates-1", "grouped", duplicates.group),)
+STAGES: tuple[Stage, ...] = (
+    Stage("duplicates-1", "grouped", duplicates.group),
+    Stage("clusters", "clustered", cluster_images),
+    Stage("label scores", "scored", score_images),
+)

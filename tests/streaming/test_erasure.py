@@ -260,7 +260,7 @@ def test_an_unknown_user_is_a_one_line_error_and_nothing_is_changed(
     send(own.kafka, [upload(1)])
     ingest_once(spark, own)
     versions = [tables.version(spark, own.lake, table) for table in Table]
-    with pytest.raises(UnknownUser, match=r"no upload of user 'nobody'") as caught:
+    with pytest.raises(UnknownUser, match=r"no upload, decision or watched label of user 'nobody'") as caught:
         erasure.erase(spark, own, own.kafka.bootstrap, "nobody")
     assert "\n" not in str(caught.value)
     assert [tables.version(spark, own.lake, table) for table in Table] == versions

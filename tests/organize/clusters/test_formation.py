@@ -1,0 +1,117 @@
+"""Clusters on real tables: their ids stay, new pictures find them, and unknown labels get a suggestion."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as f
+
+from conf.sections import Lake
+from conf.settings import Settings
+from lake import row_writer, tables
+from lake.table import Table
+from organize.clusters import formation
+from organize.clusters.formation import form
+from organize.clusters.stage import cluster_images
+from organize.errors import NothingToCheck
+from organize.features import embeddings
+from tests.organize import embedded_lake
+from tests.organize.embedded_lake import MODEL, blobs, fill
+
+pytestmark = pytest.mark.services
+
+_COLUMNS = (
+    "image_id", "label", "cluster", "overall_cluster", "cluster_distance", "outlier", "suggested_label",
+    "label_reason",
+)  # fmt: skip
+
+
+@pytest.fixture
+def own(settings: Settings, tmp_path: Path) -> Settings:
+    """Clusters of at least 10 images."""
+    clusters = settings.clusters.model_copy(update={"min_images": 10})
+    return settings.model_copy(update={"lake": Lake(root=str(tmp_path / "lake")), "clusters": clusters})
+
+
+def samples(own: Settings) -> dict[str, dict[str, Any]]:
+    return {row["image_id"]: row for row in row_writer.read(own, Table.SAMPLES, _COLUMNS)}
+
+
+def clusters(own: Settings) -> list[dict[str, Any]]:
+    names = ("cluster", "label", "model_id", "size", "radius", "common_label", "common_share", "created")
+    return sorted(row_writer.read(own, Table.CLUSTERS, names), key=lambda row: row["cluster"])
+
+
+def test_clusters_are_formed_kept_and_followed(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NothingToCheck, match=r"0 samples have an embedding of .*, clusters need 10"):
+        tables.create(spark, own.lake)
+        form(spark, own, MODEL)
+
+    # Two kinds of cats, one of dogs, a few owls; and dogs that came as "Unknown".
+    truth = [0] * 40 + [1] * 40 + [2] * 40 + [3] * 4 + [2] * 3
+    labels = ["cat"] * 80 + ["dog"] * 40 + ["owl"] * 4 + ["unknown"] * 3
+    vectors = blobs(truth)
+    vectors[0] = -vectors[0]
+    ids = fill(spark, own, labels, vectors)
+    formed = form(spark, own, MODEL)
+    assert formed.labels_without == ("owl", "unknown") and formed.images == 127
+    by_label = [(row["label"], row["size"]) for row in clusters(own) if row["label"]]
+    assert sorted(by_label) == [("cat", 40), ("cat", 40), ("dog", 40)]
+    found = samples(own)
+    assert found[ids[0]]["outlier"] and not found[ids[1]]["outlier"]
+    kinds = [{found[each]["cluster"] for each in ids[start : start + 40]} for start in (1, 41, 80)]
+    assert all(len(kind) == 1 for kind in (kinds[1], kinds[2])) and kinds[1] != kinds[2]
+    assert found[ids[120]]["cluster"] is None and found[ids[120]]["overall_cluster"] is not None
+    assert {found[each]["suggested_label"] for each in ids[124:]} == {"dog"}
+    reason = found[ids[124]]["label_reason"]
+    assert "of its cluster all-" in reason and reason.endswith("are dog")
+    assert {found[each]["suggested_label"] for each in ids[:80]} == {None}
+
+    before = clusters(own), found
+    version = tables.version(spark, own.lake, Table.SAMPLES)
+    again = form(spark, own, MODEL)
+    assert (clusters(own), samples(own)) == before and again.kept == len(again.clusters)
+    assert tables.version(spark, own.lake, Table.SAMPLES) == version, "nothing is rewritten"
+
+    # Killed after the table of clusters, before the samples.
+    row_writer.update(own, Table.SAMPLES, "image_id", {"image_id": ids[5], "cluster": "lost"})
+    with monkeypatch.context() as patch:
+        patch.setattr(formation, "save_assignment", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            form(spark, own, MODEL)
+    form(spark, own, MODEL)
+    assert (clusters(own), samples(own)) == before
+
+    # New pictures get the nearest cluster without a new formation.
+    new = fill(spark, own, ["dog", "cat"], blobs([2, 1], seed=5), first=1000)
+    assert cluster_images(spark, own, _rows(spark, own, new), MODEL) == 2
+    assert clusters(own) == before[0]
+    assert samples(own)[new[0]]["cluster"] in kinds[2] and samples(own)[new[1]]["cluster"] in kinds[1]
+    # Twice as many form them anew: the old ones keep their ids.
+    more = fill(spark, own, ["horse"] * 130, blobs([4] * 130, seed=6), first=2000)
+    cluster_images(spark, own, _rows(spark, own, more), MODEL)
+    ids_before = {row["cluster"] for row in before[0] if row["label"]}
+    assert ids_before < {row["cluster"] for row in clusters(own)}
+    assert samples(own)[more[0]]["cluster"].startswith("horse-")
+
+
+def _killed(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
+def _rows(spark: SparkSession, own: Settings, ids: list[str]) -> Any:
+    rows = embeddings.vectors(spark, own, MODEL).where(f.col("image_id").isin(ids))
+    labels = tables.read(spark, own.lake, Table.SAMPLES).select("image_id", "label")
+    return rows.join(labels, "image_id")
+
+
+def test_vectors_of_another_model_are_not_mixed_in(spark: SparkSession, own: Settings) -> None:
+    ids = fill(spark, own, ["cat"] * 12, blobs([0] * 12))
+    rows = [{"image_id": each, "model_id": "other", "vector": b"\0\0" * 8} for each in ids]
+    row_writer.append(own, Table.EMBEDDINGS, *rows)
+    assert form(spark, own, MODEL).images == 12
+    assert {row["model_id"] for row in clusters(own)} == {MODEL}
+    assert embedded_lake.image_id(0) == ids[0]
