@@ -134,6 +134,7 @@ def results(organized: "OrganizedDataset") -> dict[str, object]:
         "groups": organized.groups,
         "left_out": organized.left_out,
         "remembered": organized.remembered,
+        "problems": _problems(organized),
         "manifest_sha256": organized.manifest_sha256,
         "reused": organized.reused,
     }
@@ -155,21 +156,16 @@ def summary(organized: "OrganizedDataset") -> str:
             format_table(columns, [*rows, total]),
             f"{organized.groups:,} duplicate groups, left out: {left_out}",
             f"{organized.remembered:,} images keep the split of an earlier run",
-            *(
-                f"no image of {label} in {split}: its groups are too few"
-                for label, counts in organized.counts.items()
-                for split, images in counts.items()
-                if not images and not organized.snapshot.split_by_label and _wanted_share(organized, split)
-            ),
+            *_problems(organized),
         ]
     )
 
 
-def _wanted_share(organized: "OrganizedDataset", split: str) -> float:
-    from lake.snapshot import Split
+def _problems(organized: "OrganizedDataset") -> list[str]:
+    """What a user should know about the dataset, as its card says it."""
+    from organize.datasets.cards.facts import expected_splits, known_problems
 
-    fractions: list[float] = organized.snapshot.filter["fractions"]
-    return fractions[list(Split).index(Split(split))]
+    return known_problems(organized.counts, organized.left_out, expected_splits(organized.snapshot))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a dataset card says: counts, sources, licence, settings, known problems."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conf.settings import Settings
@@ -59,7 +60,7 @@ class DatasetFacts:
             | versions,
             models=entry.models,
             manifest_sha256=snapshot.sha256(),
-            problems=tuple(known_problems(counts, entry.left_out, snapshot.split_by_label)),
+            problems=tuple(known_problems(counts, entry.left_out, expected_splits(snapshot))),
         )
 
     def totals(self) -> dict[str, int]:
@@ -69,15 +70,21 @@ class DatasetFacts:
         }
 
 
+def expected_splits(snapshot: DatasetSnapshot) -> list[Split]:
+    """The splits in which each label should have images; none if whole labels are split."""
+    shares = snapshot.filter.get("fractions", [1] * len(Split))
+    return [] if snapshot.split_by_label else [s for s, share in zip(Split, shares, strict=True) if share]
+
+
 def known_problems(
-    counts: dict[str, dict[str, int]], left_out: dict[str, int], split_by_label: bool
+    counts: dict[str, dict[str, int]], left_out: dict[str, int], expected: Sequence[Split]
 ) -> list[str]:
     """Sentences about imbalance, empty splits, undecided labels and images in two splits.
 
     Args:
         counts: label to split to images.
         left_out: reason to images that were not chosen.
-        split_by_label: each label is in one split on purpose.
+        expected: splits in which each label should have images.
     """
     problems = []
     sizes = {label: sum(by_split.values()) for label, by_split in counts.items()}
@@ -89,9 +96,9 @@ def known_problems(
         )
     if len(sizes) == 1:
         problems.append(f"There is one label, {most}: nothing can be told apart.")
-    for split in Split:
+    for split in expected:
         empty = [label for label, by_split in counts.items() if not by_split.get(split, 0)]
-        if empty and not split_by_label:
+        if empty:
             shown = ", ".join(empty[:10]) + (" and more" if len(empty) > 10 else "")
             problems.append(f"There is no {split} image of {shown}.")
     for reason, sentence in _SENTENCES.items():

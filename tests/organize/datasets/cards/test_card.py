@@ -11,7 +11,7 @@ from PIL import Image
 
 from conf.sections import Lake
 from conf.settings import Settings
-from lake.snapshot import DatasetSnapshot
+from lake.snapshot import DatasetSnapshot, Split
 from organize.datasets import catalogue
 from organize.datasets.cards import card
 from organize.datasets.cards.croissant import CONFORMS_TO
@@ -102,14 +102,16 @@ def test_known_problems_are_sentences_with_numbers() -> None:
         "cat": {"train": 80, "validation": 10, "test": 10},
         "dog": {"train": 20, "validation": 0, "test": 2},
     }
-    problems = "\n".join(known_problems(counts, {"label_conflict": 3, "group_in_another_split": 2}, False))
+    problems = "\n".join(
+        known_problems(counts, {"label_conflict": 3, "group_in_another_split": 2}, list(Split))
+    )
     assert "cat has 100 images, dog has 22" in problems
     assert "There is no validation image of dog." in problems
     assert "3 images were uploaded with two labels" in problems
     assert "2 images are left out" in problems
-    assert known_problems({"cat": {"train": 8, "validation": 1, "test": 1}}, {}, False) == [
-        "There is one label, cat: nothing can be told apart."
-    ]
+    assert known_problems(
+        {"cat": {"train": 8, "validation": 0, "test": 1}}, {}, [Split.TRAIN, Split.TEST]
+    ) == ["There is one label, cat: nothing can be told apart."]
 
 
 def test_the_front_matter_names_licence_and_files(own: Settings) -> None:
