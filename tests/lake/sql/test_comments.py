@@ -1,4 +1,4 @@
-"""Every table and column has a meaning, without Spark; tests/lake/sql/test_queries.py checks the other views."""
+"""Every table and column has a meaning. Without Spark; test_queries.py checks the other views."""
 
 from lake.schemas import SCHEMAS
 from lake.sql.comments import COLUMNS, VIEWS
