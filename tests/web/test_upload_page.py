@@ -156,6 +156,7 @@ def test_100_uploads_survive_20_cuts_and_5_kills(
         for first in range(0, 100, 10):
             numbers = range(first, first + 10)
             _choose(page, "cat", *((f"{n}.jpg", "image/jpeg", pictures.jpeg(seed=n)) for n in numbers))
+        assert wait_until(lambda: sum(_states(page).values()) == 100, 30)
         _reload_until_stored(page, line.url, 100, troubled)
         troubled.join(300)
         assert line.cuts >= 20 and len(running) == 6

@@ -30,10 +30,19 @@ class VerdictEvent:
     Args:
         place: partition to the offset after this verdict, of all partitions read so far.
         verdict: the verdict.
+        partition, offset: of its own record.
+        new: it came while this server was connected, not before.
     """
 
     place: Mapping[int, int]
     verdict: VerdictRecord
+    partition: int
+    offset: int
+    new: bool = True
+
+    def is_after(self, place: Mapping[int, int] | None) -> bool:
+        """Whether somebody who has read up to a place, or up to now (None), has not read it."""
+        return self.new if place is None else self.offset >= place.get(self.partition, 0)
 
     @property
     def id(self) -> str:
@@ -61,12 +70,13 @@ class VerdictFeed:
     def __init__(self, settings: Settings, find_bootstrap: Callable[[], str]) -> None:
         self._settings, self._find_bootstrap = settings, find_bootstrap
         self._lock = threading.Lock()
-        self._events: deque[tuple[int, int, VerdictEvent]] = deque(maxlen=KEPT)
+        self._events: deque[VerdictEvent] = deque(maxlen=KEPT)
         self._by_id: OrderedDict[str, VerdictRecord] = OrderedDict()
         self._readers: set[Callable[[VerdictEvent], None]] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="verdicts", daemon=True)
         self._next: dict[int, int] = {}
+        self._ends: dict[int, int] = {}  # of the partitions when this server first connected
         self.problem: str | None = "not connected yet"
 
     def start(self) -> None:
@@ -93,6 +103,7 @@ class VerdictFeed:
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[VerdictEvent | None] = asyncio.Queue(KEPT + _QUEUE)
+        place = None if last is None else parse_place(last)
 
         def put(event: VerdictEvent) -> None:
             if queue.qsize() < KEPT + _QUEUE - 1:
@@ -101,14 +112,13 @@ class VerdictFeed:
                 queue.put_nowait(None)
 
         def call(event: VerdictEvent) -> None:
-            loop.call_soon_threadsafe(put, event)
+            if event.is_after(place):
+                loop.call_soon_threadsafe(put, event)
 
         with self._lock:
-            if last is not None:
-                place = parse_place(last)
-                for partition, offset, event in self._events:
-                    if offset >= place.get(partition, 0):
-                        queue.put_nowait(event)
+            for event in self._events if place is not None else ():
+                if event.is_after(place):
+                    queue.put_nowait(event)
             self._readers.add(call)
         try:
             yield queue
@@ -159,6 +169,7 @@ class VerdictFeed:
                 start = known
             consumer.seek(part, start)
             self._next[part.partition] = start
+            self._ends.setdefault(part.partition, ends[part])
 
     def _take(self, partition: int, records: list[Any]) -> None:
         for record in records:
@@ -167,11 +178,12 @@ class VerdictFeed:
                 verdict = VerdictRecord.parse(record.value or b"")
             except ValueError:
                 continue  # somebody else's record: the topic has no other use
-            self._publish(partition, record.offset, VerdictEvent(dict(self._next), verdict))
+            new = record.offset >= self._ends.get(partition, 0)
+            self._publish(VerdictEvent(dict(self._next), verdict, partition, record.offset, new))
 
-    def _publish(self, partition: int, offset: int, event: VerdictEvent) -> None:
+    def _publish(self, event: VerdictEvent) -> None:
         with self._lock:
-            self._events.append((partition, offset, event))
+            self._events.append(event)
             upload_id = event.verdict.upload_id
             # The first verdict on an id counts: a second upload with it is rejected as a duplicate.
             if upload_id is not None and event.verdict.reason != Reason.DUPLICATE_UPLOAD:

@@ -21,9 +21,12 @@ def test_there_is_no_advice_on_what_does_not_exist() -> None:
 
 
 def test_a_place_is_read_back() -> None:
-    event = VerdictEvent({3: 5, 0: 17}, None)  # type: ignore[arg-type]
+    event = VerdictEvent({3: 5, 0: 17}, None, 0, 16, False)  # type: ignore[arg-type]
     assert event.id == "0-17.3-5"
     assert parse_place(event.id) == {0: 17, 3: 5}
+    assert event.is_after({0: 16}) and event.is_after({3: 9}) and event.is_after({})
+    assert not event.is_after({0: 17})
+    assert not event.is_after(None), "it was there before the server"
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "1-2-3", "1-2.", "a-b", "1--2", "." * 100])

@@ -116,12 +116,6 @@ function render(items) {
 function create(item) {
   const row = template.content.firstElementChild.cloneNode(true);
   row.dataset.id = item.id;
-  if (item.preview) {
-    previews.set(item.id, URL.createObjectURL(item.preview));
-    row.querySelector("img").src = previews.get(item.id);
-  } else {
-    row.querySelector("img").remove();
-  }
   row.querySelector(".label").textContent = item.label;
   row.querySelector(".file").textContent = `${item.name} · ${size(item.size)}`;
   row.querySelector("button").addEventListener("click", () => {
@@ -132,6 +126,11 @@ function create(item) {
 }
 
 function update(row, item) {
+  if (item.preview && !previews.has(item.id)) {
+    previews.set(item.id, URL.createObjectURL(item.preview));
+    row.querySelector("img").src = previews.get(item.id);
+    row.querySelector("img").hidden = false;
+  }
   if (row.dataset.state === item.state && row.dataset.why === (item.why ?? "")) return;
   row.dataset.state = item.state;
   row.dataset.why = item.why ?? "";

@@ -39,15 +39,16 @@ export class UploadQueue extends EventTarget {
 
   /** Add pictures; each gets an id of its own. */
   async add(files, fields) {
-    for (const file of files) {
-      const item = {
-        id: crypto.randomUUID?.() ?? randomId(), state: "waiting", added: Date.now(), time: new Date().toISOString(),
-        name: file.name, type: file.type, size: file.size, file, attempts: 0, next: 0, ...fields,
-      };
-      item.preview = await preview(file);
-      await this.#put(item);
-    }
+    const items = files.map((file) => ({
+      id: crypto.randomUUID?.() ?? randomId(), state: "waiting", added: Date.now(), time: new Date().toISOString(),
+      name: file.name, type: file.type, size: file.size, file, attempts: 0, next: 0, ...fields,
+    }));
+    await Promise.all(items.map((item) => this.#put(item))); // safe before anything else is done
     this.drain();
+    for (const item of items) {
+      const small = await preview(item.file);
+      if (small) await this.#update(item.id, () => ({ preview: small }));
+    }
   }
 
   /** All items, the newest first. */
@@ -65,11 +66,11 @@ export class UploadQueue extends EventTarget {
 
   /** Keep the verdict on an item of this queue. */
   async settle(status) {
-    const item = await request(this.#store("readonly").get(status.id));
-    if (!item || item.state === "accepted" || item.state === "rejected") return;
-    if (status.state === "stored" && item.state === "stored") return;
-    const { state, reason, detail, what, todo, picture } = status;
-    await this.#put({ ...item, state, reason, detail, what, todo, picture, file: null });
+    const { id, state, reason, detail, what, todo, picture } = status;
+    await this.#update(id, (item) => {
+      const known = settled(item.state) || (state === "stored" && item.state === "stored");
+      return known ? null : { state, reason, detail, what, todo, picture, why: "", file: null };
+    });
   }
 
   /** Ask for the verdicts that may have come while nobody listened. */
@@ -120,28 +121,25 @@ export class UploadQueue extends EventTarget {
       detail: { id: item.id, share: event.loaded / event.total },
     }));
     call.onloadend = () => this.#answered(item, call);
-    this.#put({ ...item, state: "sending", why: "" });
+    this.#update(item.id, () => ({ state: "sending", why: "" }));
     call.send(item.file);
   }
 
   async #answered(item, call) {
-    const current = await request(this.#store("readonly").get(item.id));
-    if (!current) return void this.#running.delete(item.id); // removed meanwhile
     const problem = call.status === 202 ? {} : json(call.responseText);
-    const changed = { ...current, attempts: item.attempts + 1, why: "" };
-    if (call.status === 202) {
-      // The verdict may have come before the answer.
-      Object.assign(changed, { state: settled(current.state) ?? "stored", stored: Date.now(), file: null });
-    } else if ([403, 409, 413, 415, 422].includes(call.status)) {
-      Object.assign(changed, { state: "refused", why: problem.detail ?? `error ${call.status}`, file: null });
-    } else {
-      const after = Number(call.getResponseHeader?.("Retry-After")) * 1000 || 0;
-      const pause = Math.min(LONGEST_PAUSE, 1000 * 2 ** Math.min(item.attempts, 6));
-      const why = call.status === 401 ? "Log in again to send it." : call.status === 0
-        ? "The hub cannot be reached." : problem.detail ?? `The hub answered ${call.status}.`;
-      Object.assign(changed, { state: "waiting", why, next: Date.now() + Math.max(after, pause * (0.5 + Math.random() / 2)) });
-    }
-    await this.#put(changed);
+    await this.#update(item.id, (current) => {
+      const attempts = item.attempts + 1;
+      if (call.status === 202) {
+        // The verdict may have come before the answer.
+        return { state: settled(current.state) || "stored", stored: Date.now(), attempts, why: "", file: null };
+      }
+      if ([409, 413, 415, 422].includes(call.status)) {
+        return { state: "refused", attempts, why: problem.detail ?? `error ${call.status}`, file: null };
+      }
+      const after = Number(call.getResponseHeader("Retry-After")) * 1000 || 0;
+      const pause = Math.min(LONGEST_PAUSE, 1000 * 2 ** Math.min(attempts, 6)) * (0.5 + Math.random() / 2);
+      return { state: "waiting", attempts, why: waits(call.status, problem), next: Date.now() + Math.max(after, pause) };
+    });
     this.#running.delete(item.id); // only now: else it could be sent a second time
     this.drain();
   }
@@ -156,6 +154,16 @@ export class UploadQueue extends EventTarget {
   async #put(item) {
     await request(this.#store("readwrite").put(item));
     this.#tell(item.id, true);
+  }
+
+  /** Change an item in one transaction; `change` may return null to leave it. */
+  async #update(id, change) {
+    const store = this.#store("readwrite");
+    const item = await request(store.get(id));
+    const changed = item && change(item);
+    if (!changed) return;
+    await request(store.put({ ...item, ...changed }));
+    this.#tell(id, true);
   }
 
   #store(mode) {
@@ -192,8 +200,15 @@ export function deviceId() {
   return id;
 }
 
+/** The state, if it is a verdict. */
 function settled(state) {
-  return state === "accepted" || state === "rejected" ? state : undefined;
+  return state === "accepted" || state === "rejected" ? state : null;
+}
+
+/** Why an item waits. */
+function waits(status, problem) {
+  if (status === 401) return "Log in again to send it.";
+  return status === 0 ? "The hub cannot be reached." : problem.detail ?? `The hub answered ${status}.`;
 }
 
 function randomId() {
