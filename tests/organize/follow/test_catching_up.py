@@ -137,12 +137,12 @@ def test_following_gives_each_upload_its_embedding_when_its_sample_is_there(
     add_uploads(spark, own, range(3))
     add_samples(spark, own, range(3))
     for first in (3, 6):  # the second time the query continues at its checkpoint
-        stopped, counts = threading.Event(), Counts()
-        arguments = (spark, own, stopped, counts, lambda line: None)
+        stopped, counts, lines = threading.Event(), Counts(), list[str]()
+        arguments = (spark, own, stopped, counts, lines.append)
         thread = threading.Thread(target=follow, args=arguments, daemon=True)
         thread.start()
         try:
-            wait_until(lambda: bool(checkpoint_of(own, f"organize-{MODEL}").list_files()), 60)
+            wait_until(lambda: any(line.startswith("following the ledger") for line in lines), 60)  # noqa: B023
             with pytest.raises(InUse, match="organize --follow"), organize_lock.following(own):
                 pass
             add_uploads(spark, own, range(first, first + 3))
