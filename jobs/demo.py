@@ -191,7 +191,16 @@ def _next_commands(model_id: str, batch: str) -> str:
     ]
     if in_container():
         return "\n".join([*lines, f"  {typed_with_file('push', 'FOLDER')}", f"  {typed('ingest --once')}"])
-    return "\n".join([*lines, "  hub up && hub push FOLDER && hub ingest --once && hub organize"])
+    lines.append("  hub up && hub push FOLDER && hub ingest --once && hub organize")
+    return "\n".join([*lines, f"  hub serve        # all of it in a browser: {_address()}"])
+
+
+def _address() -> str:
+    """Where `hub serve` will be."""
+    from conf import settings as configuration
+
+    web = configuration.load().web
+    return f"http://{web.host}:{web.port}" if web.port else "it prints its address"
 
 
 if __name__ == "__main__":
