@@ -15,6 +15,7 @@ import pytest
 from conf.settings import Settings
 from tests.support.commands import hub_command
 from tests.web.serving import Served, environment, served
+from web.server.process import listen
 
 _GIGABYTE = 10**9
 _POST = b"POST /api/v1/uploads?label=cat HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
@@ -143,6 +144,11 @@ def test_it_stops_within_seconds_also_while_somebody_waits_for_verdicts(
         assert not thread.is_alive()
         assert time.monotonic() - stopped < 12
         assert status in (0, 130, 143)
+
+
+def test_answers_do_not_wait_for_the_next_packet() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only then"
 
 
 def test_a_port_in_use_is_one_line(settings: Settings, tmp_path: Path, server: Served) -> None:
