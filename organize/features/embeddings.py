@@ -6,7 +6,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer, tables
+from lake.row_writer import literal
 from lake.table import Table
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,11 +28,11 @@ def of_model(spark: SparkSession, settings: Settings, model_id: str) -> DataFram
     return tables.read_complete(spark, settings.lake, Table.EMBEDDINGS).where(f.col("model_id") == model_id)
 
 
-def newest(spark: SparkSession, settings: Settings, model_id: str) -> datetime:
-    """The time of the newest rows of a model; 1970 if there are none."""
-    rows = of_model(spark, settings, model_id)
-    micros = rows.agg(f.max(f.unix_micros("created")).alias("us")).collect()[0].us
-    return BEGINNING if micros is None else _time(micros)
+def newest(settings: Settings, model_id: str) -> datetime:
+    """The time of the newest rows of a model; 1970 if there are none. Read without Spark."""
+    statement = f"SELECT max(created) AS newest FROM rows WHERE model_id = {literal(model_id)}"
+    found = [row["newest"] for row in row_writer.query(settings, Table.EMBEDDINGS, statement)]
+    return max((time for time in found if time is not None), default=BEGINNING)
 
 
 def commits(rows: DataFrame) -> list[datetime]:

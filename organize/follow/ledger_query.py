@@ -14,13 +14,14 @@ from lake.storage import Storage
 from lake.table import Table
 from organize.follow import pictures
 from organize.follow.organizer import Organizer
+from organize.follow.stages import PICTURE_COLUMNS
 from streaming.errors import DamagedCheckpoint
 from streaming.follow import ledger_stream
 from streaming.follow.follower import Follower, FollowerContext, Write
 from streaming.ledger.query_checkpoint import QueryCheckpoint
 from streaming.ledger.resume_offsets import checkpoint_of
 
-_COLUMNS = ["verdict", "image_id", "upload_id", "jpeg"]
+_COLUMNS = ["verdict", *pictures.KEYS, *PICTURE_COLUMNS]
 _BYTES_PER_BATCH = "256m"
 _POLL_SECONDS = 0.2
 
@@ -82,16 +83,14 @@ class LedgerQuery:
         samples = self._wait_for_samples(spark, set(accepted["image_id"].to_pylist()))
         here = set(zip(*accepted.to_pydict().values(), strict=True))
         rows = list(zip(samples["image_id"].to_pylist(), samples["upload_id"].to_pylist(), strict=True))
-        self._note_late(
-            spark, {image_id for image_id, upload_id in rows if (image_id, upload_id) not in here}
-        )
+        self._note_late({image_id for image_id, upload_id in rows if (image_id, upload_id) not in here})
         samples = samples.filter(pa.array([row in here for row in rows], pa.bool_()))
         organizer.organize(spark, samples, uploads)
 
-    def _note_late(self, spark: SparkSession, image_ids: set[str]) -> None:
+    def _note_late(self, image_ids: set[str]) -> None:
         """Note images whose first upload, which has the picture, is in another micro-batch."""
         organizer = self.organizer
-        if image_ids - pictures.embedded(spark, organizer.settings, organizer.model_id, image_ids):
+        if image_ids - pictures.embedded(organizer.settings, organizer.model_id, image_ids):
             self.late.set()
 
     def _wait_for_samples(self, spark: SparkSession, image_ids: set[str]) -> pa.Table:
@@ -100,7 +99,7 @@ class LedgerQuery:
         deadline = time.monotonic() + settings.organize.sample_seconds
         while True:
             version = tables.version(spark, settings.lake, Table.SAMPLES)
-            samples = pictures.of_images(spark, settings, image_ids)
+            samples = pictures.of_images(settings, image_ids)
             if len(samples) == len(image_ids):
                 return samples
             while tables.version(spark, settings.lake, Table.SAMPLES) == version:

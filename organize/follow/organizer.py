@@ -96,7 +96,7 @@ class Organizer:
     def _organize_chunk(self, spark: SparkSession, samples: pa.Table, ledger: DataFrame | None) -> None:
         began = time.monotonic()
         # Another process may have embedded some of them while this one waited for the lock.
-        known = pictures.embedded(spark, self.settings, self.model_id, samples["image_id"].to_pylist())
+        known = pictures.embedded(self.settings, self.model_id, samples["image_id"].to_pylist())
         samples = samples.filter(pa.array(each not in known for each in samples["image_id"].to_pylist()))
         if not len(samples):
             return
@@ -106,7 +106,7 @@ class Organizer:
             total, readable = _count(images)
             if not total:
                 return
-            after = embeddings.newest(spark, self.settings, self.model_id)
+            after = embeddings.newest(self.settings, self.model_id)
             commit = embeddings.write(images, self.settings, self.model_id, after)
             self.counts.embedded += total
             self.counts.unreadable += total - readable
@@ -119,7 +119,7 @@ class Organizer:
         """Run stages for the embeddings of a commit."""
         rows = embeddings.of_commit(embeddings.of_model(spark, self.settings, self.model_id), commit)
         vectors = rows.where("vector IS NOT NULL").select("image_id", "vector").toArrow()
-        samples = pictures.of_images(spark, self.settings, vectors["image_id"].to_pylist())
+        samples = pictures.of_images(self.settings, vectors["image_id"].to_pylist())
         found = pictures.with_pictures(pictures.ledger_of(spark, self.settings, samples), samples)
         with_rows = found.join(f.broadcast(spark.createDataFrame(vectors)), "image_id")
         with job_errors("cannot organize the images"), _persisted(with_rows) as images:

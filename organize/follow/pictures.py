@@ -6,9 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
+from pyspark.sql import types as t
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer, tables
+from lake.row_writer import literal
+from lake.schemas import SAMPLES
 from lake.table import Table
 from organize.features import embeddings
 from organize.follow.stages import IMAGE_COLUMNS, PICTURE_COLUMNS
@@ -24,19 +28,25 @@ def not_embedded(spark: SparkSession, settings: Settings, model_id: str) -> Data
     return samples.join(known, "image_id", "left_anti")
 
 
-def of_images(spark: SparkSession, settings: Settings, image_ids: Collection[str]) -> pa.Table:
-    """The samples of the given images, as far as they have one."""
-    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES).select(*_SAMPLE_COLUMNS)
-    return samples.join(_ids(spark, image_ids), "image_id", "left_semi").toArrow()
+def of_images(settings: Settings, image_ids: Collection[str]) -> pa.Table:
+    """The samples of the given images, as far as they have one.
+
+    Read without Spark, as in `embedded`: in a small micro-batch its jobs would take most of the time.
+    """
+    schema = to_arrow_schema(t.StructType([SAMPLES[name] for name in _SAMPLE_COLUMNS]), timezone="UTC")
+    if not image_ids:
+        return schema.empty_table()
+    where = f"image_id IN ({literal(*image_ids)})"
+    rows = row_writer.read(settings, Table.SAMPLES, _SAMPLE_COLUMNS, where)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
-def embedded(spark: SparkSession, settings: Settings, model_id: str, image_ids: Collection[str]) -> set[str]:
-    """Those of the given images that have an embedding of the model."""
+def embedded(settings: Settings, model_id: str, image_ids: Collection[str]) -> set[str]:
+    """Those of the given images that have an embedding of the model; likewise."""
     if not image_ids:
         return set()
-    rows = embeddings.of_model(spark, settings, model_id).select("image_id")
-    known = rows.join(_ids(spark, image_ids), "image_id", "left_semi").toArrow()
-    return set(known["image_id"].to_pylist())
+    where = f"model_id = {literal(model_id)} AND image_id IN ({literal(*image_ids)})"
+    return {row["image_id"] for row in row_writer.read(settings, Table.EMBEDDINGS, ["image_id"], where)}
 
 
 def without_sample(spark: SparkSession, settings: Settings) -> int:
@@ -69,7 +79,3 @@ def ledger_of(spark: SparkSession, settings: Settings, samples: pa.Table) -> Dat
         return ledger
     low, high = (f.timestamp_micros(f.lit(micros.as_py())) for micros in pc.min_max(times).values())
     return ledger.where(f.col("event_time").between(low, high))
-
-
-def _ids(spark: SparkSession, image_ids: Collection[str]) -> DataFrame:
-    return f.broadcast(spark.createDataFrame(pa.table({"image_id": pa.array(image_ids, pa.string())})))
