@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from web.access.sessions import COOKIE
+from web.pages.links import inside
 from web.pages.rendering import render
 from web.resources.dependencies import Anybody, Shared
 
@@ -16,8 +17,8 @@ router = APIRouter()
 def form(request: Request, who: Anybody, next: str = "/") -> Response:
     """The form; people who are logged in already go on."""
     if who is not None:
-        return RedirectResponse(_inside(next), 303)
-    return render(request, None, "login.html", next=_inside(next), wrong=False, name="")
+        return RedirectResponse(inside(next), 303)
+    return render(request, None, "login.html", next=inside(next), wrong=False, name="")
 
 
 @router.post("/login")
@@ -32,8 +33,8 @@ def login(
     shared.rates.count("logins", request.client.host if request.client else "")
     person = shared.accounts.login(name, password)
     if person is None:
-        return render(request, None, "login.html", 401, next=_inside(next), wrong=True, name=name)
-    answer = RedirectResponse(_inside(next), 303)
+        return render(request, None, "login.html", 401, next=inside(next), wrong=True, name=name)
+    answer = RedirectResponse(inside(next), 303)
     answer.set_cookie(
         COOKIE,
         shared.sessions.cookie(person),
@@ -51,9 +52,3 @@ def logout() -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
-
-
-def _inside(address: str) -> str:
-    """An address of this server: never one that another site has put into the link."""
-    plain = address.startswith("/") and not address.startswith(("//", "/\\"))
-    return address if plain and address.isprintable() else "/"

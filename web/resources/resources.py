@@ -17,6 +17,7 @@ from web.data.freshness import Freshness
 from web.data.known_ids import KnownIds
 from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
+from web.decisions.decider import Decider
 from web.erasures.erasure_queue import ErasureQueue
 from web.inference.classifiers import Classifiers
 from web.inference.safe_pictures import SafePictures
@@ -125,6 +126,11 @@ class Resources:
         return Queries(self.mirror, self.settings.web.dir)
 
     @cached_property
+    def decider(self) -> Decider:
+        """Takes decisions about labels."""
+        return Decider(self.settings, self.settings.web.dir / "votes.db")
+
+    @cached_property
     def metrics(self) -> Metrics:
         """Numbers for Prometheus."""
         return Metrics()
@@ -160,6 +166,7 @@ class Resources:
         self.feed.stop()
         self.erasures.stop()
         self.freshness.stop()
+        self.decider.close()
         self.mirror.close()
         self.receipts.close()
 

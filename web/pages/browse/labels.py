@@ -41,8 +41,9 @@ def show(
     label: str,
     wanted: Annotated[PictureFilter, Query()],
     after: After = None,
+    done: str | None = None,
 ) -> HTMLResponse:
-    """The pictures of a label."""
+    """The pictures of a label; `done` is a decision that was just taken."""
     nodes = label_tree.tree(shared.mirror, shared.hierarchy, shared.settings.labels.ready_images)
     node = next((each for each in nodes if each.label == label), None)
     if node is None:
@@ -54,7 +55,7 @@ def show(
     below = [each for each in nodes if label in shared.hierarchy.ancestors(each.label)]
     return _pictures(
         request, shared, who, label, wanted, after,
-        title=node.name, node=node, nodes=nodes, above=above[::-1], below=below,
+        done=done, title=node.name, node=node, nodes=nodes, above=above[::-1], below=below,
     )  # fmt: skip
 
 
@@ -65,12 +66,13 @@ def pictures(
     who: Reviewer,
     wanted: Annotated[PictureFilter, Query()],
     after: After = None,
+    done: str | None = None,
 ) -> HTMLResponse:
     """The pictures of all labels, filtered."""
     nodes = label_tree.tree(shared.mirror, shared.hierarchy, shared.settings.labels.ready_images)
     return _pictures(
         request, shared, who, None, wanted, after,
-        title="Pictures", node=None, nodes=nodes, above=[], below=[],
+        done=done, title="Pictures", node=None, nodes=nodes, above=[], below=[],
     )  # fmt: skip
 
 

@@ -15,7 +15,9 @@ _NEAR = 12
 
 
 @router.get("/pictures/{image_id}")
-def show(request: Request, shared: Shared, who: Reviewer, image_id: str) -> HTMLResponse:
+def show(
+    request: Request, shared: Shared, who: Reviewer, image_id: str, done: str | None = None
+) -> HTMLResponse:
     """The picture, its uploads, its near duplicates, and the decisions about its label."""
     picture = samples.find(shared.mirror, image_id)
     if picture is None:
@@ -42,5 +44,5 @@ def show(request: Request, shared: Shared, who: Reviewer, image_id: str) -> HTML
     return render(
         request, who, "picture.html",
         picture=picture, near=near, uploads=uploads, decisions=decisions, nodes=nodes,
-        back=f"/pictures/{image_id}",
+        done=done, back=f"/pictures/{image_id}",
     )  # fmt: skip

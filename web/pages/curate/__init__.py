@@ -1,0 +1,5 @@
+"""Pages on which people decide about labels."""
+
+from web.pages.curate import review
+
+ROUTERS = (review.router,)
