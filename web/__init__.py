@@ -9,6 +9,7 @@ uploads      uploads: pictures to Kafka, verdicts back, the reasons in plain wor
 inference    inference: TFLite interpreters, one a thread; pictures decoded in a process of their own
 queries      sql: statements of people, each in a process that can be killed
 decisions    decisions: decisions about labels, and agreement of several people
+trainings    trainings: a queue of `hub train`
 erasures     erasures: a queue of `hub erase`
 access       access: who asks: accounts, keys, sessions, roles, rates, CSRF tokens
 data         data: copies of the lake's tables in DuckDB, kept by table version

@@ -23,6 +23,7 @@ from web.inference.classifiers import Classifiers
 from web.inference.safe_pictures import SafePictures
 from web.resources.metrics import Metrics
 from web.sql.queries import Queries
+from web.trainings.training_queue import TrainingQueue
 from web.uploads.body import Budget
 from web.uploads.kafka_store import KafkaStore
 from web.uploads.receipts import Receipts
@@ -131,6 +132,11 @@ class Resources:
         return Decider(self.settings, self.settings.web.dir / "votes.db")
 
     @cached_property
+    def trainings(self) -> TrainingQueue:
+        """Trainings that people have asked for."""
+        return TrainingQueue(self.settings.web.dir, self.settings.web.trainings_at_once)
+
+    @cached_property
     def metrics(self) -> Metrics:
         """Numbers for Prometheus."""
         return Metrics()
@@ -155,6 +161,7 @@ class Resources:
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)
         self.erasures.start()
+        self.trainings.start()
         self.freshness.start()
         self.feed.start()
 
@@ -166,6 +173,7 @@ class Resources:
         self.feed.stop()
         self.erasures.stop()
         self.freshness.stop()
+        self.trainings.stop()
         self.decider.close()
         self.mirror.close()
         self.receipts.close()
