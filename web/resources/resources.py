@@ -21,6 +21,7 @@ from web.decisions.decider import Decider
 from web.erasures.erasure_queue import ErasureQueue
 from web.inference.classifiers import Classifiers
 from web.inference.safe_pictures import SafePictures
+from web.inference.similar_pictures import SimilarPictures
 from web.resources.metrics import Metrics
 from web.sql.queries import Queries
 from web.trainings.training_queue import TrainingQueue
@@ -117,6 +118,11 @@ class Resources:
         return Classifiers(self.settings)
 
     @cached_property
+    def similar(self) -> SimilarPictures:
+        """Pictures that look like a picture."""
+        return SimilarPictures(self.settings, self.mirror)
+
+    @cached_property
     def inference_threads(self) -> ThreadPoolExecutor:
         """Threads that decode and predict: as many as cores."""
         return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "inference")
@@ -156,7 +162,12 @@ class Resources:
         # Made here, because two threads could make one each.
         shared = (
             self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
+<<<<<<< HEAD
             self.safe_pictures, self.classifiers, self.inference_threads, self.queries, self.known_ids,
+=======
+            self.safe_pictures, self.classifiers, self.inference_threads, self.queries,
+            self.decider, self.similar,
+>>>>>>> 01d0b12 (Try: a picture to a model and to the index of similar pictures; a correction becomes an upload)
         )  # fmt: skip
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)

@@ -40,9 +40,13 @@ def show(
         WHERE image_id = ? ORDER BY decided DESC LIMIT 20""",
         [image_id],
     )
+    try:
+        alike = shared.similar.of_image(image_id, _NEAR)
+    except Problem:  # no embeddings yet
+        alike = []
     nodes = label_tree.tree(shared.mirror, shared.hierarchy, shared.settings.labels.ready_images)
     return render(
         request, who, "picture.html",
-        picture=picture, near=near, uploads=uploads, decisions=decisions, nodes=nodes,
+        picture=picture, near=near, uploads=uploads, decisions=decisions, nodes=nodes, alike=alike,
         done=done, back=f"/pictures/{image_id}",
     )  # fmt: skip
