@@ -57,7 +57,7 @@ class Votes:
                     "SELECT count(*) FROM votes WHERE image_id = ? AND kind = ? AND label = ? AND taken = 0"
                 )
                 ((number,),) = self._execute(same, wish.image_id, wish.kind.value, wish.label or "")
-                if number >= self._agreement:
+                if int(number) >= self._agreement:
                     agreed.append(wish)
         return agreed
 

@@ -65,7 +65,7 @@ async def decide(
     def take() -> str | None:
         images = chosen
         if scope == "all":
-            wanted = PictureFilter(**names)
+            wanted = PictureFilter.model_validate(names)
             total = samples.count(shared.mirror, label or None, wanted)
             if total > MAX_IMAGES:
                 raise Problem(422, f"{total:,} pictures match: decide about at most {MAX_IMAGES:,} at once")
