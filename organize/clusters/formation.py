@@ -148,38 +148,33 @@ def _measure(
         f.lit(None).cast("string").alias("label"), f.col("overall_cluster").alias("number"),
         f.col("overall_distance").alias("distance"), f.col("label").alias("claimed"),
     )  # fmt: skip
-    rows = own.unionByName(overall)
-    cluster = ["label", "number"]
-    medians = rows.groupBy(*cluster).agg(f.count("*").alias("size"), f.median("distance").alias("median"))
-    joined = rows.alias("r").join(
-        f.broadcast(medians).alias("m"),
-        f.expr("r.label <=> m.label AND r.number = m.number"),
-    )
-    deviation = f.median(f.abs(f.col("distance") - f.col("median"))).alias("deviation")
-    spread = joined.groupBy("m.label", "m.number", "size", "median").agg(
-        deviation, f.mode("claimed", True).alias("common")
-    )
-    share = f.count_if(f.col("claimed") == f.col("common")).alias("common_images")
-    shared = (
-        rows.alias("r")
-        .join(f.broadcast(spread).alias("s"), f.expr("r.label <=> s.label AND r.number = s.number"))
-        .groupBy("s.label", "s.number", "size", "median", "deviation", "common")
-        .agg(share)
-    )
-    return [
-        Cluster(
-            cluster=row.number,
-            label=row.label,
-            model_id=model_id,
-            centroid=pack(found[row.label][int(row.number)]),
-            size=row["size"],
-            radius=kmeans.outlier_radius(row["median"], row["deviation"], deviations),
-            common_label=row["common"],
-            common_share=round(row["common_images"] / row["size"], 4),
-            created=now,
+    by_claim = own.unionByName(overall).groupBy("label", "number", "claimed")
+    rows = by_claim.agg(f.collect_list("distance").alias("distances")).toArrow().to_pylist()
+    members: dict[tuple[str | None, int], dict[str, list[float]]] = {}
+    for row in rows:
+        claims = members.setdefault((row["label"], int(row["number"])), {})
+        claims[row["claimed"] or ""] = row["distances"]
+    measured = []
+    for (label, number), claims in sorted(members.items(), key=lambda each: (each[0][0] or "", each[0][1])):
+        distances = np.concatenate([np.asarray(each, np.float32) for each in claims.values()])
+        median = float(np.median(distances))
+        common = max(sorted(claims), key=lambda claim: len(claims[claim]))
+        measured.append(
+            Cluster(
+                cluster=str(number),
+                label=label,
+                model_id=model_id,
+                centroid=pack(found[label][number]),
+                size=len(distances),
+                radius=kmeans.outlier_radius(
+                    median, float(np.median(np.abs(distances - median))), deviations
+                ),
+                common_label=common or None,
+                common_share=round(len(claims[common]) / len(distances), 4),
+                created=now,
+            )
         )
-        for row in sorted(shared.collect(), key=lambda row: (row.label or "", int(row.number)))
-    ]
+    return measured
 
 
 def _name(measured: Iterable[Cluster], before: Iterable[Cluster]) -> tuple[list[Cluster], int]:

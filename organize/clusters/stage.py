@@ -7,6 +7,7 @@ from organize.clusters import centroids
 from organize.clusters.assignment import assign
 from organize.clusters.formation import form
 from organize.clusters.suggestion import save_assignment
+from organize.errors import NothingToCheck
 from organize.features import embeddings
 
 GROWTH = 2.0  # clusters are formed anew when the lake has this many times the images that formed them
@@ -22,7 +23,10 @@ def cluster_images(spark: SparkSession, settings: Settings, images: DataFrame, m
     formed_of = sum(each.size for each in clusters if each.label is None)
     embedded = embeddings.of_model(spark, settings, model_id).count()
     if embedded >= max(settings.clusters.min_images, GROWTH * formed_of):
-        return min(form(spark, settings, model_id).images, images.count())
+        try:
+            return min(form(spark, settings, model_id).images, images.count())
+        except NothingToCheck:  # of these images, some are left out or have no vector
+            return 0
     if not clusters:
         return 0
     save_assignment(spark, settings, assign(images, centroids.by_label(clusters)), clusters)
