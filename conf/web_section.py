@@ -25,6 +25,6 @@ class Web(BaseModel):
     session_hours: Annotated[float, Field(gt=0)]
     licence: Annotated[str, Field(min_length=1)]
     threads: Annotated[int, Field(gt=0, le=64)]
-    trainings_at_once: Positive
+    trainings_at_once: Annotated[int, Field(ge=0)]
     review_agreement: Annotated[int, Field(gt=0, le=5)]
     secret: str = Field(default="", repr=False)

@@ -53,6 +53,8 @@ def environment(settings: Settings, port: int = 0) -> dict[str, str]:
         "HUB__WEB__DIR": str(settings.web.dir),
         "HUB__WEB__PORT": str(port),
         "HUB__WEB__REFRESH_SECONDS": str(settings.web.refresh_seconds),
+        "HUB__WEB__TRAININGS_AT_ONCE": str(settings.web.trainings_at_once),
+        "HUB__LABELS__READY_IMAGES": str(settings.labels.ready_images),
         "HUB__WEB__BODY_SECONDS": str(settings.web.body_seconds),
         "HUB__WEB__ACKNOWLEDGE_SECONDS": str(settings.web.acknowledge_seconds),
     }

@@ -31,7 +31,7 @@ def api(
     names = {"topic": "schema", "rejected_topic": "schema.rejected", "verdicts_topic": "schema.verdicts"}
     kafka: Kafka = settings.kafka.model_copy(update=names | {"bootstrap": broker})
     topics.create(kafka, broker)
-    web = settings.web.model_copy(update={"dir": folder / "web"})
+    web = settings.web.model_copy(update={"dir": folder / "web", "trainings_at_once": 0})
     own = settings.model_copy(update={"lake": Lake(root=str(folder / "lake")), "kafka": kafka, "web": web})
     lakes.append(own, Table.UPLOADS, map(lakes.upload_row, range(20)))
     _, key = Accounts(web.dir / "accounts.db").make_key("anna", "phone-7", Role.ADMIN)
