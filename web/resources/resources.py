@@ -162,12 +162,8 @@ class Resources:
         # Made here, because two threads could make one each.
         shared = (
             self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
-<<<<<<< HEAD
             self.safe_pictures, self.classifiers, self.inference_threads, self.queries, self.known_ids,
-=======
-            self.safe_pictures, self.classifiers, self.inference_threads, self.queries,
             self.decider, self.similar,
->>>>>>> 01d0b12 (Try: a picture to a model and to the index of similar pictures; a correction becomes an upload)
         )  # fmt: skip
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)

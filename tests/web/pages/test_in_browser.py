@@ -1,4 +1,4 @@
-"""The pages in a real browser: on a phone and on a desk, light and dark, by keyboard, and without a network."""
+"""The pages in a real browser: phone and desk, light and dark, by keyboard, and without a network."""
 
 import os
 from collections.abc import Iterator
