@@ -74,6 +74,9 @@ ROWS: dict[Table, list[dict[str, Any]]] = {
     ],
     Table.CLUSTERS: [{"cluster": "all-0", "size": 7, "common_label": "dog", "common_share": 0.57}],
     Table.DECISIONS: [{"decision_id": "1", "kind": "relabel", "user": "ann", "decided": _NOON}],
+    Table.DUPLICATE_PAIRS: [
+        {"first": "i0", "second": "i1", "relation": "cropped", "correlation": 0.97},
+    ],
     Table.WATCHES: [{"label": "cat", "user": "ann", "since": _NOON}],
 }  # fmt: skip
 
