@@ -15,7 +15,7 @@ from models.plan import TrainingPlan
 from models.workers import initial_weights
 
 # Keys of a dataset snapshot's filter that, with its seed, decide the split of a picture.
-_SPLIT_KEYS = ("fractions", "phash_distance", "split_by")
+_SPLIT_KEYS = ("fractions", "phash_distance", "split_by", "split_generation")
 
 
 def count_leaked(settings: Settings, plan: TrainingPlan, snapshot: DatasetSnapshot) -> int:

@@ -20,8 +20,7 @@ from organize.datasets.choice import GROUP
 from organize.datasets.label_choice import choose_labels
 from organize.datasets.selection import Selection, class_weights
 from organize.duplicates.perceptual_hash import with_duplicate_group
-from organize.splits import remembered
-from organize.splits.new_splits import refuse_new_splits
+from organize.splits import new_splits, remembered
 
 _SAVED = ("duplicate_group", "split")
 
@@ -90,7 +89,7 @@ def organize(
     """
     change = change or SplitChange()
     if change.new_splits:
-        refuse_new_splits(settings, change.force)
+        new_splits.refuse_new_splits(settings, change.force)
     _refuse_empty_lake(spark, settings)
     with maintenance_lock.held(settings, "organize") as refuse_if_lost:
         return _Run(spark, settings, selection or Selection(), change, refuse_if_lost).organize(labels)
@@ -123,6 +122,8 @@ class _Run:
         try:
             chosen_labels = choose_labels(samples, labels, self.settings)
             self.refuse_if_lost()
+            if self.change.new_splits:
+                new_splits.begin_generation(self.settings)
             self._save(samples)
             uploads = tables.read(self.spark, lake, Table.UPLOADS, versions[Table.UPLOADS])
             organized = self._write(samples, chosen_labels, uploads)

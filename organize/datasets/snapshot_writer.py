@@ -20,6 +20,7 @@ from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage
 from organize.datasets import shards
 from organize.datasets.selection import Selection
+from organize.splits.new_splits import generation
 
 
 def assign_shards(chosen: DataFrame, labels: list[str], config: Organize) -> DataFrame:
@@ -46,6 +47,8 @@ def plan_snapshot(
         chosen["split_by"] = config.split_by.value
     if config.keep_together:
         chosen["keep_together"] = [each.value for each in config.keep_together]
+    if splits := generation(settings):
+        chosen["split_generation"] = splits
     if weights:
         chosen["weights"] = [weights[label] for label in labels]
     return DatasetSnapshot(

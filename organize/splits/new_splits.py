@@ -1,9 +1,23 @@
-"""Whether remembered splits may be forgotten: not while a model was trained on them."""
+"""Forgetting remembered splits: refused once a model was trained on them, and counted."""
 
 from conf.settings import Settings
 from lake.errors import SplitsInUse
+from lake.storage import Storage
 from models.registry import model_cards
 from models.registry.model_cards import State
+
+_FILE = "splits.json"  # in the lake's root
+
+
+def generation(settings: Settings) -> int:
+    """How often the splits of the lake were forgotten; datasets of two generations may share images."""
+    storage = Storage(settings.lake.root, settings.s3)
+    return int(str(storage.read_json(_FILE)["generation"])) if storage.exists(_FILE) else 0
+
+
+def begin_generation(settings: Settings) -> None:
+    """Count that the splits are forgotten; to be called before new ones are stored."""
+    Storage(settings.lake.root, settings.s3).write_json(_FILE, {"generation": generation(settings) + 1})
 
 
 def refuse_new_splits(settings: Settings, force: bool) -> None:

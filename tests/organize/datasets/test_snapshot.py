@@ -122,6 +122,7 @@ def test_new_splits_are_refused_once_a_model_was_trained(spark: SparkSession, ow
         organize(spark, other, change=SplitChange(new_splits=True))
     moved = organize(spark, other, change=SplitChange(new_splits=True, force=True))
     assert places(moved.snapshot) != places(first.snapshot) and moved.remembered == 0
+    assert moved.snapshot.filter["split_generation"] == 1, "so that `hub train --from` finds leaks"
     known = tables.read(spark, own.lake, Table.SAMPLES).select("image_id", "split").collect()
     assert {row.image_id: row.split for row in known} == places(moved.snapshot), "these are remembered now"
 
