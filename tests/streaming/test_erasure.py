@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,19 @@ def _embed_samples(spark: SparkSession, own: Settings) -> Path:
     return folder
 
 
+def _group_samples(spark: SparkSession, own: Settings) -> None:
+    """Make near duplicates of all samples, each of the next one."""
+    ids = sorted(row.image_id for row in rows(spark, own, Table.SAMPLES))
+    names = {"relation": "cropped", "verified_by": "test"}
+    pairs = [names | {"first": one, "second": other} for one, other in pairwise(ids)]
+    groups = [
+        names | {"group_id": "g-1", "image_id": one, "matched_image": other}
+        for one, other in zip(ids, [*ids[1:], ids[0]], strict=True)
+    ]
+    tables.upsert(spark, own.lake, Table.DUPLICATE_PAIRS, pairs, "first", "second")
+    tables.upsert(spark, own.lake, Table.GROUPS, groups, "image_id")
+
+
 @pytest.mark.faults  # slow
 def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSession, own: Settings) -> None:
     shared, early = upload(50, label="cat"), erased_upload(50, label="dog")
@@ -134,6 +148,7 @@ def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSessio
     assert flagged[image_id(handed_over)].flags == ["label_conflict"]
     snapshot = organize(spark, own, ["goners-own-label", "cat"])
     vector_index = _embed_samples(spark, own)
+    _group_samples(spark, own)
     alone = {image_id(each) for each in sent[1:]}
     stored = [row.jpeg for row in rows(spark, own, Table.UPLOADS) if row.image_id in alone]
     needles = [ERASED_USER.encode(), b"phone-of-goner", as_repr(b"rubbish")]
@@ -168,6 +183,11 @@ def test_no_data_of_a_user_is_left_and_other_users_data_stays(spark: SparkSessio
     assert len(samples) == 13
     assert {row.image_id for row in rows(spark, own, Table.EMBEDDINGS)} == set(samples)
     assert not vector_index.exists()
+    groups = {row.image_id: row.matched_image for row in rows(spark, own, Table.GROUPS)}
+    assert set(groups) == set(samples)
+    assert set(groups.values()) - {None} <= set(samples) and None in groups.values()
+    pairs = {end for row in rows(spark, own, Table.DUPLICATE_PAIRS) for end in (row.first, row.second)}
+    assert pairs and pairs <= set(samples)
     assert samples[image_id(handed_over)].asDict() | {
         "upload_id": handed_over.id, "device": "phone-2", "user": "user-2", "label": "cat", "flags": [],
     } == samples[image_id(handed_over)].asDict()  # fmt: skip

@@ -1,7 +1,7 @@
 """Lakes for tests of groups: uploads and samples of scenes, without Kafka."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +78,10 @@ def group(spark: SparkSession, own: Settings, images: DataFrame, known: Sequence
         return Grouping(spark, own, store).group(images, lambda ids: dict.fromkeys(ids, known))
 
 
-def partition_of(spark: SparkSession, own: Settings) -> set[frozenset[str]]:
-    """The groups in `samples`, as sets of images."""
+def partition_of(spark: SparkSession, own: Settings, image_ids: Collection[str]) -> set[frozenset[str]]:
+    """The groups of images in `samples`, as sets of images."""
     groups: dict[str, set[str]] = {}
     for row in tables.read(spark, own.lake, Table.SAMPLES).collect():
-        groups.setdefault(row.duplicate_group, set()).add(row.image_id)
+        if row.image_id in image_ids:
+            groups.setdefault(row.duplicate_group, set()).add(row.image_id)
     return {frozenset(images) for images in groups.values()}
