@@ -1,17 +1,21 @@
 """The tables `duplicate_pairs`, `groups` and `group_merges`: what is read and written when groups change."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.sections import Lake
-from lake import tables
+from conf.settings import Settings
+from lake import row_writer, tables
+from lake.row_writer import literal
 from lake.schemas import SCHEMAS
 from lake.table import Table
 from organize.duplicates.comparison.verification import VERSION, Match
 from organize.duplicates.group_ids import own_id
+
+_PER_QUERY = 2000  # ids in a condition
 
 
 def pairs(spark: SparkSession, lake: Lake, version: int) -> Iterator[Match]:
@@ -20,30 +24,42 @@ def pairs(spark: SparkSession, lake: Lake, version: int) -> Iterator[Match]:
         yield Match.of(row.asDict())
 
 
-def append_pairs(spark: SparkSession, lake: Lake, matches: Sequence[Match]) -> None:
-    """Append verified pairs that the table does not have, in one commit."""
-    rows = [(m.first, m.second, m.relation.value, m.correlation, m.significance, VERSION) for m in matches]
-    _frame(spark, Table.DUPLICATE_PAIRS, rows).write.format("delta").mode("append").save(
-        lake.at(Table.DUPLICATE_PAIRS)
-    )
+def append_pairs(settings: Settings, matches: Sequence[Match]) -> None:
+    """Append verified pairs that the table does not have, in one commit, without Spark."""
+    rows = [
+        {
+            "first": match.first,
+            "second": match.second,
+            "relation": match.relation.value,
+            "correlation": match.correlation,
+            "significance": match.significance,
+            "verified_by": VERSION,
+        }
+        for match in matches
+    ]
+    row_writer.append(settings, Table.DUPLICATE_PAIRS, *rows)
 
 
-def group_ids(spark: SparkSession, lake: Lake, image_ids: Iterable[str]) -> dict[str, str]:
-    """Image id to group id, of some images and of all that are in a group with one of them."""
-    wanted = list(image_ids)
-    groups = tables.read(spark, lake, Table.GROUPS).select("image_id", "group_id")
-    asked = spark.createDataFrame([(image_id,) for image_id in wanted], "image_id string")
-    named = groups.join(f.broadcast(asked), "image_id").select("group_id").distinct()
-    own = spark.createDataFrame([(own_id(image_id),) for image_id in wanted], "group_id string")
-    rows = groups.join(f.broadcast(named.union(own).distinct()), "group_id").collect()
-    found = {row.image_id: row.group_id for row in rows}
-    return {image_id: own_id(image_id) for image_id in wanted} | found
+def group_ids(settings: Settings, image_ids: Iterable[str]) -> dict[str, str]:
+    """Image id to group id, of some images and of all that are in a group with one of them; without Spark."""
+    found = {image_id: own_id(image_id) for image_id in image_ids}
+    named = _groups_where(settings, "image_id", found)
+    return found | _groups_where(settings, "group_id", {*named.values(), *found.values()})
 
 
-def ended_ids(spark: SparkSession, lake: Lake) -> set[str]:
+def _groups_where(settings: Settings, column: str, values: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _PER_QUERY):
+        where = f"{column} IN ({literal(*ordered[start : start + _PER_QUERY])})"
+        rows = row_writer.read(settings, Table.GROUPS, ["image_id", "group_id"], where)
+        found |= {row["image_id"]: row["group_id"] for row in rows}
+    return found
+
+
+def ended_ids(settings: Settings) -> set[str]:
     """Ids of groups that were merged into others."""
-    rows = tables.read(spark, lake, Table.GROUP_MERGES).select("group_id").toLocalIterator()
-    return {row.group_id for row in rows}
+    return {row["group_id"] for row in row_writer.read(settings, Table.GROUP_MERGES, ["group_id"])}
 
 
 def write_groups(

@@ -118,7 +118,7 @@ class Grouping:
         known = {(m.first, m.second) for m in self.store.pairs_of({m.first for m in found.matches})}
         new = [match for match in found.matches if (match.first, match.second) not in known]
         if new:
-            group_tables.append_pairs(self.spark, self.settings.lake, new)
+            group_tables.append_pairs(self.settings, new)
             self.store.add_pairs(tables.version(self.spark, self.settings.lake, Table.DUPLICATE_PAIRS), new)
 
     def _changed_images(self, before: str, calibration: Calibration) -> set[str]:
@@ -141,8 +141,8 @@ class Grouping:
         divided = partition(Pair(m.first, m.second, _score(m)) for m in component)
         together = {image_id for group in divided.groups for image_id in group}
         groups = [*divided.groups, *((image_id,) for image_id in sorted(affected - together))]
-        before = group_tables.group_ids(self.spark, lake, affected)
-        ids = assign_ids(groups, before, lambda: group_tables.ended_ids(self.spark, lake))
+        before = group_tables.group_ids(self.settings, affected)
+        ids = assign_ids(groups, before, lambda: group_tables.ended_ids(self.settings))
         rows = group_rows(divided.groups, component, ids.of_image)
         rows += [
             _row(image_id, ids.of_image[image_id])
