@@ -1,75 +1,64 @@
-"""Lakes for tests of groups: uploads and samples of scenes, without Kafka."""
+"""Lakes for tests of groups: uploads and samples of scenes, written without Spark."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer
 from lake.pictures.pixels import encode_jpeg
 from lake.table import Table
 from organize.duplicates.grouping import Grouping, opened_store
 from streaming.verify.phash import phash
 from tests.support.media.scenes import RGB
+from tests.web import lakes
 
-_SCHEMA = (
-    "image_id string, upload_id string, label string, user string, phash long, width int, height int, "
-    "jpeg binary"
-)
+_COLUMNS = ("image_id", "phash", "width", "height", "jpeg")  # that grouping reads
+_CREATED = (Table.EMBEDDINGS, Table.DUPLICATE_PAIRS, Table.GROUPS, Table.GROUP_MERGES)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with the columns that grouping reads."""
+    """A picture that is uploaded."""
 
     rgb: RGB
-    user: str = "u1"
 
     @property
     def image_id(self) -> str:
         return hashlib.sha256(self.rgb.tobytes() + str(self.rgb.shape).encode()).hexdigest()
 
-    def row(self) -> tuple[object, ...]:
+    def row(self) -> dict[str, Any]:
+        """The row in the ledger."""
         height, width = self.rgb.shape[:2]
-        name, gray = self.image_id, cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
-        return (
-            name,
-            f"upload-{name[:8]}",
-            "scene",
-            self.user,
-            phash(gray),
-            width,
-            height,
-            encode_jpeg(self.rgb, 90),
-        )
+        gray = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
+        return lakes.upload_row(
+            0, image_id=self.image_id, upload_id=self.image_id[:8], flags=[], width=width, height=height,
+            phash=phash(gray), jpeg=encode_jpeg(self.rgb, 90),
+        )  # fmt: skip
 
 
-def new_lake(spark: SparkSession, settings: Settings, folder: Path) -> Settings:
+def new_lake(settings: Settings, folder: Path) -> Settings:
     """Settings of a lake with empty tables, and of a folder for its local index."""
     organize = settings.organize.model_copy(update={"index_dir": folder / "index"})
     own = settings.model_copy(update={"lake": Lake(root=str(folder / "lake")), "organize": organize})
-    tables.create(spark, own.lake)
+    for table in _CREATED:
+        lakes.append(own, table, [])
     return own
 
 
-def add(spark: SparkSession, own: Settings, pictures: Iterable[Picture]) -> DataFrame:
+def add(spark: SparkSession, own: Settings, pictures: Sequence[Picture]) -> DataFrame:
     """Write uploads and samples of pictures, as an ingestion does; the images for `Grouping.group`."""
-    rows = spark.createDataFrame([picture.row() for picture in pictures], _SCHEMA)
-    uploads = rows.selectExpr(
-        "*", "'accepted' AS verdict", "CAST(array() AS array<string>) AS flags", "0L AS ingest_batch",
-        "timestamp'2026-01-01' AS event_time", "'images' AS topic", "0 AS partition", "0L AS offset",
-    )  # fmt: skip
-    uploads.write.format("delta").mode("append").save(own.lake.at(Table.UPLOADS))
-    samples = uploads.select("image_id", "upload_id", "label", "user", "phash", "flags", "event_time")
-    samples.selectExpr("*", "'claimed' AS label_source").write.format("delta").mode("append").save(
-        own.lake.at(Table.SAMPLES)
-    )
-    return rows
+    rows = [picture.row() for picture in pictures]
+    lakes.append(own, Table.UPLOADS, rows)
+    lakes.append(own, Table.SAMPLES, [row | {"label_source": "claimed"} for row in rows])
+    values = [tuple(row[name] for name in _COLUMNS) for row in rows]
+    return spark.createDataFrame(values, "image_id string, phash long, width int, height int, jpeg binary")
 
 
 def group(spark: SparkSession, own: Settings, images: DataFrame, known: Sequence[str]) -> int:
@@ -78,10 +67,10 @@ def group(spark: SparkSession, own: Settings, images: DataFrame, known: Sequence
         return Grouping(spark, own, store).group(images, lambda ids: dict.fromkeys(ids, known))
 
 
-def partition_of(spark: SparkSession, own: Settings, image_ids: Collection[str]) -> set[frozenset[str]]:
+def partition_of(own: Settings, image_ids: Collection[str]) -> set[frozenset[str]]:
     """The groups of images in `samples`, as sets of images."""
     groups: dict[str, set[str]] = {}
-    for row in tables.read(spark, own.lake, Table.SAMPLES).collect():
-        if row.image_id in image_ids:
-            groups.setdefault(row.duplicate_group, set()).add(row.image_id)
+    for row in row_writer.read(own, Table.SAMPLES, ["image_id", "duplicate_group"]):
+        if row["image_id"] in image_ids:
+            groups.setdefault(row["duplicate_group"], set()).add(row["image_id"])
     return {frozenset(images) for images in groups.values()}
