@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := conf lake local streaming models organize web jobs
 ARCHIVE ?=
 
-.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-accuracy bench-transfer bench-predict bench-labels bench-web serve bench-organize up down status clean distclean
+.PHONY: help setup setup-s3 setup-s3server demo test test-faults compose-test fuzz lint bench bench-ingest bench-train bench-gpu bench-accuracy bench-transfer bench-predict bench-labels bench-web serve bench-organize up down status clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-ingest: setup ## Benchmark ingestion in steady state against a plain loop 
 
 bench-train: setup ## Benchmark training with one and two workers against a Keras script; ARCHIVE= is a zip
 	@$(BIN)/python -m benchmarks.training $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+
+bench-gpu: ## Benchmark training on a GPU against Keras' fit; ONLY= an architecture, ALLOW_CPU=1 a trial without
+	@$(or $(wildcard $(BIN)/python),python3) -m benchmarks.gpu $(if $(ONLY),--only "$(ONLY)") $(if $(ALLOW_CPU),--allow-cpu) $(if $(DETERMINISTIC),--deterministic)
 
 bench-accuracy: setup ## Compare accuracy after MINUTES= (20) by recipe with a Keras script; ARCHIVE= is required
 	@$(BIN)/python -m benchmarks.accuracy --archive "$(ARCHIVE)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEEDS),--seeds $(SEEDS))

@@ -22,7 +22,7 @@ from conf import settings as hub
 from conf.settings import Settings
 from lake.snapshot import Split
 from models.architectures import ARCHITECTURES
-from models.pictures import epoch_plan, inputs
+from models.pictures import epoch_plan, input_pipeline, inputs
 from models.plan import TrainingPlan
 
 RUNS = ("efficientnet-lite0:128:24", "mobilenet-v2:128:24", "resnet20:32:200")
@@ -80,9 +80,9 @@ def train(settings: Settings, plan: TrainingPlan, pictures: dict[str, inputs.Pic
     names = tuple(map(str, range(int(learnt.labels.max()) + 1)))
     began = time.process_time()
     plan, start = initial_weights.resolve(settings, plan, names)
-    schedule = inputs.BatchSchedule.of(len(learnt.labels), 1, plan.batch_size)
+    schedule = inputs.BatchSchedule.of(len(learnt.labels), 1, plan.batch_size or BATCH)
     learner = Learner(plan, schedule, len(names), start)
-    pipeline = epoch_plan.InputPipeline(learnt, plan.side)
+    pipeline = input_pipeline.InputPipeline(learnt, plan.side)
     margin = inputs.resized_side(plan.side) - plan.side
     plans = (
         epoch_plan.plan_epoch(

@@ -88,7 +88,7 @@ class Spark(Section):
 
     master: str
     train_master: str
-    train_gpus: Annotated[int, Field(ge=0, le=1)]
+    train_gpus: Annotated[int, Field(ge=0)]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
     executor_memory_mb: Positive
     work_dir: WorkFolder
@@ -177,12 +177,14 @@ class Train(Section):
     embedding: Positive
     triplet_margin: Annotated[float, Field(gt=0, lt=4)]
     images_per_label: Annotated[int, Field(ge=2)]
-    cache_mb: Annotated[int, Field(ge=0)]
+    cache_mb: Annotated[int, Field(ge=0)] | Literal["auto"]
     randaugment: Annotated[int, Field(ge=0, le=10)]
     randaugment_magnitude: Annotated[float, Field(ge=0, le=10)]
     mixup: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+    jit: Literal["auto", "on", "off"]
+    deterministic: bool
     normalization: Literal["auto", "synchronized", "local", "frozen"]
     pixels: Literal["auto"] | Pixels
     timeout_seconds: Positive

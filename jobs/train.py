@@ -1,5 +1,6 @@
 """`hub train`: train a network on a dataset snapshot, distributed with TensorFlowOnSpark."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -94,7 +95,9 @@ def main(dataset_id: str | None, labels: str | None, again: bool, workers: int, 
         "test_accuracy": trained.evaluation.accuracy if plan.objective == "labels" else None,
         "validation_accuracy": trained.history[-1].validation_accuracy,
         "images_per_second": round(trained.images_per_second, 1),
+        "learning_rate": trained.peak_rate,
         "input_wait_share": round(trained.input_wait_share, 4),
+        "time_shares": {name: round(share, 4) for name, share in asdict(trained.time_shares).items()},
         "seconds": round(trained.seconds, 2),
         "seconds_to_first_step": _rounded(trained.seconds_to_first_step),
         "seconds_after_last_step": _rounded(trained.seconds_after_last_step),
@@ -183,6 +186,8 @@ def _summary(trained: "TrainedModel") -> str:
             f"trained      {len(trained.history)} epochs, {trained.steps} steps "
             f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
             f"time         {trained.seconds:.0f} s{_times(trained)}",
+            f"steps        {trained.batch} pictures on each worker, learning rate up to {trained.peak_rate:.4g}",
+            f"epochs       {trained.time_shares}",
             f"files        {trained.path}",
             f"next         {_next(use, trained.model_id)}",
         ]

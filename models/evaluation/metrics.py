@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from models.evaluation.calibration import Calibration, measure_calibration
 from models.evaluation.confidence_intervals import Interval, wilson_interval
 from models.messages import Tested
+from models.nets.devices import prediction_batch
+from models.pictures.cores import ahead
 from models.pictures.inputs import ImageSource, evaluation_batches
 
-BATCH = 64
 TOP_K = 5
 PREDICTION = "the most probable label is the label of the test picture"  # protocol of label models
 
-# Maps RGB 0–255, float32 (BATCH, side, side, 3), to probabilities or embeddings, (BATCH, n).
+# Maps RGB 0–255, float32 (batch, side, side, 3), to probabilities or embeddings, (batch, n).
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -198,8 +199,10 @@ def predict_all(predict: Predict, pictures: ImageSource, side: int, worker: int 
     predicted = np.empty(len(pictures.labels), np.int32)
     ranks = np.empty(len(pictures.labels), np.int32)
     probabilities = np.empty(len(pictures.labels), np.float64)
-    for number, (outputs, labels) in enumerate(predict_batches(predict, pictures, side)):
-        rows = slice(number * BATCH, number * BATCH + len(labels))
+    done = 0
+    for outputs, labels in predict_batches(predict, pictures, side):
+        rows = slice(done, done + len(labels))
+        done += len(labels)
         predicted[rows] = outputs.argmax(axis=-1)
         probabilities[rows] = outputs.max(axis=-1)
         ranks[rows] = label_ranks(outputs, labels)
@@ -216,8 +219,11 @@ def predict_all(predict: Predict, pictures: ImageSource, side: int, worker: int 
 def predict_batches(
     predict: Predict, pictures: ImageSource, side: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
-    """Yield outputs (n, …) and labels (n,) of each batch, without the padding of the last one."""
-    for images, labels, weights in evaluation_batches(pictures, side, BATCH):
+    """Yield outputs (n, …) and labels (n,) of each batch, without the padding of the last one.
+
+    Batches fill the device; the next one is decoded meanwhile.
+    """
+    for images, labels, weights in ahead(evaluation_batches(pictures, side, prediction_batch(side))):
         unpadded = int(weights.sum())
         yield predict(images.astype(np.float32))[:unpadded], labels[:unpadded]
 

@@ -21,7 +21,8 @@ from lake.job_failures import job_errors
 from lake.spark.session_properties import NO_CODEGEN, arrow_batch_limits, temporary_properties
 from lake.table import Table
 from models.inference.output_table import OutputTable
-from models.inference.prediction import BATCH, label_batch, load_in_task
+from models.inference.prediction import label_batch, load_in_task
+from models.nets.devices import CPU_BATCH, prediction_batch
 from models.registry import model_cards
 
 PICTURE_COLUMNS = (
@@ -109,7 +110,7 @@ def predict_table(
 
     def label_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = load_in_task(card, files, loads)
-        for batch in batches:
+        for batch in _fill(batches, prediction_batch(card.side)):
             names = batch["name"].to_pylist()
             contents = [_reader(batch["picture"], row) for row in range(len(batch))]
             labelled = list(label_batch(model, names, contents))
@@ -124,12 +125,28 @@ def predict_table(
     )
     # The pictures of a batch must fit into the memory of a Python worker.
     with (
-        temporary_properties(spark, NO_CODEGEN | arrow_batch_limits(BATCH, ARROW_BYTES)),
+        temporary_properties(spark, NO_CODEGEN | arrow_batch_limits(CPU_BATCH, ARROW_BYTES)),
         job_errors(f"cannot label {source} into {target}"),
     ):
         output.write(counted)
     found = counts.get
     return BatchInference(target, found["pictures"], found["errors"], loads.value, time.monotonic() - began)
+
+
+def _fill(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Join batches until they have `rows` rows, or as many bytes as one batch may have."""
+    if rows <= CPU_BATCH:
+        yield from batches
+        return
+    joined: list[pa.RecordBatch] = []
+    for batch in batches:
+        size = sum(part.num_rows for part in joined) + batch.num_rows
+        if joined and (size > rows or sum(part.nbytes for part in joined) + batch.nbytes > ARROW_BYTES):
+            yield pa.concat_batches(joined)
+            joined = []
+        joined.append(batch)
+    if joined:
+        yield pa.concat_batches(joined)
 
 
 def _reader(column: pa.Array, row: int) -> Callable[[], bytes]:

@@ -22,12 +22,13 @@ from models import tensorflow_import
 from models.errors import UnreadablePicture
 from models.evaluation.metrics import Predict
 from models.inference.picture_files import find_pictures
+from models.nets.devices import prediction_batch, take_devices
 from models.pictures import inputs
+from models.pictures.cores import spread
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 
 SPARK_THRESHOLD = 64  # use Spark for more pictures than this
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,10 @@ def load_in_task(
 
 @lru_cache(maxsize=1)
 def limit_threads_to_task() -> None:
-    """Limit TensorFlow to the cores of the Spark task (default: all of the machine); once per process."""
-    import tensorflow as tf
-
-    cores = task.cpus() if (task := TaskContext.get()) else 1
-    tf.config.threading.set_intra_op_parallelism_threads(cores)
-    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    """Limit TensorFlow to the cores and GPUs of the Spark task (default: all); once per process."""
+    task = TaskContext.get()
+    gpus = task.resources().get("gpu") if task else None
+    take_devices(task.cpus() if task else 1, gpus.addresses if gpus else [])
 
 
 def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> list[Prediction]:
@@ -156,8 +155,9 @@ def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> li
 def predict_files(model: LoadedModel, files: Sequence[str]) -> list[Prediction]:
     """Label picture files, in the given order; a picture that cannot be read gets an error instead."""
     predictions: list[Prediction] = []
-    for first in range(0, len(files), BATCH):
-        batch = files[first : first + BATCH]
+    size = prediction_batch(model.card.side)
+    for first in range(0, len(files), size):
+        batch = files[first : first + size]
         predictions += label_batch(model, batch, [Path(file).read_bytes for file in batch])
     return predictions
 
@@ -165,7 +165,7 @@ def predict_files(model: LoadedModel, files: Sequence[str]) -> list[Prediction]:
 def label_batch(
     model: LoadedModel, names: Sequence[str], contents: Sequence[Callable[[], bytes]]
 ) -> Iterator[Prediction]:
-    """Label at most `BATCH` pictures.
+    """Label at most as many pictures as `prediction_batch` says; they are decoded on all cores of the task.
 
     Args:
         model: to predict with.
@@ -174,13 +174,18 @@ def label_batch(
     """
     side = model.card.side
     # One shape for all batches: TensorFlow retraces the model for every new shape.
-    images = np.zeros((len(names) if len(names) == 1 else BATCH, side, side, 3), np.float32)
+    batch = 1 if len(names) == 1 else prediction_batch(side)
+    images = np.zeros((batch, side, side, 3), np.float32)
     errors: list[str | None] = [None] * len(names)
-    for row, (name, content) in enumerate(zip(names, contents, strict=True)):
+
+    def decode(row: int) -> None:
         try:
-            images[row] = decode_picture(content, name, side)
+            images[row] = decode_picture(contents[row], names[row], side)
         except UnreadablePicture as error:
             errors[row] = str(error)
+
+    for _ in spread(decode, range(len(names))):
+        pass  # each has written its row
     outputs = np.asarray(model.predict(images))
     for name, cause, probabilities in zip(names, errors, outputs, strict=False):
         if cause:

@@ -1,5 +1,6 @@
 """Local cache of encoded pictures, for a worker's rows whose pixels do not fit into memory."""
 
+import os
 import tempfile
 from dataclasses import dataclass
 from typing import IO
@@ -7,7 +8,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from lake.pictures.pixels import RGB
 from lake.snapshot import DatasetSnapshot, Split
+from models.pictures.cores import spread
 from models.pictures.inputs import Pictures, RowRange, decode_sample, read_pictures, resized_side
 
 
@@ -40,12 +43,18 @@ class DiskCache:
         """
         resized = resized_side(self.side)
         images = np.empty((len(rows), resized, resized, 3), np.uint8)
-        for position, row in enumerate(rows):
-            start = int(self.ends[row - 1]) if row else 0
-            self.file.seek(start)
-            jpeg = self.file.read(int(self.ends[row]) - start)
-            images[position] = decode_sample(jpeg, self.image_ids[row], self.side)
+        for position, picture in enumerate(spread(self.picture, rows.tolist())):
+            images[position] = picture
         return images
+
+    def picture(self, row: int) -> RGB:
+        """Decode a picture by position: uint8 (resized_side, resized_side, 3).
+
+        Any number of threads and processes may do so at the same time.
+        """
+        start = int(self.ends[row - 1]) if row else 0
+        jpeg = os.pread(self.file.fileno(), int(self.ends[row]) - start, start)
+        return decode_sample(jpeg, self.image_ids[row], self.side)
 
 
 def cache_on_disk(snapshot: DatasetSnapshot, split: Split, rows: RowRange, side: int) -> DiskCache:

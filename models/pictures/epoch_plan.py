@@ -1,18 +1,14 @@
-"""Epoch plan (rows, crops, flips, mixup weights drawn from a seed) and the tf.data input pipeline."""
+"""Epoch plan: rows, crops, flips, mixup weights and RandAugment operations, drawn from a seed. Pure."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.pictures import randaugment
-from models.pictures.disk_cache import DiskCache
-from models.pictures.inputs import BatchSchedule, Pictures
+from models.pictures.crops import Draws
+from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
 
 Sampler = Callable[[np.random.Generator], NDArray[np.int32]]
@@ -27,7 +23,7 @@ class EpochPlan:
         top: int32 (steps, batch), first row of the crop.
         left: int32 (steps, batch), first column of the crop.
         flip: int32 (steps, batch), 1 where the crop is mirrored, else 0.
-        share: float32 (steps,), mixup weight of a picture, 0.5 to 1; its partner gets the rest.
+        mixup_weight: float32 (steps,), weight of a picture, 0.5 to 1; its partner gets the rest.
         operations: int32 (steps, batch, n), of RandAugment.
     """
 
@@ -38,10 +34,12 @@ class EpochPlan:
     mixup_weight: NDArray[np.float32]
     operations: NDArray[np.int32]
 
-    @property
-    def columns(self) -> tuple[NDArray[Any], ...]:
-        """All arrays, in the order of the arguments of `_batch`; the first axis is the step."""
-        return self.rows, self.top, self.left, self.flip, self.mixup_weight, self.operations
+    def split(self, parts: int) -> Iterator[tuple[Draws, NDArray[np.float32]]]:
+        """Draws and mixup weight of each step, the batch divided into equal parts: one for each device."""
+        columns = self.rows, self.top, self.left, self.flip, self.operations
+        for step, weight in enumerate(self.mixup_weight):
+            for part in zip(*(np.split(column[step], parts) for column in columns), strict=True):
+                yield part, weight
 
 
 @dataclass(frozen=True)
@@ -108,94 +106,3 @@ def plan_epoch(
     if augmentation.operations:
         operations = randaugment.draw_operations((*shape, augmentation.operations), random)
     return EpochPlan(rows, top, left, mirrored, weights, operations)
-
-
-class WaitTimer:
-    """Iterates over items and measures how long the consumer waited for them (seconds)."""
-
-    def __init__(self, items: Iterable[Any], clock: Callable[[], float] = time.monotonic) -> None:
-        self._items, self._clock = items, clock
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        began = self._clock()
-        for item in self._items:
-            self.seconds += self._clock() - began
-            yield item
-            began = self._clock()
-        self.seconds += self._clock() - began
-
-
-class InputPipeline:
-    """tf.data pipeline that turns a worker's pictures into augmented batches.
-
-    Pictures in memory are copied into one tensor and cropped by gathers on whole batches. Pictures of a disk
-    cache are decoded up to two steps ahead, while the current step is computed.
-
-    Args:
-        pictures: the worker's pictures.
-        side: of the model's input (pixels).
-        magnitude: of RandAugment.
-    """
-
-    def __init__(self, pictures: Pictures | DiskCache, side: int, magnitude: float = 0.0) -> None:
-        import tensorflow as tf
-
-        self.labels = pictures.labels
-        self._labels = tf.constant(pictures.labels)
-        self._side, self._magnitude = side, magnitude
-        self._images: Any = tf.constant(pictures.images) if isinstance(pictures, Pictures) else None
-        self._cache = pictures if isinstance(pictures, DiskCache) else None
-
-    def batches(self, plans: Iterable[EpochPlan]) -> Iterator[Any]:
-        """The batches of all epochs in sequence, from one tf.data pipeline that prefetches two.
-
-        The first batches of an epoch are therefore prepared while the epoch before is saved and measured.
-
-        Args:
-            plans: one for each epoch, all of one shape; each is drawn when its first batch is needed.
-
-        Returns:
-            for each step images uint8 (batch, side, side, 3), labels int32 (batch,), mixup weight float32 ().
-        """
-        import tensorflow as tf
-
-        plans = iter(plans)
-        first = next(plans)
-
-        def steps() -> Iterator[tuple[Any, ...]]:
-            for plan in chain((first,), plans):
-                yield from zip(*plan.columns, strict=True)
-
-        shapes = tuple(tf.TensorSpec(column.shape[1:], column.dtype) for column in first.columns)
-        dataset = tf.data.Dataset.from_generator(steps, output_signature=shapes)
-        options = tf.data.Options()
-        options.threading.private_threadpool_size = 1  # the training step needs the core
-        # Nothing to tune; the autotuner's thread can delay the end of an iterator by up to a minute.
-        options.autotune.enabled = False
-        batch = tf.autograph.experimental.do_not_convert(self._batch)
-        batches: Iterator[Any] = iter(dataset.map(batch).prefetch(2).with_options(options))
-        return batches
-
-    def _batch(self, rows: Any, top: Any, left: Any, flip: Any, mixup_weight: Any, operations: Any) -> Any:
-        import tensorflow as tf
-
-        images = tf.gather(self._images, rows) if self._cache is None else self._decode_rows(rows)
-        pixels = tf.range(self._side)[None, :]
-        images = tf.gather(images, top[:, None] + pixels, axis=1, batch_dims=1)
-        columns = left[:, None] + tf.where(flip[:, None] == 1, self._side - 1 - pixels, pixels)
-        images = tf.gather(images, columns, axis=2, batch_dims=1)
-        if operations.shape[-1]:
-            shape = images.shape
-            augment_batch = partial(randaugment.augment, magnitude=self._magnitude)
-            images = tf.numpy_function(augment_batch, [images, operations], tf.uint8)
-            images.set_shape(shape)
-        return images, tf.gather(self._labels, rows), mixup_weight
-
-    def _decode_rows(self, rows: Any) -> Any:
-        import tensorflow as tf
-
-        assert self._cache
-        images = tf.numpy_function(self._cache.take, [rows], tf.uint8)
-        images.set_shape((rows.shape[0], None, None, 3))
-        return images

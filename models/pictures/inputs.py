@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from lake.errors import DamagedSnapshot, UndecodablePicture
 from lake.pictures import pixels
 from lake.snapshot import DatasetSnapshot, Split
+from models.errors import NotTrainable
+from models.pictures.cores import spread
+from models.pictures.shared_pixels import SharedPixels
 
 MARGIN = 1.125  # pictures are resized to this multiple of the model's input side, for random crops
 
@@ -51,10 +54,18 @@ class BatchSchedule:
     def of(cls, rows: int, workers: int, batch_size: int, group: int = 1) -> "BatchSchedule":
         """From the number of rows of the split; a worker with fewer rows than `batch_size` uses one batch.
 
-        The batch size is a multiple of `group`; each worker must have at least `group` rows.
+        The batch size is a multiple of `group`.
+
+        Raises:
+            NotTrainable: a worker has some rows, but fewer than `group`.
         """
         share = rows // workers
         batch = min(batch_size, share) // group * group
+        if share and not batch:
+            raise NotTrainable(
+                f"each of {workers} workers has {share} training pictures, but its batches need {group} "
+                "or more: ask for fewer workers or GPUs, or organize more pictures"
+            )
         return cls(batch, max(1, share // batch))
 
 
@@ -66,15 +77,21 @@ class Pictures:
         images: uint8 (n, side, side, 3), RGB.
         labels: int32 (n,).
         image_ids: n ids.
+        shared: the memory of `images`, if other processes can open it.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     image_ids: tuple[str, ...]
+    shared: SharedPixels | None = None
 
     def take(self, rows: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pictures by position, uint8 (len(rows), side, side, 3)."""
         return self.images[rows]
+
+    def picture(self, row: int) -> pixels.RGB:
+        """A picture by position, uint8 (side, side, 3)."""
+        return self.images[row]
 
 
 class ImageSource(Protocol):
@@ -141,22 +158,24 @@ def decode_sample(data: bytes, image_id: str, side: int) -> pixels.RGB:
 
 
 def read_pictures(snapshot: DatasetSnapshot, split: Split, rows: RowRange, side: int) -> Pictures:
-    """Decode a range of rows into memory, each picture once, resized to `resized_side(side)`.
+    """Decode a range of rows into shared memory, each picture once, resized to `resized_side(side)`.
 
     Raises:
         DamagedSnapshot: a shard cannot be read, or a picture cannot be decoded.
     """
     resized = resized_side(side)
-    images = np.empty((len(rows), resized, resized, 3), np.uint8)
+    shared = SharedPixels((len(rows), resized, resized, 3))
     labels = np.empty(len(rows), np.int32)
     image_ids: list[str] = []
     for batch in snapshot.batches(split, rows.start, rows.stop):
         first = len(image_ids)
         labels[first : first + len(batch)] = batch["label"].to_numpy()
         image_ids += batch["image_id"].to_pylist()
-        for offset, jpeg in enumerate(batch["jpeg"]):
-            images[first + offset] = decode_sample(jpeg.as_py(), image_ids[first + offset], side)
-    return Pictures(images, labels, tuple(image_ids))
+        samples = zip(batch["jpeg"].to_pylist(), image_ids[first:], strict=True)
+        decoded = spread(lambda sample: decode_sample(sample[0], sample[1], side), samples)
+        for offset, picture in enumerate(decoded):
+            shared.array[first + offset] = picture
+    return Pictures(shared.array, labels, tuple(image_ids), shared)
 
 
 def evaluation_batches(pictures: ImageSource, side: int, batch: int) -> Iterator[tuple[NDArray[Any], ...]]:

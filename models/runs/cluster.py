@@ -12,7 +12,7 @@ from conf.settings import Settings
 from lake.spark import session
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.messages import Disconnected, Failed, Message
-from models.runs.executors import wait_for_executors
+from models.runs.executors import local_cores, wait_for_executors
 from models.runs.launch import END_SECONDS, SparkJob, WorkerMain, launch_workers, session_stopped
 from models.runs.progress_bar import create_display
 from models.runs.run_state import RunState
@@ -43,7 +43,8 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
     Raises:
         SparkUnavailable: the master does not answer.
     """
-    master = settings.spark.train_master or f"local-cluster[{workers},1,{settings.spark.executor_memory_mb}]"
+    cores, memory = local_cores(settings, workers), settings.spark.executor_memory_mb
+    master = settings.spark.train_master or f"local-cluster[{workers},{cores},{memory}]"
     defaults = session.spark_properties(settings)
     executor_options = session.executor_options(settings, master)
     without_delta = {} if tables else {"spark__jars": "", "spark__sql__extensions": ""}
@@ -56,6 +57,7 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
+        **({} if settings.spark.train_master else {"spark__task__cpus": str(cores)}),
         **_gpus(settings.spark.train_gpus),
         # No retries by Spark: after a failure the driver restarts all workers together.
         spark__task__maxFailures="1",

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake.spark.core_wait import CoreWait
 from models.errors import ClusterTooSmall
+from models.plan import has_gpus
 
 EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
@@ -27,6 +28,12 @@ def check_cores(settings: Settings, workers: int) -> None:
             f"--workers {workers} is more than the {cores} cores of this machine: ask for fewer, "
             "or name a cluster in spark.train_master"
         )
+
+
+def local_cores(settings: Settings, workers: int) -> int:
+    """Cores of each worker on a local cluster; beside GPUs all of this machine, for their input."""
+    machine = max(1, len(os.sched_getaffinity(0)) // workers)
+    return machine if has_gpus(settings) else min(machine, settings.spark.train_cores)
 
 
 def wait_for_executors(spark: SparkSession, workers: int) -> None:

@@ -24,8 +24,9 @@ def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
         NotTrainable: the dataset is too small for the plan, or damaged.
     """
     for name in ("workers", "epochs", "batch_size"):
-        if getattr(plan, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(plan, name)}: must be 1 or more")
+        value = getattr(plan, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
     if plan.architecture not in ARCHITECTURES:
         raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(ARCHITECTURES)}")
     _check_side(plan)
@@ -77,7 +78,7 @@ def _check_objective(plan: TrainingPlan) -> None:
                 f"train.{name} = {getattr(plan, name)} has no meaning with --objective triplet: set it to 0"
             )
     least = MIN_COUNT * plan.batch_multiple
-    if plan.batch_size < least:
+    if plan.batch_size is not None and plan.batch_size < least:
         raise UsageError(
             f"--batch-size {plan.batch_size}: for --objective triplet it must be {least} or more: "
             f"{MIN_COUNT} labels of train.images_per_label = {plan.batch_multiple} pictures"

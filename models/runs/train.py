@@ -15,6 +15,7 @@ from models.evaluation import artifacts
 from models.evaluation.metrics import Evaluation
 from models.formats import published_weights
 from models.messages import EpochEnded
+from models.nets import schedule
 from models.nets.verification import Verification
 from models.plan import TrainingPlan
 from models.registry import model_cards, model_rows
@@ -22,6 +23,7 @@ from models.runs import executors, leakage, resumption
 from models.runs.preflight import check_one_start, check_trainable
 from models.runs.run_report import ModelQuality
 from models.runs.run_state import RunState
+from models.runs.time_shares import TimeShares
 from models.runs.training_run import TrainingRun
 from models.workers import initial_weights
 
@@ -39,7 +41,8 @@ class TrainedModel:
         steps: steps of all epochs, on each worker.
         batch: pictures per worker and step.
         images_per_second: sum over all workers, mean over the epochs after the first.
-        input_wait_share: share of the epochs' time that waited for input, over the same epochs.
+        input_wait_share: share of the steps' time that waited for input, over the same epochs.
+        time_shares: where the time of the same epochs went.
         seconds: from the call to the result.
         seconds_to_first_step: from the call to the end of the first step; None if no step was left to do.
         resumed_from: finished epochs that the last attempt started from; None for an undisturbed new run.
@@ -58,6 +61,7 @@ class TrainedModel:
     batch: int
     images_per_second: float
     input_wait_share: float
+    time_shares: TimeShares
     seconds: float
     seconds_to_first_step: float | None
     resumed_from: int | None
@@ -65,6 +69,11 @@ class TrainedModel:
     restarts: int = 0
     seconds_after_last_step: float | None = None
     verification: Verification | None = None
+
+    @property
+    def peak_rate(self) -> float:
+        """The highest learning rate, scaled with the batch of all workers."""
+        return schedule.peak(self.plan.learning_rate, self.batch * self.plan.workers)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -80,6 +89,7 @@ class TrainedModel:
             "train_loss": last.loss,
             "images_per_second": self.images_per_second,
             "input_wait_share": self.input_wait_share,
+            **{f"{name}_share": share for name, share in asdict(self.time_shares).items()},
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
             "cpu_seconds": self.cpu_seconds,
@@ -184,6 +194,7 @@ def _trained_model(
         steps=state.steps * plan.epochs,
         batch=state.batch,
         images_per_second=sum(row.images_per_second * row.seconds for row in warm) / warm_seconds,
+        time_shares=TimeShares.of(warm),
         input_wait_share=sum(row.input_wait_share * row.seconds for row in warm) / warm_seconds,
         seconds=time.monotonic() - began,
         seconds_to_first_step=state.first_step - began if state.first_step else None,

@@ -49,12 +49,14 @@ class Checkpoint:
         values: of the variables, the model's first, then the optimizer's.
         names: of the variables.
         history: metrics of the finished epochs.
+        batch: pictures per worker and step; 0 if unknown.
     """
 
     epochs: int
     values: tuple[NDArray[Any], ...]
     names: tuple[str, ...] = ()
     history: tuple[EpochEnded, ...] = ()
+    batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Checkpoints:
             "of": asdict(self.owner) if self.owner else None,
             "names": checkpoint.names,
             "history": [asdict(row) for row in checkpoint.history],
+            "batch": checkpoint.batch,
         }
         file = io.BytesIO()
         encoded = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
@@ -120,7 +123,7 @@ class Checkpoints:
             self._check_owner(epochs, metadata["of"])
             values = tuple(arrays[f"arr_{number}"] for number in range(len(arrays.files) - 1))
         history = tuple(EpochEnded(**row) for row in metadata["history"])
-        return Checkpoint(epochs, values, tuple(metadata["names"]), history)
+        return Checkpoint(epochs, values, tuple(metadata["names"]), history, metadata.get("batch", 0))
 
     def _check_owner(self, epochs: int, written: dict[str, str] | None) -> None:
         if self.owner is None or written is None or CheckpointOwner(**written) == self.owner:

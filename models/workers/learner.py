@@ -1,4 +1,4 @@
-"""Training steps and variables of a model under TensorFlow's MultiWorkerMirroredStrategy."""
+"""Training steps and variables of a model, on one device or under a tf.distribute strategy."""
 
 from functools import partial
 from typing import Any
@@ -14,32 +14,21 @@ from models.nets.heads import HEADS
 from models.nets.losses import cross_entropy, mixup, picture_weights
 from models.nets.normalization import LayerCloner, local_moments
 from models.nets.precision import ScaledSGD, has_tensor_cores
+from models.nets.rate_table import RateTable
 from models.pictures.inputs import BatchSchedule
 from models.plan import TrainingPlan
+from models.workers import replicas
 from models.workers.initial_weights import InitialWeights, build_model
 
 # AutoGraph has nothing to convert here; it takes time and leaves files behind when a worker is killed.
 _tf_function = partial(tf.function, autograph=False)
 
 
-class _RateTable(keras.optimizers.schedules.LearningRateSchedule):
-    """Looks up the learning rate of each step in a table."""
-
-    def __init__(self, rates: list[float]) -> None:
-        self._rates = tf.constant(rates, keras.config.floatx())
-
-    def __call__(self, step: Any) -> Any:
-        return tf.gather(self._rates, tf.minimum(step, len(self._rates) - 1))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"rates": self._rates.numpy().tolist()}
-
-
 class Learner:
     """Trains one worker's replica of the model.
 
-    Each worker divides the sum of its gradients by the global batch size, and the optimizer sums them over
-    the workers. So N workers do the same as one worker with the combined batch.
+    Each replica divides the sum of its gradients by the global batch size, and the optimizer sums them over
+    the replicas of all workers. So N replicas do the same as one with the combined batch.
 
     Args:
         plan: the run's settings.
@@ -48,6 +37,7 @@ class Learner:
         start: initial weights; None initialises them at random.
         class_weights: of each label in the loss; empty for none. The triplet loss ignores them: its batches
             have all labels equally often.
+        strategy: of `replicas.make_strategy`; None makes it.
 
     Attributes:
         model: replica under the strategy; outputs logits or embeddings.
@@ -62,13 +52,15 @@ class Learner:
         classes: int,
         start: InitialWeights | None = None,
         class_weights: tuple[float, ...] = (),
+        strategy: Any = None,
     ) -> None:
+        self.strategy = strategy or replicas.make_strategy(plan.workers)
         self._class_weights = class_weights
         self._global_batch = batches.batch * plan.workers
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._margin = plan.triplet_margin if plan.objective == "triplet" else None
-        self._decay = plan.weight_decay / plan.workers
-        self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        self._decay = plan.weight_decay / self.strategy.num_replicas_in_sync
+        self._workers, self._compiled = plan.workers, replicas.compiles(plan.jit)
         self.rates = schedule.rates(
             plan.epochs * batches.steps,
             round(plan.warmup_epochs * batches.steps),
@@ -78,12 +70,17 @@ class Learner:
         )
         built = build_model(plan, classes)
         self.precision = self._agreed_precision(plan.precision)
+        across = plan.normalization == "synchronized" and self.strategy.num_replicas_in_sync > 1
+        # XLA compiles no exchange: with exchanges inside the model it compiles the parts between them.
+        self._whole = self._compiled and not across
+        if self._compiled and across:
+            tf.config.optimizer.set_jit("autoclustering")
         with self.strategy.scope():
             self.model = keras.models.clone_model(
                 built, clone_function=LayerCloner(plan.normalization != "local", self.precision)
             )
             optimizer = ScaledSGD if self.precision == "mixed_float16" else keras.optimizers.SGD
-            self._optimizer = optimizer(_RateTable(self.rates), momentum=plan.momentum)
+            self._optimizer = optimizer(RateTable(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
         self.export_model = built if plan.objective == "triplet" else _with_softmax(built)
         self._frozen: bool | None = None
@@ -98,8 +95,7 @@ class Learner:
         if precision != "auto":
             return precision
         capable = self.sum_over_workers(np.array([float(has_tensor_cores())]))[0]
-        workers = self.strategy.num_replicas_in_sync
-        return "mixed_float16" if round(capable) == workers else "float32"
+        return "mixed_float16" if round(capable) == self._workers else "float32"
 
     @property
     def _loss_scale(self) -> Any:
@@ -119,25 +115,41 @@ class Learner:
             fixed = frozen or (self._frozen_normalization and is_normalization)
             layer.trainable = layer.name in HEADS or not fixed
         # The trainable variables are part of the traced graph. The optimizer was built with all variables.
+        alone = self.strategy.num_replicas_in_sync == 1
+        self._gradients = self._differentiate
+        if alone:
+            self._step = _tf_function(self._train_step, jit_compile=self._whole)
+            return
+        if self._whole:  # the exchange and the update stay outside
+            self._gradients = _tf_function(self._differentiate, jit_compile=True)
         self._step = _tf_function(self._distributed_step)
 
     def step(self, images: Any, labels: Any, share: Any = 1.0) -> Any:
-        """Train on one batch.
+        """Train on one batch; on a GPU this returns before the device is done.
 
         Args:
-            images: uint8 (batch, side, side, 3).
-            labels: int32 (batch,).
-            share: mixup weight of a picture; its partner has the rest.
+            images: uint8 (batch, side, side, 3); of several replicas in this worker the strategy's value.
+            labels: int32 (batch,); likewise.
+            share: mixup weight of a picture; its partner has the rest; likewise.
 
         Returns:
             float (2,): this worker's sum of losses and number of correct answers.
         """
-        return self._step(images, labels, tf.convert_to_tensor(share, tf.float32))
+        if not isinstance(share, tf.distribute.DistributedValues):
+            share = tf.convert_to_tensor(share, tf.float32)
+        return self._step(images, labels, share)
 
     def _distributed_step(self, images: Any, labels: Any, share: Any) -> Any:
-        return self._local(self.strategy.run(self._train_step, (images, labels, share)))
+        figures = self.strategy.run(self._train_step, (images, labels, share))
+        return tf.add_n(self.strategy.experimental_local_results(figures))
 
     def _train_step(self, images: Any, labels: Any, share: Any) -> Any:
+        gradients, figures = self._gradients(images, labels, share)
+        self._optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        return figures
+
+    def _differentiate(self, images: Any, labels: Any, share: Any) -> tuple[list[Any], Any]:
+        """Gradients of the trainable variables, and the figures of `step`; updates moving statistics."""
         if self._mixup:
             images = mixup(images, share)
         weights = self.model.trainable_variables
@@ -151,11 +163,10 @@ class Learner:
             gradient + self._decay * scale * weight.value if weight.name == "kernel" else gradient
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
-        self._optimizer.apply_gradients(zip(decayed, weights, strict=True))
         correct = (
             _correct(outputs, labels) if self._margin is None else triplet.count_correct(outputs, labels)
         )
-        return tf.stack([tf.reduce_sum(losses), correct])
+        return decayed, tf.stack([tf.reduce_sum(losses), correct])
 
     def _losses(self, outputs: Any, labels: Any, share: Any) -> Any:
         """The loss of each picture, float (batch,)."""
@@ -169,7 +180,10 @@ class Learner:
 
     def sum_over_workers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum `values` over all workers (all-reduce); every worker must call it."""
-        result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy()
+        if self._workers == 1:
+            return values
+        replicas_here = replicas.local_count(self.strategy)
+        result: NDArray[np.float64] = self._sum(tf.constant(values)).numpy() / replicas_here
         return result
 
     @_tf_function
@@ -184,11 +198,13 @@ class Learner:
     def sync_moments(self) -> None:
         """Average the moving statistics of local batch normalizations; every worker must call it."""
         moments = local_moments(self.model)
-        workers = self.strategy.num_replicas_in_sync
-        if not moments or workers == 1 or self._frozen:
+        if not moments or self.strategy.num_replicas_in_sync == 1 or self._frozen:
             return
-        values = [self._local(moment.value).numpy() for moment in moments]
-        means = self.sum_over_workers(np.concatenate(values).astype(np.float64)) / workers
+        values = [
+            np.mean([part.numpy() for part in self.strategy.experimental_local_results(moment.value)], axis=0)
+            for moment in moments
+        ]
+        means = self.sum_over_workers(np.concatenate(values).astype(np.float64)) / self._workers
         ends = np.cumsum([len(value) for value in values])
         for moment, mean in zip(moments, np.split(means, ends[:-1]), strict=True):
             moment.value.assign(mean.astype(moment.dtype))

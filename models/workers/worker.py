@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,11 @@ from models.evaluation.metrics import predict_all, sum_metrics
 from models.evaluation.retrieval import embed_all, gallery_rows, sum_retrieval_metrics
 from models.formats import export
 from models.formats.export import ExportableModel, TensorBoardLogs
-from models.messages import EpochEnded, Started, Stepped, pack_embeddings
+from models.messages import EpochEnded, Started, pack_embeddings
+from models.pictures.cores import task_cores
 from models.pictures.disk_cache import DiskCache, load_rows
-from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, Sampler, WaitTimer, plan_epoch
+from models.pictures.epoch_plan import Augmentation, EpochPlan, Sampler, plan_epoch
+from models.pictures.input_pipeline import InputPipeline
 from models.pictures.inputs import (
     BatchSchedule,
     ImageSource,
@@ -29,13 +30,14 @@ from models.pictures.inputs import (
     resized_side,
     training_rows,
 )
+from models.pictures.memory import cache_bytes
 from models.pictures.sampling import sample_label_groups
 from models.plan import WorkerTask
 from models.workers import initial_weights
 from models.workers.checkpoints import Checkpoint, CheckpointOwner, Checkpoints
+from models.workers.epoch_log import log_epoch
 from models.workers.message_channel import Reporter
-
-_ADVICE = "try a lower --learning-rate"
+from models.workers.step_loop import ADVICE, StepLoop
 
 
 class Worker:
@@ -45,16 +47,17 @@ class Worker:
         task: from the driver.
         number: number of this worker, from 0; worker 0 also writes checkpoints, logs and the model.
         reporter: connection to the driver.
+        neighbours: workers on this machine, this one included.
     """
 
-    def __init__(self, task: WorkerTask, number: int, reporter: Reporter) -> None:
+    def __init__(self, task: WorkerTask, number: int, reporter: Reporter, neighbours: int = 1) -> None:
+        from models.workers import replicas
         from models.workers.learner import Learner
 
         self._task, self._number, self._reporter = task, number, reporter
         plan, snapshot = task.plan, task.snapshot
         rows = snapshot.row_count(Split.TRAIN)
-        self._schedule = BatchSchedule.of(rows, plan.workers, plan.batch_size, plan.batch_multiple)
-        self._free_cache = plan.cache_mb * 2**20  # bytes
+        self._free_cache = cache_bytes(plan.cache_mb, neighbours)
         training = self._load_rows(Split.TRAIN, training_rows(rows, number, plan.workers))
         self._validation = self._load_evaluation_rows(Split.VALIDATION)
         owner = CheckpointOwner(plan.architecture, plan.dataset_id, task.run_fingerprint)
@@ -63,11 +66,22 @@ class Worker:
         self._tested: Future[dict[Split, ImageSource]] | None = None
         reporter.start_phase("building the model")
         start = initial_weights.read(task.artifacts) if plan.has_initial_weights else None
-        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start, snapshot.class_weights)
+        # TensorFlow wants the strategy to be created before any other operation.
+        strategy = replicas.make_strategy(plan.workers)
+        devices = replicas.local_count(strategy)
+        batch = plan.batch_size or replicas.agree_on_batch(
+            strategy, plan, number, rows // plan.workers, self._resumed_batch()
+        )
+        self._schedule = BatchSchedule.of(rows, plan.workers, batch, plan.batch_multiple * devices)
+        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start, snapshot.class_weights, strategy)
         labels = snapshot.labels if plan.objective == "labels" else ()
         self._export = ExportableModel(self._learner.export_model, task.model_id, labels)
-        # After the learner: TensorFlow wants the strategy to be created before any other operation.
-        self._pipeline = InputPipeline(training, plan.side, plan.randaugment_magnitude)
+        self._pipeline = InputPipeline(
+            training, plan.side, plan.randaugment_magnitude, task_cores(), devices,
+            replicas.device_distributor(strategy),
+        )  # fmt: skip
+        self._loop = StepLoop(self._learner.step, self._schedule, number, reporter)
+        self._saving, self._exchange = 0.0, 0.0  # seconds: of the last checkpoint, of a step's exchanges
 
     def _load_rows(self, split: Split, rows: RowRange) -> Pictures | DiskCache:
         """Load rows of a split, into memory while the cache has room, otherwise onto disk."""
@@ -78,6 +92,11 @@ class Worker:
     def _load_evaluation_rows(self, split: Split) -> Pictures | DiskCache:
         rows = self._task.snapshot.row_count(split)
         return self._load_rows(split, evaluation_rows(rows, self._number, self._task.plan.workers))
+
+    def _resumed_batch(self) -> int:
+        """The batch size of the run that is resumed; 0 for a new run."""
+        newest = self._checkpoints.newest()
+        return newest.batch if newest else 0
 
     def run(self) -> None:
         """Train, evaluate and export."""
@@ -91,15 +110,17 @@ class Worker:
         self._reporter.send(Started(self._number, plan.epochs, schedule.steps, schedule.batch, finished))
         with self._tensorboard() as logs:
             for metrics in self._history if self._number == 0 else ():
-                _log(logs, metrics)
+                log_epoch(logs, metrics)
                 self._reporter.send(metrics)
             epochs = range(finished + 1, plan.epochs + 1)
             batches = self._pipeline.batches(map(self._plan_epoch, epochs)) if epochs else iter(())
             for epoch in epochs:
                 metrics = self._run_epoch(epoch, batches)
                 if self._number == 0:
+                    began = time.monotonic()
                     self._save(metrics)
-                    _log(logs, metrics)
+                    log_epoch(logs, metrics)
+                    self._saving = time.monotonic() - began
                     self._reporter.send(metrics)
 
     def _save(self, ended: EpochEnded) -> None:
@@ -111,9 +132,11 @@ class Worker:
         """
         values = self._learner.values()
         if not all(np.isfinite(value).all() for value in values if value.dtype.kind == "f"):
-            raise Diverged(f"the weights are not finite after epoch {ended.epoch}; {_ADVICE}")
+            raise Diverged(f"the weights are not finite after epoch {ended.epoch}; {ADVICE}")
         self._history.append(ended)
-        self._checkpoints.write(Checkpoint(ended.epoch, values, self._learner.names(), tuple(self._history)))
+        self._checkpoints.write(
+            Checkpoint(ended.epoch, values, self._learner.names(), tuple(self._history), self._schedule.batch)
+        )
 
     def _resume(self) -> int:
         """Restore the newest checkpoint of worker 0 on every worker; return the number of finished epochs."""
@@ -145,25 +168,16 @@ class Worker:
             preload.prefetch_libraries()
             self._tested = ThreadPoolExecutor(1).submit(self._load_tested)
         self._learner.freeze(epoch <= plan.freeze_epochs)
-        began = time.monotonic()
-        total = np.zeros(3)  # sum of losses, correct answers, pictures
-        timed_batches = WaitTimer(islice(batches, schedule.steps))
-        for step, batch in enumerate(timed_batches, start=1):
-            total[:2] += self._learner.step(*batch).numpy()
-            total[2] += schedule.batch
-            self._reporter.count_step()
-            if not np.isfinite(total[0]):
-                raise Diverged(f"the loss is {total[0]} in epoch {epoch}; {_ADVICE}")
-            if step in (1, schedule.steps) or self._reporter.step_message_due():
-                rate = total[2] / (time.monotonic() - began)
-                loss, correct = total[:2] / total[2]
-                self._reporter.send(Stepped(self._number, epoch, step, rate, loss, correct))
-        seconds = time.monotonic() - began
-        wait_share = timed_batches.seconds / seconds
-        loss, correct, pictures, waited = self._learner.sum_over_workers(np.append(total, wait_share))
+        from models.workers.exchange import time_exchange
+
+        found = self._loop.run(epoch, batches)
         self._reporter.start_phase(f"validating epoch {epoch}")
+        began = time.monotonic()
+        loss, correct, pictures, waited = self._learner.sum_over_workers(found.sums)
         self._learner.sync_moments()
         validation_loss, validation_accuracy = self._validate()
+        measuring = time.monotonic() - began + self._saving
+        self._exchange = self._exchange or time_exchange(self._learner.strategy, self._learner.model)
         return EpochEnded(
             worker=self._number,
             epoch=epoch,
@@ -172,9 +186,11 @@ class Worker:
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             learning_rate=self._learner.rates[epoch * schedule.steps - 1],
-            seconds=seconds,
-            images_per_second=pictures / seconds,
+            seconds=found.seconds,
+            images_per_second=pictures / found.seconds,
             input_wait_share=waited / plan.workers,
+            exchange_share=min(1.0, self._exchange * schedule.steps / found.seconds),
+            measuring_seconds=measuring,
         )
 
     def _validate(self) -> tuple[float | None, float | None]:
@@ -237,18 +253,3 @@ class Worker:
         for split, pictures in tested.items():
             embeddings = embed_all(self._export.predict, pictures, self._task.plan.side)
             self._reporter.send(pack_embeddings(self._number, split, embeddings))
-
-
-def _log(logs: Any, ended: EpochEnded) -> None:
-    logs.add(
-        ended.epoch,
-        {
-            "loss/train": ended.loss,
-            "loss/validation": ended.validation_loss,
-            "accuracy/train": ended.accuracy,
-            "accuracy/validation": ended.validation_accuracy,
-            "learning rate": ended.learning_rate,
-            "images per second": ended.images_per_second,
-            "input wait share": ended.input_wait_share,
-        },
-    )

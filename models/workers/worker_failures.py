@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from conf.errors import HubError
-from models.errors import Diverged
+from models.errors import Diverged, InputProcessLost
 from models.messages import Failed
 
 _WITHOUT_PROGRESS = "times in a row without finishing another epoch (train.retries"
@@ -36,6 +36,8 @@ def _kind(error: BaseException) -> FailureKind:
         return FailureKind.MEMORY if error.errno == errno.ENOMEM else FailureKind.FINAL
     if _is_lost_peer(error):
         return FailureKind.PEER
+    if InputProcessLost.__name__ in str(error):  # as tf.data reports it
+        return FailureKind.LOST
     import tensorflow as tf
 
     return (

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from conf.process_environment import bypass_proxy
-from models import tensorflow_import
 from models.cpu_time import cpu_seconds
 from models.messages import Done
 from models.plan import WorkerTask
 from models.workers import worker_failures
 from models.workers.message_channel import Reporter
+from models.workers.tensorflow_setup import configure
 from models.workers.worker import Worker
 
 ABANDONED_EXIT_STATUS = 3  # of a worker whose driver has ended or has given up the attempt
@@ -44,7 +44,7 @@ def run_worker(task: WorkerTask, context: Context, work: Callable[[Worker], None
     with Reporter(task.address, task.authkey, context.executor_id, _exit_abandoned) as reporter:
         try:
             configure_tensorflow(task)
-            work(Worker(task, context.executor_id, reporter))
+            work(Worker(task, context.executor_id, reporter, _neighbours(context)))
             reporter.send(Done(context.executor_id, cpu_seconds()))
         except Exception as error:
             reporter.send(worker_failures.from_exception(context.executor_id, error))
@@ -55,29 +55,29 @@ def run_worker(task: WorkerTask, context: Context, work: Callable[[Worker], None
             raise
 
 
+def _neighbours(context: Context) -> int:
+    """Number of workers on this machine, this one included."""
+    addresses = [address for of_kind in context.cluster_spec.values() for address in of_kind]
+    hosts = [address.rpartition(":")[0] for address in addresses]
+    return hosts.count(hosts[context.executor_id])
+
+
 def _exit_abandoned() -> None:
     """Exit this process at once, even if TensorFlow blocks: no driver waits for its results."""
     os._exit(ABANDONED_EXIT_STATUS)
 
 
 def configure_tensorflow(task: WorkerTask) -> None:
-    """Limit TensorFlow to the task's cores and to one GPU; set the float type and the random seed."""
+    """Configure TensorFlow for the cores and GPUs that Spark gave to this task."""
     from pyspark import TaskContext
 
     spark_task = TaskContext.get()
     gpus = spark_task.resources().get("gpu") if spark_task else None
-    if gpus:  # otherwise executors on one machine would share the first GPU; read when devices are listed
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+    addresses = gpus.addresses if gpus else []
+    if (
+        addresses
+    ):  # otherwise executors on one machine would share the first GPU; read when devices are listed
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(addresses)
         # To the executor's log.
-        print(f"hub: GPU {','.join(gpus.addresses)} of this machine", file=sys.stderr)
-
-    tensorflow_import.load()
-    import keras
-    import tensorflow as tf
-
-    cores = spark_task.cpus() if spark_task else 1
-    tf.config.threading.set_intra_op_parallelism_threads(cores)
-    tf.config.threading.set_inter_op_parallelism_threads(cores)
-    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1], "GPU")
-    keras.config.set_floatx(task.plan.floatx)
-    keras.utils.set_random_seed(task.plan.seed)
+        print(f"hub: GPU {','.join(addresses)} of this machine", file=sys.stderr)
+    configure(task.plan, spark_task.cpus() if spark_task else 1, len(addresses))

@@ -14,7 +14,8 @@ from lake.errors import DamagedSnapshot
 from lake.snapshot import DatasetSnapshot, Split
 from models.pictures import randaugment
 from models.pictures.disk_cache import DiskCache, cache_on_disk, load_rows
-from models.pictures.epoch_plan import Augmentation, EpochPlan, InputPipeline, WaitTimer, plan_epoch
+from models.pictures.epoch_plan import Augmentation, EpochPlan, plan_epoch
+from models.pictures.input_pipeline import InputPipeline, WaitTimer
 from models.pictures.inputs import (
     BatchSchedule,
     Pictures,

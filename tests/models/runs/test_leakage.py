@@ -20,6 +20,7 @@ from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 from models.runs import cluster, leakage
+from models.runs.time_shares import TimeShares
 from tests.support import tiny
 
 SnapshotWriter = Callable[..., None]
@@ -160,7 +161,9 @@ def test_the_number_of_leaked_pictures_is_in_the_metrics_file(
     judged = evaluate(tiny.LABELS, (), nothing, nothing, np.zeros(0))
     plan = TrainingPlan.of(own, "new", 1, source="m1", architecture="resnet20")
     history = (EpochEnded(0, 1, 1.0, 0.5, 1.1, 0.4, 0.1, 2.0, 90.0),)
-    model = TrainedModel("m2", "", plan, history, judged, 1, 8, 90.0, 0.1, 2.0, 1.0, None, 1.0)
+    model = TrainedModel(
+        "m2", "", plan, history, judged, 1, 8, 90.0, 0.1, TimeShares.of(history), 2.0, 1.0, None, 1.0
+    )
     files = model_cards.artifact_storage(own, "m2")
     for seen in (3, 0):
         _write_metrics(own, files, load_snapshot(own, "new"), model, seen)

@@ -1,0 +1,1 @@
+"""Training on one GPU: the worker's real loop beside a plain Keras script."""
