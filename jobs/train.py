@@ -186,7 +186,8 @@ def _summary(trained: "TrainedModel") -> str:
             f"trained      {len(trained.history)} epochs, {trained.steps} steps "
             f"on {trained.plan.workers} workers, {trained.images_per_second:,.0f} images/s",
             f"time         {trained.seconds:.0f} s{_times(trained)}",
-            f"steps        {trained.batch} pictures on each worker, learning rate up to {trained.peak_rate:.4g}",
+            f"steps        {trained.batch} pictures on each worker, "
+            f"learning rate up to {trained.peak_rate:.4g}",
             f"epochs       {trained.time_shares}",
             f"files        {trained.path}",
             f"next         {_next(use, trained.model_id)}",
