@@ -14,7 +14,7 @@ from organize.datasets.dataset import OrganizedDataset
 from organize.follow.catching_up import catch_up
 
 # Ignored when plans are compared: how a run is executed, which does not change the model's quality.
-_EXECUTION_FIELDS = ("workers", "cache_mb")
+_EXECUTION_FIELDS = ("workers", "cache_mb", "jit", "deterministic")
 
 
 def get_or_create_dataset(settings: Settings, labels: Sequence[str]) -> OrganizedDataset:

@@ -1,7 +1,7 @@
 """What share of a training's time was compute, input, exchange and measuring. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from models.messages import EpochEnded
@@ -32,6 +32,19 @@ class TimeShares:
         exchanged = sum(row.seconds * row.exchange_share for row in epochs) / total
         exchanged = min(exchanged, 1 - waited - measured)
         return cls(1 - waited - measured - exchanged, waited, exchanged, measured)
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, float]) -> Self | None:
+        """From a model's metrics (`as_metrics`); None if they are of a model without shares."""
+        names = {field.name: f"{field.name}_share" for field in fields(cls)}
+        if not all(metric in metrics for metric in names.values()):
+            return None
+        return cls(**{name: metrics[metric] for name, metric in names.items()})
+
+    @property
+    def as_metrics(self) -> dict[str, float]:
+        """The shares under the names that the registry keeps."""
+        return {f"{name}_share": share for name, share in asdict(self).items()}
 
     def __str__(self) -> str:
         return (

@@ -89,7 +89,7 @@ class TrainedModel:
             "train_loss": last.loss,
             "images_per_second": self.images_per_second,
             "input_wait_share": self.input_wait_share,
-            **{f"{name}_share": share for name, share in asdict(self.time_shares).items()},
+            **self.time_shares.as_metrics,
             "seconds": self.seconds,
             "seconds_to_first_step": self.seconds_to_first_step,
             "cpu_seconds": self.cpu_seconds,

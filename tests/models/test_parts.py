@@ -59,6 +59,9 @@ def test_workers_share_rows_without_overlap_and_take_equal_steps(rows: int, work
 
 def test_a_worker_with_few_rows_takes_them_all_at_once() -> None:
     assert BatchSchedule.of(rows=20, workers=2, batch_size=32) == BatchSchedule(batch=10, steps=1)
+    assert BatchSchedule.of(rows=50, workers=2, batch_size=15, group=4) == BatchSchedule(batch=12, steps=2)
+    with pytest.raises(NotTrainable, match=r"each of 2 workers has 3 training pictures, .* need 4 or more"):
+        BatchSchedule.of(rows=7, workers=2, batch_size=64, group=4)
 
 
 def test_measured_batches_weigh_padding_nothing(settings: Settings) -> None:

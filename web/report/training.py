@@ -11,6 +11,7 @@ from conf.settings import Settings
 from models.evaluation import artifacts
 from models.inference import catalogue
 from models.registry import model_cards
+from models.runs.time_shares import TimeShares
 from web.report.picture import Picture, load_thumbnails
 
 _MISTAKES = 24
@@ -24,6 +25,7 @@ class TrainingSummary:
         model_id, architecture: of the model.
         workers, epochs: of the training run.
         seconds: duration of the training run.
+        shares: where its time went; None if it is not known.
         test_accuracy: on the test split, 0 to 1; None if that is empty.
         curves, confusion: PNG bytes.
         mistakes: misclassified test images.
@@ -34,6 +36,7 @@ class TrainingSummary:
     workers: int
     epochs: int
     seconds: float
+    shares: TimeShares | None
     test_accuracy: float | None
     curves: bytes
     confusion: bytes
@@ -60,6 +63,7 @@ def load(spark: SparkSession, settings: Settings, model_id: str) -> TrainingSumm
         workers=card.workers,
         epochs=len(entry.history),
         seconds=card.seconds or 0.0,
+        shares=TimeShares.from_metrics(entry.figures),
         test_accuracy=card.accuracy,
         curves=files.read(artifacts.CURVES),
         confusion=files.read(artifacts.CONFUSION),

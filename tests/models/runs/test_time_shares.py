@@ -23,3 +23,9 @@ def test_shares_are_of_the_whole_time_of_all_epochs() -> None:
 def test_an_exchange_that_computation_hides_leaves_no_negative_share() -> None:
     found = TimeShares.of([ended(9, 0.5, 0.9, 1)])
     assert (found.compute, found.exchange) == pytest.approx((0.0, 0.45))
+
+
+def test_shares_survive_the_registry() -> None:
+    found = TimeShares.of([ended(18, 0.1, 0.2, 2)])
+    assert TimeShares.from_metrics(found.as_metrics | {"seconds": 20.0}) == found
+    assert TimeShares.from_metrics({"seconds": 20.0, "input_share": 0.1}) is None

@@ -207,6 +207,8 @@ def test_a_spark_report_is_reduced_to_its_cause(line: str, kind: FailureKind, ex
         (OSError(12, "Cannot allocate memory"), FailureKind.MEMORY),
         (OSError(28, "No space left on device"), FailureKind.FINAL),
         (ZeroDivisionError("division by zero"), FailureKind.FINAL),
+        # as tf.data reports an exception of the input's generator
+        (RuntimeError("InputProcessLost: process 12, which prepares training pictures"), FailureKind.LOST),
     ],
 )
 def test_an_exception_is_converted_to_its_failure_kind(error: Any, kind: FailureKind) -> None:
