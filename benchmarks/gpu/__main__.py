@@ -4,7 +4,7 @@
     make bench-gpu ONLY=resnet20         loads of one architecture
     make bench-gpu ALLOW_CPU=1           a trial with small loads; its ratios say nothing about GPUs
 
-Each training runs in a process of its own, one after the other. No Spark and no broker are needed.
+Each training runs in a process of its own, one after the other. Spark, Kafka and Java are not needed.
 """
 
 import json
@@ -18,7 +18,7 @@ import click
 
 from benchmarks.gpu.loads import LOADS, SMALL, snapshot_of
 from benchmarks.gpu.worker import Order
-from benchmarks.ground import bench_folder
+from conf.places import base_dir
 from jobs.cli.text_table import format_table
 from models.pictures.cores import task_cores
 
@@ -42,7 +42,8 @@ def main(only: tuple[str, ...], allow_cpu: bool, epochs: int | None, determinist
     found: Any = _answer(["-c", _DEVICE])
     if not found and not allow_cpu:
         raise click.ClickException(_UNSEEN)
-    small, cores, folder = not found, task_cores(), bench_folder("gpu")
+    small, cores, folder = not found, task_cores(), base_dir() / "build" / "bench" / "gpu"
+    folder.mkdir(parents=True, exist_ok=True)
     device = f"{found[0]}, {cores} cores" if found else f"no GPU, {cores} cores: a trial with small loads"
     loads = [load for load in (SMALL if small else LOADS) if not only or load.architecture in only]
     rows: list[Row] = []

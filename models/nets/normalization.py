@@ -23,16 +23,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     Args:
         number: identifies the layer's collectives; the same on every worker, unique within the model.
         across_workers: use the statistics of all workers' batches; False uses only this worker's batch.
+        fused: use the fused kernels where they know the dtype; False uses Keras' operations.
         **config: arguments of Keras' layer; channels must be the last axis.
     """
 
-    def __init__(self, number: int = 0, across_workers: bool = True, **config: Any) -> None:
+    def __init__(
+        self, number: int = 0, across_workers: bool = True, fused: bool = True, **config: Any
+    ) -> None:
         super().__init__(**config)
-        self._number, self.across_workers = number, across_workers
+        self._number, self.across_workers, self._fused = number, across_workers, fused
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalize (batch, height, width, channels), in training by the batch moments."""
-        if inputs.dtype not in FUSED_DTYPES:  # float64, used to compare runs to the last digit
+        # Keras' operations for float64, used to compare runs to the last digit.
+        if not self._fused or inputs.dtype not in FUSED_DTYPES:
             return super().call(inputs, training, mask)
         weights = tf.convert_to_tensor(self.gamma.value), tf.convert_to_tensor(self.beta.value)
         if not (training and self.trainable):
@@ -165,14 +169,16 @@ class LayerCloner:
     Args:
         across_workers: see `FusedBatchNormalization`.
         precision: dtype policy of the copies.
+        fused: see `FusedBatchNormalization`.
     """
 
-    def __init__(self, across_workers: bool = True, precision: str = "float32") -> None:
-        self._across_workers, self._precision, self._numbers = across_workers, precision, count()
+    def __init__(self, across_workers: bool = True, precision: str = "float32", fused: bool = True) -> None:
+        self._across_workers, self._fused = across_workers, fused
+        self._precision, self._numbers = precision, count()
 
     def __call__(self, layer: Any) -> Any:
         """Copy a layer; batch normalization becomes `FusedBatchNormalization`."""
         config = with_dtype_policy(layer, layer.get_config(), self._precision)
         if isinstance(layer, keras.layers.BatchNormalization):
-            return FusedBatchNormalization(next(self._numbers), self._across_workers, **config)
+            return FusedBatchNormalization(next(self._numbers), self._across_workers, self._fused, **config)
         return type(layer).from_config(config)

@@ -23,10 +23,7 @@ def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
         UsageError: a value of the plan is not allowed.
         NotTrainable: the dataset is too small for the plan, or damaged.
     """
-    for name in ("workers", "epochs", "batch_size"):
-        value = getattr(plan, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
+    _check_execution(plan)
     if plan.architecture not in ARCHITECTURES:
         raise UsageError(f"--arch {plan.architecture}: must be one of {', '.join(ARCHITECTURES)}")
     _check_side(plan)
@@ -57,6 +54,18 @@ def check_trainable(plan: TrainingPlan, snapshot: DatasetSnapshot) -> None:
             "or a larger share of them (organize.fractions)"
         )
     _check_labels(plan, snapshot)
+
+
+def _check_execution(plan: TrainingPlan) -> None:
+    for name in ("workers", "epochs", "batch_size"):
+        value = getattr(plan, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
+    if plan.deterministic and plan.jit == "on":
+        raise UsageError(
+            "train.jit = on does not go with train.deterministic: XLA has no deterministic gradient of max "
+            "pooling; set train.jit to auto"
+        )
 
 
 def _check_side(plan: TrainingPlan) -> None:

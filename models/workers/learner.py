@@ -60,7 +60,7 @@ class Learner:
         self._mixup, self._smoothing = plan.mixup > 0 and plan.augment, plan.label_smoothing
         self._margin = plan.triplet_margin if plan.objective == "triplet" else None
         self._decay = plan.weight_decay / self.strategy.num_replicas_in_sync
-        self._workers, self._compiled = plan.workers, replicas.compiles(plan.jit)
+        self._workers, self._compiled = plan.workers, replicas.compiles(plan)
         self.rates = schedule.rates(
             plan.epochs * batches.steps,
             round(plan.warmup_epochs * batches.steps),
@@ -77,7 +77,12 @@ class Learner:
             tf.config.optimizer.set_jit("autoclustering")
         with self.strategy.scope():
             self.model = keras.models.clone_model(
-                built, clone_function=LayerCloner(plan.normalization != "local", self.precision)
+                built,
+                clone_function=LayerCloner(
+                    plan.normalization != "local",
+                    self.precision,
+                    replicas.fuses_normalization(plan, across),
+                ),
             )
             optimizer = ScaledSGD if self.precision == "mixed_float16" else keras.optimizers.SGD
             self._optimizer = optimizer(RateTable(self.rates), momentum=plan.momentum)

@@ -63,18 +63,35 @@ def device_memory() -> int | None:
         return None
     from tensorflow.python.client import device_lib
 
-    limits = [
-        device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"
-    ]
+    # Without it the list would take memory on the GPUs of others, too.
+    visible = ",".join(str(number) for number in range(len(local_devices())))
+    options = tf.compat.v1.GPUOptions(visible_device_list=visible)
+    found = device_lib.list_local_devices(tf.compat.v1.ConfigProto(gpu_options=options))
+    limits = [device.memory_limit for device in found if device.device_type == "GPU"]
     return min(limits, default=0) or None
 
 
-def compiles(choice: str) -> bool:
-    """Whether XLA compiles the step: `on`, `off` or `auto`, which is on for GPUs.
+def compiles(plan: TrainingPlan) -> bool:
+    """Whether XLA compiles the step: as the plan says; `auto` is on for GPUs.
 
     On a processor XLA's convolutions are slower than oneDNN's (docs/measurements/training-on-gpus.md).
+    XLA has no deterministic gradient of max pooling.
     """
-    return choice == "on" or (choice == "auto" and bool(tf.config.get_visible_devices("GPU")))
+    automatic = bool(tf.config.get_visible_devices("GPU")) and not plan.deterministic
+    return plan.jit == "on" or (plan.jit == "auto" and automatic)
+
+
+def fuses_normalization(plan: TrainingPlan, across: bool) -> bool:
+    """Whether normalizations use TensorFlow's fused kernels.
+
+    On GPUs their gradient for fixed moments, which synchronized and frozen ones need, is not deterministic.
+
+    Args:
+        plan: of the run.
+        across: whether moments are exchanged between replicas.
+    """
+    fixed = across or plan.normalization == "frozen"
+    return not (plan.deterministic and fixed and tf.config.get_visible_devices("GPU"))
 
 
 def gather_from_workers(strategy: Any, workers: int, number: int, value: int) -> list[int]:

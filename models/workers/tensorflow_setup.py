@@ -1,7 +1,5 @@
 """TensorFlow's threads, GPUs, float type, seed and determinism in a training worker."""
 
-import os
-
 from models import tensorflow_import
 from models.plan import TrainingPlan
 
@@ -14,9 +12,6 @@ def configure(plan: TrainingPlan, cores: int, gpus: int = 0) -> None:
         cores: that this worker may use.
         gpus: assigned to this worker; without any it takes the first GPU of its machine, if there is one.
     """
-    if plan.deterministic:  # XLA reads its flags when it compiles for the first time
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     tensorflow_import.load()
     import keras
     import tensorflow as tf

@@ -54,6 +54,13 @@ def test_a_plan_without_batch_size_can_be_trained(settings: Settings) -> None:
         check_trainable(TrainingPlan.of(settings, "for-gpus", 1, batch_size=0), snapshot)
 
 
+def test_xla_is_refused_with_determinism(settings: Settings) -> None:
+    snapshot = tiny.snapshot(settings, "for-gpus", (32, 5, 0))
+    with pytest.raises(UsageError, match=r"train.jit = on does not go with train.deterministic"):
+        check_trainable(TrainingPlan.of(settings, "for-gpus", 1, jit="on", deterministic=True), snapshot)
+    check_trainable(TrainingPlan.of(settings, "for-gpus", 1, deterministic=True), snapshot)
+
+
 def test_a_local_worker_takes_the_cores_of_the_setting_and_beside_a_gpu_all(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,14 +9,14 @@ from conf.settings import Settings
 from models.plan import TrainingPlan
 
 
-def layers(dtype: str = "float32") -> tuple[Any, Any]:
+def layers(dtype: str = "float32", fused: bool = True) -> tuple[Any, Any]:
     """Keras' layer and ours, with the same weights, 8 channels."""
     import keras
 
     from models.nets.normalization import FusedBatchNormalization
 
     config: dict[str, Any] = {"momentum": 0.9, "epsilon": 1.001e-5, "dtype": dtype}
-    found = keras.layers.BatchNormalization(**config), FusedBatchNormalization(0, **config)
+    found = keras.layers.BatchNormalization(**config), FusedBatchNormalization(0, fused=fused, **config)
     random = np.random.default_rng(1)
     weights = [random.normal(1, 0.5, 8), random.normal(0, 1, 8), random.normal(0, 1, 8), np.full(8, 0.7)]
     for layer in found:
@@ -41,13 +41,20 @@ def outputs_and_gradients(layer: Any, x: Any, training: bool) -> list[Any]:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [("float32", 2e-5), ("mixed_bfloat16", 0.06), ("float64", 1e-12)]
+    ("dtype", "tolerance", "fused"),
+    [
+        ("float32", 2e-5, True),
+        ("float32", 2e-5, False),
+        ("mixed_bfloat16", 0.06, True),
+        ("mixed_bfloat16", 0.06, False),
+        ("float64", 1e-12, True),
+    ],
 )
 def test_outputs_gradients_and_moments_are_those_of_keras(
-    dtype: str, tolerance: float, training: bool
+    dtype: str, tolerance: float, fused: bool, training: bool
 ) -> None:
     x = np.random.default_rng(3).normal(3, 2, (5, 6, 6, 8))
-    theirs, ours = layers(dtype)
+    theirs, ours = layers(dtype, fused)
     names = "outputs", "input's", "gamma's", "beta's", "mean", "variance"
     found = zip(
         names,

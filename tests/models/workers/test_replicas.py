@@ -105,7 +105,5 @@ def test_a_step_compiled_by_xla_does_what_the_other_does(normalization: str, tmp
 @pytest.mark.faults  # slow
 def test_deterministic_operations_do_the_same(tmp_path: Path) -> None:
     plain = trained(tmp_path, 1, "float32")
-    again = trained(tmp_path, 1, "float32", deterministic=True, jit="on")
-    third = trained(tmp_path, 1, "float32", deterministic=True)
-    assert apart(plain, third) == 0
-    assert 0 < apart(plain, again) < 1e-3
+    again = trained(tmp_path, 1, "float32", deterministic=True)
+    assert apart(plain, again) == 0
