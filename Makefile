@@ -52,7 +52,7 @@ bench-train: setup ## Benchmark training with one and two workers against a Kera
 	@$(BIN)/python -m benchmarks.training $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 bench-gpu: ## Benchmark training on a GPU against Keras' fit; ONLY= an architecture, ALLOW_CPU=1 a trial without
-	@$(or $(wildcard $(BIN)/python),python3) -m benchmarks.gpu $(if $(ONLY),--only "$(ONLY)") $(if $(ALLOW_CPU),--allow-cpu) $(if $(DETERMINISTIC),--deterministic)
+	@$(or $(wildcard $(BIN)/python),python3) -m benchmarks.gpu $(if $(ONLY),--only "$(ONLY)") $(if $(ALLOW_CPU),--allow-cpu) $(if $(DETERMINISTIC),--deterministic) $(if $(INPUTS),--inputs)
 
 bench-accuracy: setup ## Compare accuracy after MINUTES= (20) by recipe with a Keras script; ARCHIVE= is required
 	@$(BIN)/python -m benchmarks.accuracy --archive "$(ARCHIVE)" $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEEDS),--seeds $(SEEDS))

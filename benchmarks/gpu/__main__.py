@@ -2,6 +2,7 @@
 
     make bench-gpu                       on a machine with a GPU
     make bench-gpu ONLY=resnet20         loads of one architecture
+    make bench-gpu INPUTS=1              what the cores prepare, without training; needs no GPU
     make bench-gpu ALLOW_CPU=1           a trial with small loads; its ratios say nothing about GPUs
 
 Each training runs in a process of its own, one after the other. Spark, Kafka and Java are not needed.
@@ -16,6 +17,7 @@ from typing import Any
 
 import click
 
+from benchmarks.gpu import inputs
 from benchmarks.gpu.loads import LOADS, SMALL, snapshot_of
 from benchmarks.gpu.worker import Order
 from conf.places import base_dir
@@ -35,15 +37,22 @@ Row = dict[str, float | str | None]
 @click.command()
 @click.option("--only", multiple=True, help="Architecture; may be repeated.")
 @click.option("--allow-cpu", is_flag=True, help="Try it on the processor, with small loads.")
+@click.option("--inputs", "only_inputs", is_flag=True, help="Measure only what input processes prepare.")
 @click.option("--epochs", type=click.IntRange(1), help="Of each training; the first two are not counted.")
 @click.option("--deterministic", is_flag=True, help="Also train with train.deterministic.")
-def main(only: tuple[str, ...], allow_cpu: bool, epochs: int | None, deterministic: bool) -> None:
+def main(
+    only: tuple[str, ...], allow_cpu: bool, only_inputs: bool, epochs: int | None, deterministic: bool
+) -> None:
     """Measure, print a table, write build/bench/gpu/gpu.json."""
+    cores, folder = task_cores(), base_dir() / "build" / "bench" / "gpu"
+    folder.mkdir(parents=True, exist_ok=True)
+    if only_inputs:
+        click.echo(_inputs(folder, cores))
+        return
     found: Any = _answer(["-c", _DEVICE])
     if not found and not allow_cpu:
         raise click.ClickException(_UNSEEN)
-    small, cores, folder = not found, task_cores(), base_dir() / "build" / "bench" / "gpu"
-    folder.mkdir(parents=True, exist_ok=True)
+    small = not found
     device = f"{found[0]}, {cores} cores" if found else f"no GPU, {cores} cores: a trial with small loads"
     loads = [load for load in (SMALL if small else LOADS) if not only or load.architecture in only]
     rows: list[Row] = []
@@ -55,6 +64,16 @@ def main(only: tuple[str, ...], allow_cpu: bool, epochs: int | None, determinist
         click.echo(f"{load.name}: {rows[-1]['hub']:,.0f} images/s", err=True)
     click.echo(_table(device, rows))
     click.echo(f"Written to {folder / 'gpu.json'}.")
+
+
+def _inputs(folder: Path, cores: int) -> str:
+    """Measure the input of each kind by number of processes, write inputs.json, and return a table."""
+    counts = inputs.process_counts(cores)
+    rates = {load.name: [inputs.measure(load, folder, count) for count in counts] for load in inputs.KINDS}
+    (folder / "inputs.json").write_text(json.dumps({"processes": counts, "rates": rates}, indent=1) + "\n")
+    cells = [[name, *(f"{rate:,.0f}" for rate in row)] for name, row in rates.items()]
+    header = ["", *(f"{count} processes" for count in counts)]
+    return format_table(header, cells, title=f"Input, images a second, {cores} cores")
 
 
 def _row(order: Order, deterministic: bool) -> Row:

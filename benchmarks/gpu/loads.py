@@ -64,9 +64,13 @@ SMALL = (
 )
 
 
-def snapshot_of(load: Load, folder: Path, small: bool) -> DatasetSnapshot:
-    """The snapshot for a load; written if it is missing, shared by loads of one side and number of rows."""
-    rows = load.rows(small)
+def snapshot_of(load: Load, folder: Path, small: bool, rows: int = 0) -> DatasetSnapshot:
+    """The snapshot for a load; written if it is missing, shared by loads of one side and number of rows.
+
+    Args:
+        rows: training pictures; 0 for as many as the load needs.
+    """
+    rows = rows or load.rows(small)
     storage = Storage(str(folder / f"snapshot-{load.side}-{rows}"), s3_defaults())
     if storage.exists(MANIFEST):
         return DatasetSnapshot.load(storage)

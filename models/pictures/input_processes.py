@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Self
@@ -97,7 +97,7 @@ class InputProcesses:
         """Ids of the processes."""
         return [process.pid for process in self._processes]
 
-    def prepare(self, steps: Iterable[Draws]) -> Iterator[NDArray[np.uint8]]:
+    def prepare(self, steps: Iterable[Draws]) -> Generator[NDArray[np.uint8], None, None]:
         """Yield the crops of each step, uint8 (batch, side, side, 3), in the order of the steps.
 
         Raises:

@@ -168,6 +168,7 @@ class Worker:
             preload.prefetch_libraries()
             self._tested = ThreadPoolExecutor(1).submit(self._load_tested)
         self._learner.freeze(epoch <= plan.freeze_epochs)
+        self._exchange *= epoch != plan.freeze_epochs + 1  # from here on there are more gradients
         from models.workers.exchange import time_exchange
 
         found = self._loop.run(epoch, batches)

@@ -120,3 +120,24 @@ def test_a_killed_process_ends_the_input_with_its_cause(snapshot: DatasetSnapsho
         os.kill(processes.pids[1], signal.SIGKILL)
         with pytest.raises(InputProcessLost, match=rf"process {processes.pids[1]}, .* ended \(status -9\)"):
             list(images)
+
+
+def test_a_killed_process_counts_as_a_lost_worker_which_is_restarted(
+    snapshot: DatasetSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.workers.worker_failures import FailureKind, from_exception
+
+    started: list[InputProcesses] = []
+    start = InputProcesses.__enter__
+    monkeypatch.setattr(
+        InputProcesses, "__enter__", lambda processes: started.append(processes) or start(processes)
+    )
+    cache = cache_on_disk(snapshot, Split.TRAIN, RowRange(0, 48), 32)
+    batches = InputPipeline(cache, 32, 5.0, cores=2).batches(plan(seed=seed) for seed in range(9))
+    next(batches)
+    os.kill(started[0].pids[0], signal.SIGKILL)
+    with pytest.raises(Exception, match="InputProcessLost") as caught:
+        list(batches)
+    failure = from_exception(1, caught.value)
+    assert failure.kind == FailureKind.LOST
+    assert f"process {started[0].pids[0]}, which prepares training pictures, has ended" in failure.cause
