@@ -1,5 +1,6 @@
 """What a plan leaves to the workers where they have GPUs; and cores of a local cluster."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_xla_is_refused_with_determinism(settings: Settings) -> None:
 def test_a_local_worker_takes_the_cores_of_the_setting_and_beside_a_gpu_all(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(executors.os, "sched_getaffinity", lambda process: set(range(16)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
     monkeypatch.setattr(plans, "_GPU", tmp_path / "none")
     assert executors.local_cores(settings, 2) == 1
     assert executors.local_cores(on(settings, train_cores=4), 2) == 4

@@ -129,9 +129,12 @@ def test_a_killed_process_counts_as_a_lost_worker_which_is_restarted(
 
     started: list[InputProcesses] = []
     start = InputProcesses.__enter__
-    monkeypatch.setattr(
-        InputProcesses, "__enter__", lambda processes: started.append(processes) or start(processes)
-    )
+
+    def remember(processes: InputProcesses) -> InputProcesses:
+        started.append(processes)
+        return start(processes)
+
+    monkeypatch.setattr(InputProcesses, "__enter__", remember)
     cache = cache_on_disk(snapshot, Split.TRAIN, RowRange(0, 48), 32)
     batches = InputPipeline(cache, 32, 5.0, cores=2).batches(plan(seed=seed) for seed in range(9))
     next(batches)
