@@ -1,7 +1,7 @@
 """Benchmark of training on one GPU: the worker's real loop beside plain Keras `fit`, with and without XLA.
 
     make bench-gpu                       on a machine with a GPU
-    make bench-gpu ONLY=resnet20         loads of one architecture
+    make bench-gpu ONLY=resnet20         loads of one architecture; what is measured last stays in the table
     make bench-gpu INPUTS=1              what the cores prepare, without training; needs no GPU
     make bench-gpu ALLOW_CPU=1           a trial with small loads; its ratios say nothing about GPUs
 
@@ -24,7 +24,7 @@ from conf.places import base_dir
 from jobs.cli.text_table import format_table
 from models.pictures.cores import task_cores
 
-EPOCHS = 8
+EPOCHS = 6
 SMALL_EPOCHS = 3
 _DEVICE = (
     "import json, tensorflow as tf; gpus = tf.config.list_physical_devices('GPU'); "
@@ -55,15 +55,24 @@ def main(
     small = not found
     device = f"{found[0]}, {cores} cores" if found else f"no GPU, {cores} cores: a trial with small loads"
     loads = [load for load in (SMALL if small else LOADS) if not only or load.architecture in only]
-    rows: list[Row] = []
+    file = folder / "gpu.json"
+    rows = _earlier(file, device)
     for load in loads:
         snapshot_of(load, folder, small)
         order = Order(load, str(folder), epochs or (SMALL_EPOCHS if small else EPOCHS), cores, "auto", small)
-        rows.append(_row(order, deterministic))
-        (folder / "gpu.json").write_text(json.dumps({"device": device, "rows": rows}, indent=1) + "\n")
-        click.echo(f"{load.name}: {rows[-1]['hub']:,.0f} images/s", err=True)
-    click.echo(_table(device, rows))
-    click.echo(f"Written to {folder / 'gpu.json'}.")
+        rows[load.name] = _row(order, deterministic)
+        file.write_text(json.dumps({"device": device, "rows": list(rows.values())}, indent=1) + "\n")
+        click.echo(f"{load.name}: {rows[load.name]['hub']:,.0f} images/s", err=True)
+    click.echo(_table(device, list(rows.values())))
+    click.echo(f"Written to {file}.")
+
+
+def _earlier(file: Path, device: str) -> dict[str, Row]:
+    """Rows of earlier runs on the same device, by load."""
+    if not file.exists():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text())
+    return {row["load"]: row for row in found["rows"]} if found["device"] == device else {}
 
 
 def _inputs(folder: Path, cores: int) -> str:

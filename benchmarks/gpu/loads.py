@@ -45,7 +45,7 @@ class Load:
         """Training pictures: enough for some seconds of steps on a GPU."""
         if small:
             return 4 * self.batch
-        return 8192 if self.side > 100 else 102_400
+        return 4096 if self.side > 100 else 51_200
 
 
 LOADS = (
