@@ -27,3 +27,9 @@ def embedding(size: int) -> Head:
 def feature_extractor(model: Model) -> Model:
     """The model without its head, sharing its variables: RGB 0–255 to (batch, channels)."""
     return keras.Model(model.input, model.get_layer("avg_pool").output)
+
+
+def with_softmax(model: Any) -> Any:
+    """Wrap a model that outputs logits so that it outputs probabilities; it shares layers and variables."""
+    probabilities = layers.Softmax(name="probabilities")(model.output)
+    return keras.Model(model.input, probabilities, name=model.name)

@@ -68,3 +68,9 @@ def picture_weights(labels: Any, class_weights: Any, weight: Any | None = None) 
         return own
     weight = tf.cast(weight, own.dtype)
     return weight * own + (1 - weight) * tf.reverse(own, [0])
+
+
+def count_correct(logits: Any, labels: Any) -> Any:
+    """How many pictures have the highest logit at their label, float ()."""
+    correct = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    return tf.reduce_sum(tf.cast(correct, logits.dtype))

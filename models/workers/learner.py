@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from models.errors import UnusableInitialWeights
 from models.nets import schedule, triplet
-from models.nets.heads import HEADS
-from models.nets.losses import cross_entropy, mixup, picture_weights
+from models.nets.heads import HEADS, with_softmax
+from models.nets.losses import count_correct, cross_entropy, mixup, picture_weights
 from models.nets.normalization import LayerCloner, local_moments
 from models.nets.precision import ScaledSGD, has_tensor_cores
 from models.nets.rate_table import RateTable
@@ -87,7 +87,7 @@ class Learner:
             optimizer = ScaledSGD if self.precision == "mixed_float16" else keras.optimizers.SGD
             self._optimizer = optimizer(RateTable(self.rates), momentum=plan.momentum)
             self._optimizer.build(self.model.trainable_variables)
-        self.export_model = built if plan.objective == "triplet" else _with_softmax(built)
+        self.export_model = built if plan.objective == "triplet" else with_softmax(built)
         self._frozen: bool | None = None
         self._frozen_normalization = plan.normalization == "frozen"
         self.freeze(False)
@@ -169,7 +169,7 @@ class Learner:
             for gradient, weight in zip(gradients, weights, strict=True)
         ]
         correct = (
-            _correct(outputs, labels) if self._margin is None else triplet.count_correct(outputs, labels)
+            count_correct(outputs, labels) if self._margin is None else triplet.count_correct(outputs, labels)
         )
         return decayed, tf.stack([tf.reduce_sum(losses), correct])
 
@@ -252,14 +252,3 @@ class Learner:
         values = self.values()[: len(self.export_model.variables)]
         for variable, value in zip(self.export_model.variables, values, strict=True):
             variable.assign(value)
-
-
-def _with_softmax(model: Any) -> Any:
-    """Wrap a model that outputs logits so that it outputs probabilities; it shares layers and variables."""
-    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
-    return keras.Model(model.input, probabilities, name=model.name)
-
-
-def _correct(logits: Any, labels: Any) -> Any:
-    correct = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-    return tf.reduce_sum(tf.cast(correct, logits.dtype))

@@ -73,7 +73,9 @@ class Worker:
             strategy, plan, number, rows // plan.workers, self._resumed_batch()
         )
         self._schedule = BatchSchedule.of(rows, plan.workers, batch, plan.batch_multiple * devices)
-        self._learner = Learner(plan, self._schedule, len(snapshot.labels), start, snapshot.class_weights, strategy)
+        self._learner = Learner(
+            plan, self._schedule, len(snapshot.labels), start, snapshot.class_weights, strategy
+        )
         labels = snapshot.labels if plan.objective == "labels" else ()
         self._export = ExportableModel(self._learner.export_model, task.model_id, labels)
         self._pipeline = InputPipeline(
