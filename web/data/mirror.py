@@ -10,10 +10,11 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +26,9 @@ from web.data import columns, table_files
 from web.data.columns import FILE
 from web.data.table_files import TableFiles, TableLog
 
+T = TypeVar("T")
+
+_REMEMBERED = 256  # values
 _MEMORY = "192MB"  # of DuckDB; more is spilled beside its file
 _THREADS = 2
 _SNAPSHOT_SECONDS = 5.0
@@ -71,6 +75,8 @@ class Mirror:
         self._database.execute("CREATE TABLE files (file_id INTEGER, tbl VARCHAR, path VARCHAR)")
         self._next_file = 0
         self._hidden: set[str] = set()
+        self._remembering = threading.Lock()
+        self._remembered: OrderedDict[tuple[Hashable, ...], tuple[object, object]] = OrderedDict()
         self._snapshot: tuple[dict[Table, int], Path, float] | None = None
         for table in Table:
             self._database.execute(columns.create_statement(table))
@@ -94,6 +100,25 @@ class Mirror:
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
 
+    def remember(self, key: tuple[Hashable, ...], compute: Callable[[], T]) -> T:
+        """A value that is computed once for the versions that all copies have now.
+
+        Args:
+            key: names the value.
+            compute: reads the copies.
+        """
+        versions = tuple(self.version(table) for table in Table)
+        with self._remembering:
+            found = self._remembered.get(key)
+        if found is not None and found[0] == versions:
+            return cast(T, found[1])
+        value = compute()
+        with self._remembering:
+            self._remembered[key] = versions, value
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        return value
+
     def column(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of a query's answer, as a NumPy array."""
         found = self._cursor().execute(statement, parameters).fetchnumpy()
@@ -110,6 +135,8 @@ class Mirror:
                 self._hidden.discard(user)
                 return
             self._hidden.add(user)
+            with self._remembering:
+                self._remembered.clear()
             for table in _OF_USERS:
                 self._cursor().execute(f'DELETE FROM {table} WHERE "user" = ?', [user])
 

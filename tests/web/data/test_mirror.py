@@ -98,3 +98,20 @@ def test_a_table_that_was_deleted_and_created_again_is_followed(own: Settings, m
     for _ in range(table_files._REOPEN):
         mirror.refresh()
     assert _ids(mirror) == ["upload-000007"]
+
+
+def test_a_value_is_computed_once_for_each_version(own: Settings, mirror: Mirror) -> None:
+    calls: list[int] = []
+
+    def count() -> int:
+        calls.append(1)
+        return int(mirror.rows("SELECT count(*) AS n FROM uploads")[0]["n"])
+
+    assert [mirror.remember(("count",), count) for _ in range(3)] == [0, 0, 0]
+    lakes.append(own, Table.UPLOADS, map(lakes.upload_row, range(3)))
+    mirror.refresh()
+    assert [mirror.remember(("count",), count) for _ in range(3)] == [3, 3, 3]
+    assert mirror.remember(("other",), lambda: "value") == "value"
+    assert len(calls) == 2
+    mirror.hide("user-1", True)
+    assert mirror.remember(("count",), count) == 2
