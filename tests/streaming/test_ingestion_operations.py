@@ -308,8 +308,13 @@ def test_metrics_and_progress_log_match_the_ingestion(spark: SparkSession, own: 
     assert (report.lag_records, report.lag_seconds) == (0, 0.0)
     lines = [json.loads(line) for line in (own.logs.dir / "progress.jsonl").read_text().splitlines()]
     done = [line for line in lines if line["event"] == "progress" and line["numInputRows"]]
-    assert {line["name"] for line in done} == {f"ingest-{own.kafka.topic}", "samples", "dead-letters"}
-    assert sum(line["event"] == "terminated" for line in lines) == 3
+    assert {line["name"] for line in done} == {
+        f"ingest-{own.kafka.topic}",
+        "samples",
+        "dead-letters",
+        "verdicts",
+    }
+    assert sum(line["event"] == "terminated" for line in lines) == 4
 
 
 def test_a_port_that_is_in_use_is_a_one_line_error(own: Settings) -> None:
