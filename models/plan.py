@@ -150,8 +150,12 @@ class TrainingPlan:
 
 def has_gpus(settings: Settings) -> bool:
     """Whether training workers have GPUs, as far as the driver can tell: as set, or those of this machine."""
-    here = not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ
-    return settings.spark.train_gpus > 0 or (here and _GPU.exists())
+    return settings.spark.train_gpus > 0 or (trains_here(settings) and _GPU.exists())
+
+
+def trains_here(settings: Settings) -> bool:
+    """Whether the workers run on this machine: no cluster is set, and spark-submit has chosen none."""
+    return not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ
 
 
 def _default_batch(settings: Settings, architecture: Architecture | None, side: int) -> int | None:

@@ -12,6 +12,7 @@ from conf.settings import Settings
 from lake.spark import session
 from models.errors import ClusterTooSmall, Diverged, TrainingFailed
 from models.messages import Disconnected, Failed, Message
+from models.plan import trains_here
 from models.runs.executors import local_cores, wait_for_executors
 from models.runs.launch import END_SECONDS, SparkJob, WorkerMain, launch_workers, session_stopped
 from models.runs.progress_bar import create_display
@@ -57,7 +58,7 @@ def start_session(settings: Settings, workers: int, tables: bool = False) -> Spa
         spark__python__worker__reuse="false",
         spark__executor__instances=str(workers),
         spark__dynamicAllocation__enabled="false",
-        **({} if settings.spark.train_master else {"spark__task__cpus": str(cores)}),
+        **({"spark__task__cpus": str(cores)} if trains_here(settings) else {}),
         **_gpus(settings.spark.train_gpus),
         # No retries by Spark: after a failure the driver restarts all workers together.
         spark__task__maxFailures="1",

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake.spark.core_wait import CoreWait
 from models.errors import ClusterTooSmall
-from models.plan import has_gpus
+from models.plan import has_gpus, trains_here
 
 EXECUTORS_SECONDS = 60  # for executors to register
 POLL_SECONDS = 0.2
@@ -23,7 +23,7 @@ def check_cores(settings: Settings, workers: int) -> None:
         ClusterTooSmall: this machine is the cluster and has fewer cores than workers.
     """
     cores = len(os.sched_getaffinity(0))
-    if not settings.spark.train_master and "PYSPARK_GATEWAY_PORT" not in os.environ and workers > cores:
+    if trains_here(settings) and workers > cores:
         raise ClusterTooSmall(
             f"--workers {workers} is more than the {cores} cores of this machine: ask for fewer, "
             "or name a cluster in spark.train_master"

@@ -73,3 +73,20 @@ def test_a_local_worker_takes_the_cores_of_the_setting_and_beside_a_gpu_all(
     assert executors.local_cores(on(settings, train_cores=12), 32) == 1
     monkeypatch.setattr(plans, "_GPU", tmp_path)
     assert executors.local_cores(settings, 2) == 8
+
+
+def test_spark_submit_keeps_its_own_cores(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lake.spark import session
+    from models.runs import cluster
+
+    def properties(**spark: object) -> dict[str, str]:
+        given: dict[str, str] = {}
+        monkeypatch.setattr(session, "start", lambda *positional, **named: given.update(named))
+        cluster.start_session(on(settings, **spark), 1)
+        return given
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert properties(train_cores=3)["spark__task__cpus"] == "3"
+    assert "spark__task__cpus" not in properties(train_cores=3, train_master="spark://m:7077")
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "4040")
+    assert "spark__task__cpus" not in properties(train_cores=3)
