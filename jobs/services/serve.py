@@ -45,7 +45,7 @@ def _serve(settings: "Settings") -> None:
 
     login = "no login" if resources.opened and not resources.accounts.exist() else "with a login"
     line = _telling(url, f"The hub is at {url} ({login}; Ctrl-C stops it)")
-    server.run_until_stopped(lambda: click.echo(line))
+    server.run_until_stopped(settings.logs.dir, lambda: click.echo(line))
 
 
 def _serve_network(settings: "Settings") -> None:
@@ -71,7 +71,7 @@ def _serve_network(settings: "Settings") -> None:
         f"has it may upload.\nThe phone warns about the certificate, which was made here; {url}/certificate\n"
         "has the authority's, to install. Ctrl-C stops the hub.",
     )
-    server.run_until_stopped(lambda: click.echo(line))
+    server.run_until_stopped(settings.logs.dir, lambda: click.echo(line))
 
 
 def _resources(settings: "Settings", opened: bool, lan: bool = False) -> "Resources":

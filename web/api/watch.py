@@ -30,14 +30,20 @@ def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Whether uploads and lists work", responses={503: {"model": Readiness}})
-def readyz(shared: Shared) -> JSONResponse:
-    """200 if the tables are copied and Kafka takes uploads, else 503; the body says what does not work."""
+def readyz(shared: Shared, who: Anybody) -> JSONResponse:
+    """200 if the tables are copied and Kafka takes uploads, else 503; the body says what does not work.
+
+    Only an admin reads why: it names addresses inside the hub.
+    """
     found = Readiness(
         tables=shared.freshness.problem or "",
         kafka=shared.kafka.connect() or "",
         verdicts=shared.feed.problem or "",
     )
-    return JSONResponse(asdict(found), 503 if found.tables or found.kafka else 200)
+    told = asdict(found)
+    if who is None or not who.may(Role.ADMIN):
+        told = {name: why and "unavailable" for name, why in told.items()}
+    return JSONResponse(told, 503 if found.tables or found.kafka else 200)
 
 
 @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response)

@@ -74,4 +74,4 @@ def _headers(error: HTTPException) -> dict[str, str]:
 
 def _of_bug(error: Exception) -> Problem:
     _log.error("request failed", exc_info=error)
-    return Problem(500, f"unexpected {type(error).__name__}; the log of `hub serve` has the trace")
+    return Problem(500, f"unexpected {type(error).__name__}; web.log in the log folder has the trace")

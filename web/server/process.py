@@ -1,6 +1,5 @@
 """Runs the application in this process until it is told to stop."""
 
-import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from web.server import log
 from web.server.errors import ServerError
 
 _STOP_SECONDS = 10  # for requests that are running when the server is stopped
@@ -66,26 +66,27 @@ class Server(uvicorn.Server):
         )
         self._app, self._listener = app, listener
 
-    def run_until_stopped(self, on_up: Callable[[], None]) -> None:
+    def run_until_stopped(self, logs: Path, on_up: Callable[[], None]) -> None:
         """Answer requests until SIGINT or SIGTERM.
 
         Args:
+            logs: folder for the log.
             on_up: called once requests are answered.
 
         Raises:
             ServerError: the application did not start.
         """
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it would log each retry
         watcher = threading.Thread(target=self._wait_until_up, args=(on_up,), daemon=True)
         watcher.start()
         try:
-            self.run(sockets=[self._listener])
+            with log.written_to(logs):
+                self.run(sockets=[self._listener])
         except KeyboardInterrupt:
             pass  # uvicorn has stopped gracefully, and raises it for its callers
         finally:
             self._listener.close()
         if not self.started:
-            raise ServerError("the server did not start; --debug shows why")
+            raise ServerError(f"the server did not start; see {logs / log.FILE}")
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Begin to stop."""

@@ -1,6 +1,7 @@
 """Stores uploads in Kafka: a producer that connects when it is needed, and again after a failure."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from conf.settings import Settings
 from streaming.contract.producer_record import ProducerRecord
 from streaming.upload import producer
 from web.problems.problem import Problem
+
+_log = logging.getLogger("hub.web")
 
 _RETRY_SECONDS = 5
 _PAUSE_SECONDS = 1.0  # after a failure to connect, in which uploads are refused at once
@@ -67,10 +70,14 @@ class KafkaStore:
         except (HubError, KafkaError, TimeoutError) as error:
             answer = error
         if isinstance(answer, BaseException):
+            why = _first_line(answer)
+            _log.warning("an upload was not stored: %s", why)
             await loop.run_in_executor(self._threads, self._disconnect)
+            # Addresses of a cluster are not for everybody who uploads.
+            cause = "" if self._settings.kafka.bootstrap else f" ({why})"
             raise Problem(
-                503, f"Kafka has not stored it: {_first_line(answer)}; send it again", "kafka_unavailable",
-                retry_after=_RETRY_SECONDS,
+                503, f"the hub cannot store it right now{cause}; send it again with the same id",
+                "kafka_unavailable", retry_after=_RETRY_SECONDS,
             )  # fmt: skip
 
     def connect(self) -> str | None:
