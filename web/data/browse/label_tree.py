@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lake.label_hierarchy import Hierarchy
 from lake.schemas import USABLE
 from web.data.mirror import Mirror
+from web.data.versioned import kept_by_version
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,8 @@ def tree(mirror: Mirror, hierarchy: Hierarchy, wanted: int) -> list[LabelNode]:
     Args:
         wanted: images that a label needs.
     """
-    named = {
-        row["label"]: row for row in mirror.rows("SELECT label, parent, display_name, accepted FROM labels")
-    }
-    counted = {row["label"]: row for row in mirror.rows(_COUNTS)}
+    named = _named(mirror)
+    counted = _counted(mirror)
     known = hierarchy.with_parents({label: row["parent"] for label, row in named.items()})
     nodes: dict[str, LabelNode] = {}
     parents: dict[str, str | None] = {}
@@ -88,6 +88,17 @@ def tree(mirror: Mirror, hierarchy: Hierarchy, wanted: int) -> list[LabelNode]:
             nodes[each] = LabelNode(each, name, accepted=accepted, wanted=wanted, **row)
             parents[each] = listed.parent if listed else None
     return list(_walk(nodes, parents))
+
+
+@kept_by_version
+def _named(mirror: Mirror) -> dict[str, dict[str, Any]]:
+    rows = mirror.rows("SELECT label, parent, display_name, accepted FROM labels")
+    return {row["label"]: row for row in rows}
+
+
+@kept_by_version
+def _counted(mirror: Mirror) -> dict[str, dict[str, Any]]:
+    return {row["label"]: row for row in mirror.rows(_COUNTS)}
 
 
 def _walk(nodes: Mapping[str, LabelNode], parents: Mapping[str, str | None]) -> Iterator[LabelNode]:

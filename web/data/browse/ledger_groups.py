@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from web.data.catalogue import BATCHES, BatchRow
 from web.data.keyset import Where
 from web.data.mirror import Mirror
+from web.data.versioned import kept_by_version
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ def newest_batches(mirror: Mirror, limit: int) -> list[BatchRow]:
     return BATCHES.page(mirror, limit, None).items
 
 
+@kept_by_version
 def parts(mirror: Mirror, column: str, verdict: str, batch: str | None = None) -> list[Part]:
     """Uploads with a verdict by the values of a column, the most frequent first.
 

@@ -9,8 +9,9 @@ from organize.review import ranking
 from organize.review.ranking import Doubtful
 from web.data.browse import samples
 from web.data.mirror import Mirror
+from web.data.versioned import kept_by_version
 
-_CANDIDATES = 20_000  # the most doubtful; more would not change which come first
+_CANDIDATES = 5_000  # the most doubtful; more would not change which come first
 _OPEN = f"""coalesce(label_source, 'claimed') = 'claimed' AND label IS NOT NULL
     AND NOT coalesce(list_contains(flags, '{NONE_OF_THESE}'), false)"""
 _DOUBTED = f"(suggested_label IS NOT NULL OR coalesce(list_contains(flags, '{LABEL_CONFLICT}'), false))"
@@ -56,17 +57,7 @@ def unchecked(mirror: Mirror, label: str | None, limit: int, without: Collection
 def _queue(
     mirror: Mirror, condition: str, label: str | None, limit: int, without: Collection[str]
 ) -> ReviewQueue:
-    where = f"{condition} AND {_OPEN} AND ($label IS NULL OR label = $label)"
-    values: dict[str, Any] = {"label": label}
-    rows = mirror.rows(
-        f"""SELECT image_id, label, suggested_label, label_quality, label_reason, flags,
-            coalesce(duplicate_group, image_id) AS stack
-        FROM samples WHERE {where} ORDER BY label_quality NULLS FIRST, image_id LIMIT {_CANDIDATES}""",
-        values,
-    )
-    (counted,) = mirror.rows(
-        f"SELECT count(DISTINCT coalesce(duplicate_group, image_id)) AS n FROM samples WHERE {where}", values
-    )
+    rows, waiting = _candidates(mirror, condition, label)
     candidates = [
         Doubtful(
             row["image_id"], row["label"], row["suggested_label"], row["label_quality"],
@@ -90,7 +81,24 @@ def _queue(
         )
         for each in chosen
     )  # fmt: skip
-    return ReviewQueue(items, int(counted["n"]))
+    return ReviewQueue(items, waiting)
+
+
+@kept_by_version
+def _candidates(mirror: Mirror, condition: str, label: str | None) -> tuple[list[dict[str, Any]], int]:
+    """The most doubtful samples that meet a condition, and the number of all, near duplicates as one."""
+    where = f"{condition} AND {_OPEN} AND ($label IS NULL OR label = $label)"
+    values: dict[str, Any] = {"label": label}
+    rows = mirror.rows(
+        f"""SELECT image_id, label, suggested_label, label_quality, label_reason, flags,
+            coalesce(duplicate_group, image_id) AS stack
+        FROM samples WHERE {where} ORDER BY label_quality NULLS FIRST, image_id LIMIT {_CANDIDATES}""",
+        values,
+    )
+    (counted,) = mirror.rows(
+        f"SELECT count(DISTINCT coalesce(duplicate_group, image_id)) AS n FROM samples WHERE {where}", values
+    )
+    return rows, int(counted["n"])
 
 
 def _conflict(flags: list[str] | None) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from web.data.keyset import Listing, Page, Where
 from web.data.mirror import Mirror
+from web.data.versioned import kept_by_version
 
 _VALUES = 60  # of each column that a page offers to filter by
 
@@ -152,6 +153,7 @@ def find(mirror: Mirror, image_id: str) -> Picture | None:
     return Picture.of(rows[image_id] | count)
 
 
+@kept_by_version
 def count(mirror: Mirror, label: str | None, wanted: PictureFilter) -> int:
     """Number of pictures, stacked ones counted each."""
     conditions = where(label, wanted)
@@ -171,6 +173,7 @@ def ids(mirror: Mirror, label: str | None, wanted: PictureFilter, limit: int) ->
     return [row["image_id"] for row in rows]
 
 
+@kept_by_version
 def facets(mirror: Mirror, label: str | None) -> dict[str, list[tuple[str, int]]]:
     """Values of a label's pictures to filter by, each with its number, the most frequent first."""
     found: dict[str, list[tuple[str, int]]] = {}
