@@ -1,5 +1,6 @@
 """Runs an ingestion: the streaming query from Kafka to the ledger, and the followers of the ledger."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -211,7 +212,7 @@ class Ingestion:
         name = resume_offsets.query_name(self.settings.kafka.topic)
         offsets = resources.start.starting_offsets(self.settings.kafka.topic)
         stream = kafka_source.uploads(self.spark, self.settings, self.bootstrap, offsets)
-        return self._start_query(name, stream, writer.write, once)
+        return self._start_query(name, stream, writer.write, once, self.settings.ingest.trigger_seconds)
 
     def _supervisor(
         self, images: ImageIndex, once: bool, on_failure: Callable[[str, str | None], None]
@@ -224,9 +225,12 @@ class Ingestion:
 
     def _start_follower(self, follower: Follower, write: Write, once: bool) -> StreamingQuery:
         stream = ledger_stream.uploads(self.spark, self.settings, follower)
-        return self._start_query(follower.query, stream, write, once)
+        seconds = min(self.settings.ingest.trigger_seconds, follower.trigger_seconds or math.inf)
+        return self._start_query(follower.query, stream, write, once, seconds)
 
-    def _start_query(self, name: str, stream: DataFrame, write: Write, once: bool) -> StreamingQuery:
+    def _start_query(
+        self, name: str, stream: DataFrame, write: Write, once: bool, seconds: float
+    ) -> StreamingQuery:
         writer = (
             stream.writeStream.queryName(name)
             .foreachBatch(write)
@@ -234,7 +238,7 @@ class Ingestion:
         )
         if once:
             return writer.trigger(availableNow=True).start()
-        return writer.trigger(processingTime=f"{self.settings.ingest.trigger_seconds} seconds").start()
+        return writer.trigger(processingTime=f"{seconds} seconds").start()
 
 
 def session_overrides(ingest: Ingest) -> dict[str, str]:

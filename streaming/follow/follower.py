@@ -45,6 +45,8 @@ class Follower:
         writer: makes the function that writes each micro-batch.
         reset: called before the query starts without a checkpoint, with a condition that is true for the
             ledger rows that the follower has processed before and will not read again.
+        trigger_seconds: between its micro-batches, if `ingest.trigger_seconds` is longer; None: no less than
+            that.
         version: increase it when the follower writes new data for rows that it has read already. A query
             with a new name then reads the whole ledger again.
     """
@@ -54,6 +56,7 @@ class Follower:
     on_restart: str
     writer: Callable[[FollowerContext], Write]
     reset: Callable[[SparkSession, Settings, Column], None] = _reset_nothing
+    trigger_seconds: float | None = None
     version: int = 1
 
     @property

@@ -26,5 +26,6 @@ FOLLOWERS = (
         columns=verdicts.COLUMNS,
         on_restart="the verdicts on all uploads in the ledger are sent once more",
         writer=verdicts.writer,
+        trigger_seconds=1.0,  # somebody waits for them
     ),
 )
