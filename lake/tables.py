@@ -1,5 +1,6 @@
 """Delta tables of the lake: create, extend, read, append exactly once, upsert, and retry after conflicts."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -28,6 +29,7 @@ _CONFLICTS = (
     ConcurrentWriteException,
 )
 _TRIES = 10
+_CREATE_TRIES, _CREATE_PAUSE_SECONDS = 5, 0.5
 
 # Columns with data-skipping statistics: those that queries filter by and whose values differ between files.
 # Never pixels, nor random ids, whose range is the same in every file. Statistics take a quarter of the time
@@ -55,7 +57,23 @@ def create(spark: SparkSession, lake: Lake) -> None:
 
 
 def create_or_extend(spark: SparkSession, lake: Lake, table: Table) -> None:
-    """Create a table if it is missing, or add the columns that it lacks."""
+    """Create a table if it is missing, or add the columns that it lacks.
+
+    Another process may do the same at the same time (`hub ingest` and `hub organize --follow` on a new lake).
+    Delta then finds a half-made table or a conflict; a later attempt finds the whole table.
+    """
+    for attempts_left in reversed(range(_CREATE_TRIES)):
+        try:
+            _create_or_extend(spark, lake, table)
+        except PySparkException:
+            if not attempts_left:
+                raise
+            time.sleep(_CREATE_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _create_or_extend(spark: SparkSession, lake: Lake, table: Table) -> None:
     if not exists(spark, lake, table):
         _create(spark, lake, table)
     elif lacks(read(spark, lake, table).schema, SCHEMAS[table]):
