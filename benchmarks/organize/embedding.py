@@ -85,7 +85,7 @@ def _add(spark: "SparkSession", settings: Settings, contents: list[bytes], numbe
     from lake.table import Table
 
     now = datetime.now(UTC)
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (hashlib.sha256(str(n).encode()).hexdigest(), f"u{n}", f"label{n % 10}", "accepted", n, [], now,
          contents[n % len(contents)])
         for n in numbers

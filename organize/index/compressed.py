@@ -10,7 +10,7 @@ https://github.com/facebookresearch/faiss.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import faiss
@@ -23,7 +23,7 @@ DIRECTIONS = 128
 PROBES = 96  # cells that a search looks into
 CANDIDATES = 40  # that are ranked by their vectors, at least
 _TRAINING_ROWS_PER_CELL = 40
-_PCA_ROWS = 16_384
+_PCA_ROWS = 8192
 _ITERATIONS = 6  # of k-means
 _BLOCK_ROWS = 2048  # vectors that are read at once: with their pages at most 140 MB
 _RANKED_QUERIES = 64  # whose candidates are in memory at once (13 MB)
@@ -42,16 +42,26 @@ def build(vectors: NDArray[np.float16], file: Path) -> None:
     random = np.random.default_rng(_SEED)
     pca = faiss.PCAMatrix(size, min(DIRECTIONS, size))
     chosen = np.sort(random.choice(rows, min(rows, _PCA_ROWS), replace=False))
-    pca.train(np.concatenate(list(_blocks(vectors, chosen))))
+    pca.train(_filled(np.empty((len(chosen), size), np.float32), _blocks(vectors, chosen)))
     quantizer = faiss.IndexFlatL2(pca.d_out)
     # By distance: PCA moves the origin, which changes dot products. Of unit vectors the order is the same.
     ivf = faiss.IndexIVFScalarQuantizer(quantizer, pca.d_out, cells, faiss.ScalarQuantizer.QT_8bit)
     ivf.cp.niter, ivf.cp.seed, ivf.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINING_ROWS_PER_CELL
     chosen = np.sort(random.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
-    ivf.train(np.concatenate([pca.apply(block) for block in _blocks(vectors, chosen)]))
+    projected = (pca.apply(block) for block in _blocks(vectors, chosen))
+    ivf.train(_filled(np.empty((len(chosen), pca.d_out), np.float32), projected))
     for block in _blocks(vectors, np.arange(rows)):
         ivf.add(pca.apply(block))
     faiss.write_index(faiss.IndexPreTransform(pca, ivf), str(file))
+
+
+def _filled(rows: Vectors, blocks: Iterable[Vectors]) -> Vectors:
+    """The rows, filled with blocks: a list of all blocks would take the memory twice."""
+    first = 0
+    for block in blocks:
+        rows[first : first + len(block)] = block
+        first += len(block)
+    return rows
 
 
 def _blocks(vectors: NDArray[np.float16], rows: NDArray[np.int64]) -> Iterator[Vectors]:
