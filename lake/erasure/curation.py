@@ -51,7 +51,7 @@ def redact_decisions(spark: SparkSession, lake: Lake, user: str) -> None:
         condition="old.source_before = 'claimed' AND old.label_before IS NOT NULL",
         set={"label_before": "NULL"},
     ).execute()
-    decisions.update(f.col("user") == user, {"user": "NULL"})
+    decisions.update(f.col("user") == user, {"`user`": "NULL"})
 
 
 def delete_watches(spark: SparkSession, lake: Lake, user: str) -> None:

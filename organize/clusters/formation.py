@@ -69,7 +69,7 @@ def form(spark: SparkSession, settings: Settings, model_id: str) -> Formed:
                 "run `hub organize --once` after more uploads, or set HUB__CLUSTERS__MIN_IMAGES"
             )
         seed = settings.organize.seed
-        labels = [label for label, size in sizes.items() if size >= config.min_images]
+        labels = [label for label, size in sizes.items() if label and size >= config.min_images]
         found = _centroids(pictures, labels, config, seed)
         assigned = assign(pictures, _unnamed(found)).persist()
         try:
@@ -83,7 +83,7 @@ def form(spark: SparkSession, settings: Settings, model_id: str) -> Formed:
             assigned.unpersist()
     finally:
         pictures.unpersist()
-    without = tuple(sorted(set(sizes) - set(labels)))
+    without = tuple(sorted(set(filter(None, sizes)) - set(labels)))
     return Formed(tuple(named), total, outliers, kept, without)
 
 

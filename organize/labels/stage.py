@@ -32,19 +32,24 @@ def score_images(spark: SparkSession, settings: Settings, images: DataFrame, mod
     Returns:
         the number of images that were scored; 0 while there are too few for a check.
     """
-    scorer = Scorer.load(settings, model_id)
+    scorer, checked = Scorer.load(settings, model_id), 0
     embedded = embeddings.of_model(spark, settings, model_id).count()
+    by_probe: dict[str, LabelVerdict] = {}
     if scorer is None or embedded >= GROWTH * scorer.images:
         try:
             check.check_labels(spark, settings, model_id)
-            scorer = Scorer.load(settings, model_id)
+            checked = images.count()  # by a probe that did not learn them; the saved one has
         except NothingToCheck:
             scorer = None
-    results = {} if scorer is None else _by_probe(settings, images, scorer)
-    results |= _by_model_in_use(settings, images)
-    undecided = _undecided(spark, settings, list(results))
-    check.write(spark, settings, {image_id: results[image_id] for image_id in undecided})
-    return len(undecided)
+    if scorer is not None and not checked:
+        by_probe = _by_probe(settings, images, scorer)
+    by_model = _by_model_in_use(settings, images)
+    free = _undecided(spark, settings, sorted({*by_probe, *by_model}))
+    # A check has judged an image better than the saved probe, which has learnt it, would score it.
+    results = {each: verdict for each, verdict in by_probe.items() if free.get(each) is False}
+    results |= {each: verdict for each, verdict in by_model.items() if each in free}
+    check.write(spark, settings, results)
+    return max(checked, len(set(free)))
 
 
 def _by_probe(settings: Settings, images: DataFrame, scorer: Scorer) -> dict[str, LabelVerdict]:
@@ -83,11 +88,12 @@ def _card_in_use(settings: Settings) -> ModelCard | None:
     return card if card.objective == "labels" else None
 
 
-def _undecided(spark: SparkSession, settings: Settings, image_ids: list[str]) -> list[str]:
-    """Of these images, those that nobody has decided about."""
+def _undecided(spark: SparkSession, settings: Settings, image_ids: list[str]) -> dict[str, bool]:
+    """Of these images, those that nobody has decided about, and whether they have a quality already."""
     if not image_ids:
-        return []
+        return {}
     listed = spark.createDataFrame([(each,) for each in image_ids], "image_id string")
     samples = tables.read(spark, settings.lake, Table.SAMPLES)
-    free = samples.where("coalesce(label_source, 'claimed') = 'claimed'").select("image_id")
-    return [row.image_id for row in free.join(listed, "image_id", "left_semi").collect()]
+    free = samples.where("coalesce(label_source, 'claimed') = 'claimed'")
+    found = free.join(listed, "image_id", "left_semi").select("image_id", "label_quality").collect()
+    return {row.image_id: row.label_quality is not None for row in found}
