@@ -164,6 +164,8 @@ class Worker:
         )
 
     def _run_epoch(self, epoch: int, batches: Iterator[Any]) -> EpochEnded:
+        from models.workers.exchange import time_exchange
+
         plan, schedule = self._task.plan, self._schedule
         self._reporter.start_phase(f"starting epoch {epoch}")
         if epoch == plan.epochs:
@@ -171,8 +173,6 @@ class Worker:
             self._tested = ThreadPoolExecutor(1).submit(self._load_tested)
         self._learner.freeze(epoch <= plan.freeze_epochs)
         self._exchange *= epoch != plan.freeze_epochs + 1  # from here on there are more gradients
-        from models.workers.exchange import time_exchange
-
         found = self._loop.run(epoch, batches)
         self._reporter.start_phase(f"validating epoch {epoch}")
         began = time.monotonic()
