@@ -102,11 +102,13 @@ def _group_text(group: "Group") -> str:
 
 
 def _calibration_text(found: "Listing") -> str:
+    from organize.duplicates.calibration import LEAST_PAIRS
+
     calibration = found.calibration
     if calibration is None:
         return "no picture was grouped yet: run `hub organize --once`"
-    if not calibration.random_pairs:
-        return "too few pictures for a calibration: the default threshold holds"
+    if calibration.random_pairs < LEAST_PAIRS:
+        return f"{calibration.images:,} images are too few for a calibration: the default threshold holds"
     return (
         f"calibrated on {calibration.random_pairs:,} random pairs of {calibration.images:,} images: "
         f"significance {calibration.sure:g} needed, {calibration.expected_false:.2g} false pairs expected"
