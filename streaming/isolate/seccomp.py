@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000  # SECCOMP_RET_…; _KILL is the whole process
-_ENOSYS = 38
+_ENOSYS, _EACCES = 38, 13
 _CLONE_THREAD = 0x00010000
 _SET_NO_NEW_PRIVS = 38  # prctl
 _SET_MODE_FILTER, _SPEC_ALLOW = 1, 4  # seccomp; without the flag, kernels before 5.16 slow down the process
@@ -38,8 +38,18 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "clock_nanosleep": (230, 115), "nanosleep": (35, 101), "gettimeofday": (96, 169), "time": (201, None),
     "times": (100, 153), "sysinfo": (99, 179), "uname": (63, 160), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
-READ_AT: dict[str, tuple[int | None, int | None]] = {"pread64": (17, 67)}
+Calls = Mapping[str, tuple[int | None, int | None]]
+
+READ_AT: Calls = {"pread64": (17, 67)}
 """More calls, for a process that has an open database file."""
+
+FILES: Calls = {
+    "open": (2, None), "openat": (257, 56), "stat": (4, None), "lstat": (6, None), "newfstatat": (262, 79),
+    "statx": (332, 291), "access": (21, None), "faccessat": (269, 48), "readlink": (89, None),
+    "readlinkat": (267, 78), "getcwd": (79, 17), "mkdir": (83, None), "mkdirat": (258, 34),
+    "socket": (41, 198),
+}  # fmt: skip
+"""Calls that name a file, or make a socket: a library that only tries them goes on when they are refused."""
 
 _CLONE, _CLONE3, _TGKILL, _PRLIMIT64, _SECCOMP = (56, 220), (435, 435), (234, 131), (302, 261), (317, 277)
 
@@ -55,11 +65,12 @@ class Machine:
 MACHINES = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
 
 
-def install(more: Mapping[str, tuple[int | None, int | None]] | None = None) -> None:
+def install(more: Calls | None = None, refused: Calls | None = None) -> None:
     """Restrict this process and its threads for good.
 
     Args:
         more: calls that are allowed, too.
+        refused: calls that fail with EACCES, in place of ending the process.
 
     Raises:
         OSError: the kernel refuses, or the architecture is unknown.
@@ -67,7 +78,7 @@ def install(more: Mapping[str, tuple[int | None, int | None]] | None = None) -> 
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(f"no seccomp filter for {platform.machine()}")
-    instructions = program(machine, os.getpid(), _ALLOWED | dict(more or {}))
+    instructions = program(machine, os.getpid(), _ALLOWED | dict(more or {}), refused or {})
     buffer = ctypes.create_string_buffer(instructions, len(instructions))
     # struct sock_fprog: number of instructions, and their address.
     header = struct.pack("@HP", len(instructions) // 8, ctypes.addressof(buffer))
@@ -81,21 +92,21 @@ def install(more: Mapping[str, tuple[int | None, int | None]] | None = None) -> 
     raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def program(
-    machine: Machine, pid: int, allowed: Mapping[str, tuple[int | None, int | None]] = _ALLOWED
-) -> bytes:
+def program(machine: Machine, pid: int, allowed: Calls = _ALLOWED, refused: Calls | None = None) -> bytes:
     """The BPF program: eight bytes for each instruction.
 
     Args:
         machine: the architecture; a call of another one (32 bits) is killed.
         pid: of the process, which may signal itself: abort() does.
         allowed: calls with any arguments.
+        refused: calls that fail with EACCES.
     """
     code = [_jump(_EQUAL, machine.audit, 1, 0), _return(_KILL), _load(_CALL)]
-    for numbers in allowed.values():
-        number = numbers[machine.column]
-        if number is not None:
-            code += [_jump(_EQUAL, number, 0, 1), _return(_ALLOW)]
+    for calls, verdict in ((allowed, _ALLOW), (refused or {}, _ERRNO | _EACCES)):
+        for numbers in calls.values():
+            number = numbers[machine.column]
+            if number is not None:
+                code += [_jump(_EQUAL, number, 0, 1), _return(verdict)]
     # glibc falls back to clone, whose flags a filter can read.
     code += [_jump(_EQUAL, _CLONE3[machine.column], 0, 1), _return(_ERRNO | _ENOSYS)]
     code += _if_argument(_CLONE[machine.column], (0, _ANY_BIT, _CLONE_THREAD))

@@ -65,6 +65,18 @@ def test_a_wrong_statement_is_told(queries: Queries, statement: str, error: str)
     assert error in queries.run(statement).error
 
 
+def test_a_query_over_many_groups_is_answered_although_its_allocator_looks_for_files(
+    queries: Queries,
+) -> None:
+    many = queries.run("SELECT count(*) FROM (SELECT DISTINCT hash(range) FROM range(2000000))")
+    assert (many.error, many.rows) == ("", ((2_000_000,),))
+
+
+def test_what_is_not_allowed_is_told(queries: Queries) -> None:
+    assert "disabled by configuration" in queries.run("SELECT * FROM read_text('/etc/passwd')").error
+    assert "only queries are run here" in queries.run("COPY (SELECT 1) TO '/tmp/x.csv'").error
+
+
 def test_a_statement_that_is_too_long_is_refused(queries: Queries) -> None:
     with pytest.raises(Problem, match="more than 20,000 characters"):
         queries.run("SELECT " + "1" * 20_000)
