@@ -10,11 +10,12 @@ Uploads are repeated after 429, 503 and broken connections, with the same id, so
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -88,6 +89,21 @@ class Prediction:
 
     model_id: str
     labels: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training: queued, running, done, failed or cancelled; `before` others are before it in the queue."""
+
+    id: str
+    state: str
+    asked: str
+    before: int
+    model_id: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    detail: str = ""
+    messages: tuple[str, ...] = ()
 
 
 class HubClient:
@@ -227,6 +243,37 @@ class HubClient:
         return Prediction(
             found["model_id"], [(each["label"], each["probability"]) for each in found["labels"]]
         )
+
+    def similar(self, content: bytes, count: int = 12) -> list[tuple[str, float]]:
+        """Image ids of the pictures that are most similar to a picture, with their cosine (1: the same)."""
+        answer = self._checked(self._http.post(f"{API}/similar", params={"count": count}, content=content))
+        return [(each["image_id"], each["similarity"]) for each in answer.json()["matches"]]
+
+    def doubtful(self, limit: int = 50, label: str = "") -> list[dict[str, Any]]:
+        """The most doubtful pictures: image_id, label, suggested_label, label_quality, reason, stacked."""
+        found = self._get("/reviews/queue", {"limit": limit} | ({"label": label} if label else {})).json()
+        return list(found["items"])
+
+    def review(self, image_id: str, decision: str, label: str | None = None) -> str | None:
+        """Decide about a picture: keep, relabel (to a label), none_of_these or undo; the decision's id."""
+        choice = {"image_id": image_id, "decision": decision, "label": label}
+        answer = self._checked(self._http.post(f"{API}/reviews", json={"decisions": [choice]}))
+        found: str | None = answer.json()["decision_id"]
+        return found
+
+    def train(self, labels: Sequence[str], **options: Any) -> Training:
+        """Ask for a training; options: start, architecture, source, workers, epochs, again."""
+        answer = self._http.post(f"{API}/trainings", json={"labels": list(labels)} | options)
+        return _make(Training, self._checked(answer).json())
+
+    def training(self, training_id: str) -> Training:
+        """How far a training is."""
+        return _make(Training, self._get(f"/trainings/{quote(training_id, safe='')}").json())
+
+    def cancel(self, training_id: str) -> Training:
+        """Cancel a training."""
+        answer = self._http.delete(f"{API}/trainings/{quote(training_id, safe='')}")
+        return _make(Training, self._checked(answer).json())
 
     def _get(self, path: str, query: Mapping[str, Any] | None = None) -> httpx.Response:
         return self._checked(self._http.get(API + path, params=query))

@@ -1,11 +1,25 @@
-"""The application on a lake, for tests of pages: no network, no login, no broker."""
+"""The application on a lake, for tests of pages: no login, no broker; in this process or its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
 from fastapi.testclient import TestClient
 
 from conf.settings import Settings
 from local.errors import NoBroker
+from tests.support.waiting import wait_until
+from tests.web.serving import Served, served
 from web.resources.resources import Resources
 from web.server import app
+
+
+@contextmanager
+def ready(settings: Settings) -> Iterator[Served]:
+    """A server in a process of its own that has read the tables."""
+    with served(settings) as running:
+        assert wait_until(lambda: not httpx.get(f"{running.url}/readyz").json()["tables"], 60)
+        yield running
 
 
 def browser(settings: Settings) -> TestClient:
