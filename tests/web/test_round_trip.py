@@ -80,7 +80,7 @@ def test_uploads_travel_to_the_ledger_and_their_verdicts_back(
         assert envelope.problem is None
         assert (envelope.user, envelope.device, envelope.batch) == ("anna", "phone-7", "tuesday")
         assert (envelope.label, envelope.label_name) == ("creme_brulee", "Crème brûlée")
-        assert envelope.geohash == "u33db"
+        assert envelope.geohash == "u33dc"
 
         Ingestion(spark, own, own.kafka.bootstrap).once(IngestReport())
 
