@@ -154,7 +154,7 @@ def _reused(settings: "Settings", card: "ModelCard") -> Outcome:
         "epochs": len(entry.history),
         "steps": int(entry.figures.get("steps", 0)),
         "workers": card.workers,
-        "batch_size": card.plan.get("batch_size"),
+        "batch_size": int(entry.figures.get("batch_size", 0)) or card.plan.get("batch_size"),
         "test_accuracy": card.accuracy if card.objective == "labels" else None,
         "images_per_second": entry.figures.get("images_per_second"),
         "seconds": entry.figures.get("seconds"),

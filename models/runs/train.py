@@ -87,6 +87,7 @@ class TrainedModel:
             "validation_accuracy": last.validation_accuracy,
             "train_accuracy": last.accuracy,
             "train_loss": last.loss,
+            "batch_size": self.batch,  # the plan may leave it to the workers
             "images_per_second": self.images_per_second,
             "input_wait_share": self.input_wait_share,
             **self.time_shares.as_metrics,

@@ -25,4 +25,5 @@ def test_batch_learning_rate_and_shares_are_said(settings: Settings) -> None:
     # 0.1 for a global batch of 128: two workers of 64 have that.
     assert "steps        64 pictures on each worker, learning rate up to 0.1" in lines
     assert "epochs       compute 79%, input 2%, exchange 9%, measuring 10%" in lines
-    assert trained.metrics["exchange_share"] == 0.09 and trained.peak_rate == 0.1
+    assert trained.metrics["exchange_share"] == 0.09 and trained.metrics["batch_size"] == 64
+    assert trained.peak_rate == 0.1
