@@ -26,7 +26,9 @@ from organize.duplicates.picture_store import PictureStore, StoredPicture
 from organize.duplicates.search import search
 from organize.features import network_file
 from organize.features.embedder import embedder_of
-from organize.features.network import load
+from organize.features.network import Network, load
+from streaming.sources.digits import DigitsSource
+from streaming.sources.items import Skipped
 from streaming.verify.phash import phash
 from tests.models.imagenet import skip_without_weights
 from tests.support.media import scenes
@@ -82,26 +84,36 @@ def pictures(shared_data: Path) -> list[Picture]:
 
 
 @pytest.fixture(scope="module")
+def embedding(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Network:
+    skip_without_weights("efficientnet-lite0")
+    lake = Lake(root=str(tmp_path_factory.mktemp("embedder") / "lake"))
+    own = settings.model_copy(update={"lake": lake})
+    return load(network_file.get_or_create(own, embedder_of(own)))
+
+
+@pytest.fixture(scope="module")
 def matches(
-    pictures: list[Picture], settings: Settings, tmp_path_factory: pytest.TempPathFactory
+    pictures: list[Picture], settings: Settings, embedding: Network, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Match]:
     """The near duplicates that are found among them."""
-    skip_without_weights("efficientnet-lite0")
-    folder = tmp_path_factory.mktemp("recall")
-    own = settings.model_copy(update={"lake": Lake(root=str(folder / "lake"))})
-    network = load(network_file.get_or_create(own, embedder_of(own)))
+    return find(pictures, settings, embedding, tmp_path_factory.mktemp("recall"))
+
+
+def find(pictures: list[Picture], settings: Settings, network: Network, folder: Path) -> list[Match]:
+    """All near duplicates among pictures, as a lake finds them."""
     stored = [picture.stored() for picture in pictures]
     vectors = network.embed(np.stack([pixels.centre_square(rgb, network.side) for rgb in stored]))
     cosines = vectors @ vectors.T
+    config = settings.organize
     neighbours = {
         picture.image_id: [
             pictures[other].image_id
-            for other in np.argsort(-row)[: own.organize.duplicate_neighbours + 1]
-            if row[other] >= own.organize.duplicate_cosine
+            for other in np.argsort(-row)[: config.duplicate_neighbours + 1]
+            if row[other] >= config.duplicate_cosine
         ]
         for picture, row in zip(pictures, cosines, strict=True)
     }
-    with PictureStore(folder / "pictures.sqlite", own.organize.phash_distance) as store:
+    with PictureStore(folder / "pictures.sqlite", config.phash_distance) as store:
         store.add(map(_picture, pictures, stored))
         found = search(store, [picture.image_id for picture in pictures], neighbours)
     assert found.compared <= 100 * len(pictures)
@@ -153,3 +165,11 @@ def test_the_relation_to_the_original_is_right(pictures: list[Picture], matches:
         if one.number == other.number and not one.change:
             judged.append(match.relation is CHANGES[other.change][1])
     assert sum(judged) >= 0.95 * len(judged) > 0
+
+
+def test_no_two_scans_of_digits_are_near_duplicates(
+    settings: Settings, embedding: Network, tmp_path: Path
+) -> None:
+    items = list(DigitsSource().items(Skipped()))[::3]
+    scans = [Picture(number, "scan", pixels.decode(item.content, 4096)) for number, item in enumerate(items)]
+    assert find(scans, settings, embedding, tmp_path) == []
