@@ -78,12 +78,13 @@ def erase(
     with (
         lake_lease.held(settings, "erase", lost.append),
         maintenance_lock.held(settings, "erase") as refuse_if_lost,
-        organize_lock.held(settings, "erase"),
+        organize_lock.held(settings, "erase") as refuse_if_organizing,
     ):
 
         def begin_step(description: str) -> None:
-            """Check both locks first: without them, a step could delete files of another process's commit."""
+            """Check the locks first: without them, a step could delete files of another process's commit."""
             refuse_if_lost()
+            refuse_if_organizing()
             if lost:
                 raise LakeInUse(f"stopped before the erasure was complete: {lost[0]}; run it again")
             on_step(description)

@@ -5,7 +5,7 @@ an erasure take turns. An erasure holds it throughout: no embedding of a picture
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from conf.settings import Settings
@@ -18,21 +18,30 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def held(settings: Settings, command: str) -> Iterator[None]:
+def held(settings: Settings, command: str) -> Iterator[Callable[[], None]]:
     """Hold the lock while the block runs; waits `organize.lock_seconds` for another process.
 
     Args:
         command: shown to a process that waited in vain.
 
+    Yields:
+        a function to be called before each commit; it raises InUse after the lease on S3 was lost.
+
     Raises:
         InUse: another process still holds the lock; the message names it.
         StorageError: the lake's root is not writable.
     """
+    lost: list[str] = []
+
+    def refuse_if_lost() -> None:
+        if lost:
+            raise InUse(f"stopped before the commit: {lost[0]}; run it again")
+
     deadline = time.monotonic() + settings.organize.lock_seconds
     holder = LockHolder.this_process(command, settings.spark.work_dir)
     uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
     while True:
-        lock = lease.held(uri, settings.s3, seconds, holder)
+        lock = lease.held(uri, settings.s3, seconds, holder, lost.append)
         try:
             lock.__enter__()
             break
@@ -41,7 +50,7 @@ def held(settings: Settings, command: str) -> Iterator[None]:
                 raise
             time.sleep(_POLL_SECONDS)
     try:
-        yield
+        yield refuse_if_lost
     finally:
         lock.__exit__(None, None, None)
 

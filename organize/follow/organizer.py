@@ -79,8 +79,8 @@ class Organizer:
         """
         rows = self.settings.organize.chunk_images
         for first in range(0, len(samples), rows):
-            with self._thread_lock, organize_lock.held(self.settings, self.command):
-                self._organize_chunk(spark, samples.slice(first, rows), ledger)
+            with self._thread_lock, organize_lock.held(self.settings, self.command) as refuse_if_lost:
+                self._organize_chunk(spark, samples.slice(first, rows), ledger, refuse_if_lost)
 
     def finish(self, spark: SparkSession) -> None:
         """Run the stages for embeddings that have not been through them: after a crash, or of a new stage."""
@@ -93,7 +93,13 @@ class Organizer:
             for commit, missing in progress.unfinished(done, [each.name for each in self.stages], times):
                 self._run_again(spark, commit, [each for each in self.stages if each.name in missing])
 
-    def _organize_chunk(self, spark: SparkSession, samples: pa.Table, ledger: DataFrame | None) -> None:
+    def _organize_chunk(
+        self,
+        spark: SparkSession,
+        samples: pa.Table,
+        ledger: DataFrame | None,
+        refuse_if_lost: Callable[[], None],
+    ) -> None:
         began = time.monotonic()
         # Another process may have embedded some of them while this one waited for the lock.
         known = pictures.embedded(self.settings, self.model_id, samples["image_id"].to_pylist())
@@ -107,6 +113,7 @@ class Organizer:
             if not total:
                 return
             after = embeddings.newest(self.settings, self.model_id)
+            refuse_if_lost()
             commit = embeddings.write(images, self.settings, self.model_id, after)
             self.counts.embedded += total
             self.counts.unreadable += total - readable
