@@ -89,7 +89,14 @@ def _choose(page: "Page", label: str, *files: tuple[str, str, bytes]) -> None:
 
 
 def _states(page: "Page") -> Counter[str]:
-    return Counter(page.locator("#queue .item").evaluate_all("rows => rows.map(row => row.dataset.state)"))
+    """How many items are in each state; none while a page is loading."""
+    from playwright.sync_api import Error
+
+    try:
+        rows = page.locator("#queue .item")
+        return Counter(rows.evaluate_all("rows => rows.map(row => row.dataset.state)"))
+    except Error:
+        return Counter()
 
 
 def test_good_bad_and_heic_pictures_are_sent_and_judged(
