@@ -17,6 +17,8 @@ from organize.features import network, network_file
 from organize.features.embedder import embedder_of
 from organize.features.vectors import STORED, to_unit
 from organize.similar import find_similar, sheet
+from streaming.contract.rules import Rules
+from streaming.verify.preprocess import prepare
 from tests.support import pictures
 from tests.support.commands import Hub
 from tests.web.lakes import append, sample_row, upload_row
@@ -98,7 +100,8 @@ def test_a_file_of_an_upload_finds_that_upload(own: Settings, hub: Hub, tmp_path
     fill(own, range(3))
     file = network_file.get_or_create(own, embedder_of(own))
     content = pictures.jpeg(640, 480, 77)
-    vectors = network.load(file).embed_encoded([content])
+    stored = prepare(content, Rules.of(own)).jpeg
+    vectors = network.load(file).embed_encoded([stored])
     assert vectors[0] is not None
     append(own, Table.SAMPLES, [sample_row(50)])
     row = {"image_id": image_id(50), "model_id": MODEL, "vector": vectors[0].astype(STORED).tobytes()}
