@@ -68,8 +68,8 @@ def test_only_the_line_of_an_error_is_printed_and_what_came_before_it(
     )
     assert done.stderr.startswith(f"hub sql: error: {script}, line 5: {cause}cannot be resolved.")
     views = (
-        "batches, clusters, columns, datasets, decisions, devices, duplicate_pairs, embeddings, erased_splits, "
-        "group_merges, groups, labels, models, samples, uploads, watches"
+        "batches, clusters, columns, datasets, decisions, devices, duplicate_pairs, embeddings, "
+        "erased_splits, group_merges, groups, labels, models, samples, uploads, watches"
     )
     assert done.stderr.endswith(f"; line 1 pos 7 (views: {views})\n") and done.stderr.count("\n") == 1
     first, _, second = done.stdout.splitlines()
