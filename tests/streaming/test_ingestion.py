@@ -250,9 +250,7 @@ def test_views_can_be_queried_and_bad_sql_is_a_one_line_error(spark: SparkSessio
     assert views.query(spark, "SELECT * FROM devices", 1).truncated
     pixels = views.query(spark, "SELECT jpeg FROM uploads WHERE verdict = 'accepted'", 1).rows[0]["jpeg"]
     assert pixels.endswith(" bytes>")
-    with pytest.raises(
-        BadQuery, match=r"nothing.*views: batches, clusters, columns, datasets, "
-    ):
+    with pytest.raises(BadQuery, match=r"nothing.*views: batches, clusters, columns, datasets, "):
         views.query(spark, "SELECT * FROM nothing", 1)
 
 
