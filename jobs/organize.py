@@ -155,10 +155,15 @@ def summary(organized: "OrganizedDataset") -> str:
             f"dataset {organized.dataset_id} {state}: {organized.snapshot.storage.root}",
             format_table(columns, [*rows, total]),
             f"{organized.groups:,} duplicate groups, left out: {left_out}",
-            f"{organized.remembered:,} images keep the split of an earlier run",
+            *_remembered(organized),
             *_problems(organized),
         ]
     )
+
+
+def _remembered(organized: "OrganizedDataset") -> list[str]:
+    count = organized.remembered
+    return [f"{count:,} images keep the split of an earlier run"] if count else []
 
 
 def _problems(organized: "OrganizedDataset") -> list[str]:
