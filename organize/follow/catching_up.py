@@ -111,7 +111,7 @@ def _run(spark: SparkSession, query: LedgerQuery, report: Report) -> None:
             supervisor.restart_failed()
             if query.late.is_set() and time.monotonic() - searched > _LATE_SECONDS:
                 query.late.clear()
-                _organize_missing(spark, organizer)
+                _organize_missing(spark, organizer, stopped)
                 searched = time.monotonic()
     finally:
         supervisor.stop()
@@ -134,14 +134,13 @@ def _catch_up(spark: SparkSession, organizer: Organizer, wait: bool, stopped: th
     missing = pictures.not_embedded(spark, settings, organizer.model_id)
     if missing.limit(settings.organize.chunk_images + 1).count() > settings.organize.chunk_images:
         _read_ledger(spark, organizer, stopped)
-    if not stopped.is_set():
-        _organize_missing(spark, organizer)
+    _organize_missing(spark, organizer, stopped)
 
 
-def _organize_missing(spark: SparkSession, organizer: Organizer) -> None:
+def _organize_missing(spark: SparkSession, organizer: Organizer, stopped: threading.Event) -> None:
     """Organize the samples that have no embedding, with their pictures from anywhere in the ledger."""
     rows = organizer.settings.organize.chunk_images
-    while True:
+    while not stopped.is_set():
         before = organizer.counts.embedded
         missing = pictures.not_embedded(spark, organizer.settings, organizer.model_id).limit(rows).toArrow()
         organizer.organize(spark, missing)
