@@ -113,6 +113,9 @@ def _run(spark: SparkSession, query: LedgerQuery, report: Report) -> None:
                 query.late.clear()
                 _organize_missing(spark, organizer, stopped)
                 searched = time.monotonic()
+    except KeyboardInterrupt:
+        stopped.set()  # a running micro-batch ends after its chunk
+        raise
     finally:
         supervisor.stop()
 
@@ -143,7 +146,7 @@ def _organize_missing(spark: SparkSession, organizer: Organizer, stopped: thread
     while not stopped.is_set():
         before = organizer.counts.embedded
         missing = pictures.not_embedded(spark, organizer.settings, organizer.model_id).limit(rows).toArrow()
-        organizer.organize(spark, missing)
+        organizer.organize(spark, missing, stopped=stopped)
         if len(missing) < rows or organizer.counts.embedded == before:
             return
 
@@ -156,6 +159,9 @@ def _read_ledger(spark: SparkSession, organizer: Organizer, stopped: threading.E
     try:
         while running.isActive and not stopped.wait(_POLL_SECONDS):
             pass
+    except KeyboardInterrupt:
+        stopped.set()  # a running micro-batch ends after its chunk
+        raise
     finally:
         running.stop()
     error = running.exception()

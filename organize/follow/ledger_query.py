@@ -85,7 +85,7 @@ class LedgerQuery:
         rows = list(zip(samples["image_id"].to_pylist(), samples["upload_id"].to_pylist(), strict=True))
         self._note_late({image_id for image_id, upload_id in rows if (image_id, upload_id) not in here})
         samples = samples.filter(pa.array([row in here for row in rows], pa.bool_()))
-        organizer.organize(spark, samples, uploads)
+        organizer.organize(spark, samples, uploads, self.stopped)
 
     def _note_late(self, image_ids: set[str]) -> None:
         """Note images whose first upload, which has the picture, is in another micro-batch."""

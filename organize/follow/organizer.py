@@ -69,16 +69,25 @@ class Organizer:
         """Of the embeddings."""
         return self.embedder.model_id
 
-    def organize(self, spark: SparkSession, samples: pa.Table, ledger: DataFrame | None = None) -> None:
+    def organize(
+        self,
+        spark: SparkSession,
+        samples: pa.Table,
+        ledger: DataFrame | None = None,
+        stopped: threading.Event | None = None,
+    ) -> None:
         """Embed samples that have no embedding yet, and lead them through the stages.
 
         Args:
             spark: session to run on.
             samples: rows of `pictures.not_embedded`, or of `pictures.of_images`.
             ledger: rows of `uploads` with their pictures; None finds them in the whole ledger.
+            stopped: once it is set, further chunks are left to `pictures.not_embedded` of the next run.
         """
         rows = self.settings.organize.chunk_images
         for first in range(0, len(samples), rows):
+            if stopped is not None and stopped.is_set():
+                return
             with self._thread_lock, organize_lock.held(self.settings, self.command) as refuse_if_lost:
                 self._organize_chunk(spark, samples.slice(first, rows), ledger, refuse_if_lost)
 

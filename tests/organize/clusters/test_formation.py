@@ -43,6 +43,7 @@ def clusters(own: Settings) -> list[dict[str, Any]]:
     return sorted(row_writer.read(own, Table.CLUSTERS, names), key=lambda row: row["cluster"])
 
 
+@pytest.mark.faults  # it takes a minute
 def test_clusters_are_formed_kept_and_followed(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

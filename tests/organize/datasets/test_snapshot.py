@@ -209,6 +209,7 @@ def test_the_same_bytes_from_any_number_of_partitions(
         assert len(contents) == 1
 
 
+@pytest.mark.faults  # it takes a minute
 def test_a_snapshot_survives_the_vacuum_of_its_tables(spark: SparkSession, own: Settings) -> None:
     made = organize(spark, own)
     for table in (Table.SAMPLES, Table.UPLOADS):
