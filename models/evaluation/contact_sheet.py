@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from lake.pictures import pixels
+from lake.pictures.contact_sheet import shortened, square
 from lake.snapshot import DatasetSnapshot, Split
 from models.evaluation.metrics import Evaluation, Mistake
 
@@ -82,12 +82,12 @@ def draw_sheet(title: str, subtitle: str, sections: Sequence[Section]) -> bytes:
 def _draw_section(sheet: Image.Image, draw: ImageDraw.ImageDraw, section: Section, top: int) -> None:
     if section.heading:
         font = _font(14, bold=True)
-        draw.text((GAP, top + 5), _shorten(draw, section.heading, sheet.width - 2 * GAP, font), INK, font)
+        draw.text((GAP, top + 5), shortened(draw, section.heading, sheet.width - 2 * GAP, font), INK, font)
         top += HEADING_HEIGHT
     for position, tile in enumerate(section.tiles):
         left = GAP + position % COLUMNS * (SIDE + GAP)
         above = top + position // COLUMNS * (SIDE + CAPTION_HEIGHT + GAP)
-        sheet.paste(_picture(tile.content), (left, above))
+        sheet.paste(square(tile.content, SIDE), (left, above))
         draw.rectangle((left - 1, above - 1, left + SIDE, above + SIDE), outline=FRAME)
         _caption(draw, tile.lines, left, above + SIDE + 4)
 
@@ -129,34 +129,12 @@ def _read_jpeg(snapshot: DatasetSnapshot, row: int) -> bytes:
     return content
 
 
-def _picture(content: bytes | None) -> Image.Image:
-    """The whole picture on a grey square; small pictures are enlarged without smoothing."""
-    square = Image.new("RGB", (SIDE, SIDE), "#eeeeee")
-    if content is None:
-        return square
-    rgb = Image.fromarray(pixels.decode(content, SIDE))
-    scale = SIDE / max(rgb.size)
-    size = max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))
-    rgb = rgb.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
-    square.paste(rgb, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
-    return square
-
-
 def _caption(draw: ImageDraw.ImageDraw, lines: Sequence[Line], left: int, top: int) -> None:
     font = _font(14)
     for number, line in enumerate(lines):
         width = SIDE - draw.textlength(line.prefix + line.suffix, font)
-        text = line.prefix + _shorten(draw, line.text, width, font) + line.suffix
+        text = line.prefix + shortened(draw, line.text, width, font) + line.suffix
         draw.text((left, top + 19 * number), text, line.ink, font)
-
-
-def _shorten(draw: ImageDraw.ImageDraw, text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-    """The text, shortened to the available width (pixels)."""
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:

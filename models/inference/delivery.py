@@ -50,7 +50,7 @@ def export(settings: Settings, model_id: str, target: str, formats: Sequence[str
     source = model_cards.artifact_storage(settings, model_id)
     names = _select_files(source, model_id, formats)
     storage = Storage(target if "://" in target else str(Path(target).expanduser().absolute()), settings.s3)
-    _refuse_existing(storage, target)
+    refuse_used(storage, target)
     if "://" in target:
         size = _copy_to_object_store(source, storage, names)
     else:
@@ -72,7 +72,13 @@ def _select_files(source: Storage, model_id: str, formats: Sequence[str]) -> lis
     return sorted(set(selected), key=lambda name: (name in _WRITTEN_LAST, name))
 
 
-def _refuse_existing(storage: Storage, target: str) -> None:
+def refuse_used(storage: Storage, target: str) -> None:
+    """Refuse a target of an export that exists and is not empty.
+
+    Raises:
+        ExportRefused: it is a file, or has files.
+        StorageError: it cannot be accessed.
+    """
     try:
         not_empty = storage.exists("") or bool(storage.list_files())
     except OSError as error:

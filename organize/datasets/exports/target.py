@@ -8,7 +8,7 @@ from pathlib import Path
 from conf.sections import S3
 from lake.errors import StorageError
 from lake.storage import Storage
-from models.errors import ExportRefused
+from models.inference import delivery
 from organize.datasets.exports.pictures import File
 
 
@@ -29,12 +29,7 @@ def refuse_used(target: str, s3: S3) -> Storage:
         StorageError: it cannot be accessed.
     """
     storage = Storage(target if "://" in target else str(Path(target).expanduser().absolute()), s3)
-    try:
-        used = storage.exists("") or bool(storage.list_files())
-    except OSError as error:
-        raise StorageError(f"cannot access {target}: {' '.join(str(error).split())[:200]}") from None
-    if used:
-        raise ExportRefused(f"--to {target} exists and is not empty: name another target, or empty this one")
+    delivery.refuse_used(storage, target)
     return storage
 
 
