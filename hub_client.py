@@ -92,6 +92,64 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A rectangle in a picture as the hub has encoded it, in pixels from the top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face: confidence 0–1, and the nearest labels with their squared distances, 0–4."""
+
+    box: Box
+    confidence: float
+    identities: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces in a picture, the largest first.
+
+    Args:
+        threshold: distance below which two pictures count as the same person; None if it was not measured.
+        compared_with: pictures of the model's dataset that have a face.
+        width, height: of the encoded picture (pixels).
+    """
+
+    model_id: str
+    threshold: float | None
+    compared_with: int
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+
+
+@dataclass(frozen=True)
+class ComparedFace:
+    """The face of a picture that was compared, its largest one, and how many faces the picture has."""
+
+    box: Box
+    confidence: float
+    faces: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The squared distance of two faces, 0–4; `same`: below the threshold; None if there is none."""
+
+    model_id: str
+    distance: float
+    threshold: float | None
+    same: bool | None
+    first: ComparedFace
+    second: ComparedFace
+
+
+@dataclass(frozen=True)
 class Training:
     """A training: queued, running, done, failed or cancelled; `before` others are before it in the queue."""
 
@@ -248,6 +306,38 @@ class HubClient:
         """Image ids of the pictures that are most similar to a picture, with their cosine (1: the same)."""
         answer = self._checked(self._http.post(f"{API}/similar", params={"count": count}, content=content))
         return [(each["image_id"], each["similarity"]) for each in answer.json()["matches"]]
+
+    def faces(self, content: bytes, model: str | None = None, top: int = 3, seconds: float = 60.0) -> Faces:
+        """The faces in a picture, each with the nearest labels of a model for faces.
+
+        Args:
+            content: the picture.
+            model: id; None: the hub's own choice.
+            top: labels of each face.
+            seconds: how long it is repeated while the hub measures the model's dataset, the first time.
+        """
+        query = {"top": str(top)} | ({} if model is None else {"model": model})
+        answer = self._repeat(lambda: self._http.post(f"{API}/faces", params=query, content=content), seconds)
+        found = answer.json()
+        faces = tuple(
+            Face(
+                Box(**each["box"]), each["confidence"],
+                tuple((identity["label"], identity["distance"]) for identity in each["identities"]),
+            )
+            for each in found["faces"]
+        )  # fmt: skip
+        return _make(Faces, found | {"faces": faces})
+
+    def compare(self, first: bytes, second: bytes, model: str | None = None) -> Comparison:
+        """How far the largest faces of two pictures are from each other."""
+        query = {} if model is None else {"model": model}
+        files = {"first": first, "second": second}
+        answer = self._checked(self._http.post(f"{API}/compare", params=query, files=files))
+        found = answer.json()
+        compared = {
+            name: _make(ComparedFace, found[name] | {"box": Box(**found[name]["box"])}) for name in files
+        }
+        return _make(Comparison, found | compared)
 
     def doubtful(self, limit: int = 50, label: str = "") -> list[dict[str, Any]]:
         """The most doubtful pictures: image_id, label, suggested_label, label_quality, reason, stacked."""

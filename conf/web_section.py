@@ -1,4 +1,4 @@
-"""The section [web] of hub.toml."""
+"""The sections [web] and [faces] of hub.toml."""
 
 from typing import Annotated
 
@@ -28,3 +28,16 @@ class Web(BaseModel):
     trainings_at_once: Annotated[int, Field(ge=0)]
     review_agreement: Annotated[int, Field(gt=0, le=5)]
     secret: str = Field(default="", repr=False)
+
+
+class Faces(BaseModel):
+    """Faces in pictures: off unless somebody turns them on, because they are biometric data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    enabled: bool
+    model: Annotated[str, Field(max_length=200)]
+    longest_side: Annotated[int, Field(ge=128, le=4096)]
+    smallest_face: Annotated[int, Field(ge=20, le=1000)]
+    margin: Annotated[float, Field(ge=0, le=1)]
+    gallery_pictures: Annotated[int, Field(gt=0, le=50_000)]

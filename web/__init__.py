@@ -7,6 +7,7 @@ requests     api, pages: routers of /api/v1, routers and templates of the pages
 resources    resources: what requests share, and FastAPI's dependencies that hand it out
 uploads      uploads: pictures to Kafka, verdicts back, the reasons in plain words
 inference    inference: TFLite interpreters, one a thread; pictures decoded in a process of their own
+faces        faces: faces found, and compared by a triplet model of the hub
 queries      sql: statements of people, each in a process that can be killed
 decisions    decisions: decisions about labels, and agreement of several people
 trainings    trainings: a queue of `hub train`

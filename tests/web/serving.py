@@ -50,6 +50,7 @@ def environment(settings: Settings, port: int = 0) -> dict[str, str]:
         "HUB__KAFKA__TOPIC": kafka.topic,
         "HUB__KAFKA__REJECTED_TOPIC": kafka.rejected_topic,
         "HUB__KAFKA__VERDICTS_TOPIC": kafka.verdicts_topic,
+        "HUB__FACES__ENABLED": str(settings.faces.enabled),
         "HUB__WEB__DIR": str(settings.web.dir),
         "HUB__WEB__PORT": str(port),
         "HUB__WEB__REFRESH_SECONDS": str(settings.web.refresh_seconds),

@@ -23,7 +23,7 @@ ENTRIES = (
     Entry("/review", "Review", Role.REVIEWER),
     Entry("/datasets", "Datasets", Role.REVIEWER),
     Entry("/models", "Models", others=("/train", "/trainings")),
-    Entry("/try", "Try"),
+    Entry("/try", "Try", others=("/faces",)),
     Entry("/sql", "SQL", Role.TRAINER),
     Entry("/api", "API"),
 )

@@ -19,6 +19,7 @@ from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
 from web.decisions.decider import Decider
 from web.erasures.erasure_queue import ErasureQueue
+from web.faces.recognizer import Recognizer
 from web.inference.classifiers import Classifiers
 from web.inference.safe_pictures import SafePictures
 from web.inference.similar_pictures import SimilarPictures
@@ -123,6 +124,11 @@ class Resources:
         return SimilarPictures(self.settings, self.mirror)
 
     @cached_property
+    def recognizer(self) -> Recognizer:
+        """Finds and compares faces."""
+        return Recognizer(self.settings, self.mirror)
+
+    @cached_property
     def inference_threads(self) -> ThreadPoolExecutor:
         """Threads that decode and predict: as many as cores."""
         return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "inference")
@@ -163,7 +169,7 @@ class Resources:
         shared = (
             self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
             self.safe_pictures, self.classifiers, self.inference_threads, self.queries, self.known_ids,
-            self.decider, self.similar,
+            self.decider, self.similar, self.recognizer,
         )  # fmt: skip
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)
@@ -177,6 +183,7 @@ class Resources:
         self.kafka.close()
         self.inference_threads.shutdown()
         self.safe_pictures.close()
+        self.recognizer.close()
         self.feed.stop()
         self.erasures.stop()
         self.freshness.stop()

@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from conf.version import code_version
 from web.access.same_origin import LOOPBACK, SameOrigin
 from web.access.security_headers import SecurityHeaders
-from web.api import catalogue, predictions, reviews, similar, trainings, uploads, watch
+from web.api import catalogue, faces, predictions, reviews, similar, trainings, uploads, watch
 from web.pages import api_page, browse, curate, home, join, learn, login, my_uploads, sql, upload
 from web.pages.rendering import problem_page
 from web.problems import handlers
@@ -28,6 +28,7 @@ API_ROUTERS = (
     reviews.router,
     trainings.router,
     similar.router,
+    faces.router,
 )
 PAGE_ROUTERS = (
     home.router,

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.MISSING),
 ]
 _PART = "/models/resnet20-ready/progress"  # of a page, which htmx asks for
-_OTHERS = ("/review", "/review/log", "/train", "/try", "/upload", "/mine", "/api", "/sql")
+_OTHERS = ("/review", "/review/log", "/train", "/try", "/faces", "/upload", "/mine", "/api", "/sql")
 ALL_PAGES = [path for path in (*PAGES, *_OTHERS) if path != _PART]
 SCREENSHOTS = os.environ.get("HUB_SCREENSHOTS")  # a folder; the README's pictures are made so
 

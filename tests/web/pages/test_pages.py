@@ -16,7 +16,7 @@ from web.resources.resources import Resources
 from web.server import app
 
 _PAGE_BYTES, _SCRIPT_BYTES = 150_000, 30_000
-PAGES = ("/", "/upload", "/mine", "/mine/erase", "/sql", "/api", "/login")
+PAGES = ("/", "/upload", "/mine", "/mine/erase", "/faces", "/sql", "/api", "/login")
 
 
 def _nowhere() -> str:

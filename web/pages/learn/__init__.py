@@ -1,5 +1,5 @@
-"""Pages to train a model and to try it."""
+"""Pages to train a model and to try it, and to compare faces."""
 
-from web.pages.learn import train, try_model
+from web.pages.learn import faces, train, try_model
 
-ROUTERS = (train.router, try_model.router)
+ROUTERS = (train.router, try_model.router, faces.router)
