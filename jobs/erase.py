@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, name="erase", example="hub erase --user user-17 --dry-run")
-@click.option("--user", required=True, help="Id of the user, as in ce_user.")
+@click.option("--user", help="Id of the user, as in ce_user.")
+@click.option("--asked", is_flag=True, help="Erase everybody who has asked for it on a page.")
 @click.option("--dry-run", is_flag=True, help="Only report what would be erased.")
-def main(user: str, dry_run: bool) -> Outcome:
+def main(user: str | None, asked: bool, dry_run: bool) -> Outcome:
     """Erase a user's rows, pixels and samples from every table, old table versions included.
 
     This cannot be undone. No `hub ingest` and no `hub organize` may run at the same time. After an
@@ -26,11 +27,14 @@ def main(user: str, dry_run: bool) -> Outcome:
     from lake.locks import maintenance_lock
     from lake.spark import session
     from local import broker
-    from streaming import erasure, topics
+    from streaming import erasure, erasure_service, topics
     from streaming.ledger import lake_lease
+    from web.erasures import person_files
 
-    if not user:
-        raise UsageError("--user is empty: give the id of a user")
+    if bool(user) == asked:
+        raise UsageError("give the id of a user with --user, or --asked")
+    if asked and dry_run:
+        raise UsageError("--dry-run needs --user")
     settings = configuration.load()
     bootstrap = broker.address(settings)
     topics.describe(settings.kafka, bootstrap)  # report an unreachable broker before Spark starts
@@ -39,13 +43,21 @@ def main(user: str, dry_run: bool) -> Outcome:
         maintenance_lock.refuse_if_held(settings)
     spark = session.start(settings, "erase")
     try:
-        if dry_run:
-            result = erasure.plan(spark, settings, bootstrap, user)
+        if asked:
+            done = erasure_service.erase_asked(spark, settings, bootstrap, lambda step: say(f"{step} …"))
+        elif dry_run:
+            result = erasure.plan(spark, settings, bootstrap, user or "")
         else:
-            result = erasure.erase(spark, settings, bootstrap, user, lambda step: say(f"{step} …"))
+            result = erasure.erase(spark, settings, bootstrap, user or "", lambda step: say(f"{step} …"))
     finally:
         spark.stop()
-    return results(user, result, dry_run), summary(result, dry_run), 0
+    if asked:
+        for each in done.users:
+            person_files.forget(settings, each)
+        return asdict(done), f"erased: {len(done.users):,} users; {len(done.waiting):,} wait", 0
+    if not dry_run:
+        person_files.forget(settings, user or "")
+    return results(user or "", result, dry_run), summary(result, dry_run), 0
 
 
 def results(user: str, result: "Erasure", dry_run: bool) -> dict[str, object]:

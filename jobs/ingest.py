@@ -25,6 +25,7 @@ def main(once: bool, accept_loss: bool) -> Outcome:
 
     Only one ingestion runs on a lake at a time. On a terminal a live line shows records, rate, lag (records
     not in the ledger yet, and the age of the oldest), accepted uploads, and rejected uploads by reason.
+    Erasures that people ask for on a page are carried out in between.
     Spark's progress of each micro-batch is logged to progress.jsonl in the log folder; HUB__METRICS__PORT
     serves Prometheus metrics.
     """
@@ -51,7 +52,7 @@ def ingest(
     """
     from jobs.cli import live_line
     from lake.spark import session
-    from streaming import topics
+    from streaming import erasure_service, topics
     from streaming.ingestion import Ingestion
     from streaming.ledger import lake_lease
     from streaming.watch.ingest_report import IngestReport
@@ -68,7 +69,7 @@ def ingest(
             if once:
                 ingestion.once(report)
             else:
-                ingestion.forever(report)
+                erasure_service.ingest_and_erase(ingestion, report, lambda step: say(f"{step} …"))
     except KeyboardInterrupt:
         if once:
             raise

@@ -12,5 +12,5 @@ Arrow pass    isolate: records in, ledger rows out; a decoder process that may c
 ledger        ledger: one commit for each micro-batch, each upload exactly once, and resume offsets
 followers     follow: samples, label counts, dead letters and verdicts
 ingestion     ingestion, watch: all streaming queries of an ingestion; its metrics, lag and report
-afterwards    rejects, erasure: rejected uploads are replayed, users erased
+afterwards    rejects, erasure, erasure_requests, erasure_service: rejected uploads are replayed, users erased
 """

@@ -116,8 +116,13 @@ class Ingestion:
             self._run_followers_once(resources, monitor)
         report.seconds = time.monotonic() - begun
 
-    def forever(self, report: IngestReport) -> None:
-        """Ingest records as they arrive, until a query fails (raises as `once`) or the user interrupts."""
+    def forever(self, report: IngestReport, until: Callable[[], bool] = lambda: False) -> None:
+        """Ingest records as they arrive, until a query fails (raises as `once`) or the user interrupts.
+
+        Args:
+            report: as of `once`.
+            until: asked twice a second; if it says True, the ingestion ends after the commit that is running.
+        """
         with self._prepare(report) as resources, self._monitor(report) as monitor:
             monitor.lag.set_positions(resources.start.positions)
             begun = time.monotonic()
@@ -126,7 +131,7 @@ class Ingestion:
             try:
                 followers.start()
                 # Waits in Python, because Ctrl-C does not interrupt a call that waits in the JVM.
-                while query.isActive and not resources.loss.event.wait(_POLL_SECONDS):
+                while query.isActive and not resources.loss.event.wait(_POLL_SECONDS) and not until():
                     followers.restart_failed()
                 self._raise_failure(query, resources)
             finally:

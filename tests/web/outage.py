@@ -52,8 +52,8 @@ class Line:
         self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        while self._listener.fileno() >= 0:
+            with suppress(OSError):  # also of a client that gave up before it was accepted
                 client, _ = self._listener.accept()
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 

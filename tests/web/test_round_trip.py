@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from streaming.contract.envelope import parse
 from streaming.contract.rules import Rules
 from streaming.ingestion import Ingestion, IngestReport
 from tests.support import pictures
-from tests.support.uploads import received
+from tests.support.uploads import received, send, upload
 from tests.support.waiting import wait_until
 from tests.web import outage
 from tests.web.serving import Served, served
 from web.access.accounts import Accounts
+from web.uploads.receipts import Receipts
 
 pytestmark = pytest.mark.services
 
@@ -149,5 +151,30 @@ def test_an_upload_while_kafka_does_not_answer_is_503_and_stored_once_afterwards
             assert time.monotonic() - begun < 15
             assert hub.page("labels").items == [], "the rest of the server answers"
         assert hub.upload(pictures.jpeg(seed=2), "cat", upload_id="two", seconds=60).id == "two"
-    ids = {dict(record.headers)["ce_id"] for record in received(own.kafka, own.kafka.topic)}
-    assert ids == {b"one", b"two"}
+    ids = [dict(record.headers)["ce_id"] for record in received(own.kafka, own.kafka.topic)]
+    assert sorted(ids) == [b"one", b"two"]
+
+
+def test_an_upload_whose_answer_was_lost_is_not_stored_twice(own: Settings, key: str) -> None:
+    """A server that was killed had noted two attempts: the first reached Kafka, the second did not."""
+    receipts = Receipts(own.web.dir / "receipts.db")
+    assert receipts.begin("one") and receipts.begin("two") and not receipts.begin("two")
+    receipts.close()
+    one = upload(1, id="one", user="anna", device="phone-7", batch="tuesday")
+    send(own.kafka, [one, upload(2, user="anna")])
+    with served(own) as running, HubClient(running.url, key) as hub:
+        for name in ("two", "one", "one", "two"):
+            assert hub.upload(one.content, "cat", upload_id=name).id == name
+        assert (hub.status("one").state, hub.status("one").batch) == ("stored", "tuesday")
+        assert hub.status("two").state == "stored"
+    ids = [dict(record.headers)["ce_id"] for record in received(own.kafka, own.kafka.topic)]
+    assert len(ids) == 3 and {b"one", b"two"} < set(ids)
+
+
+def test_an_upload_that_is_sent_by_two_requests_at_once_is_stored_once(own: Settings, key: str) -> None:
+    picture = pictures.jpeg(seed=1)
+    with served(own) as running, HubClient(running.url, key) as hub, ThreadPoolExecutor(8) as threads:
+        for name in ("one", "two", "three"):
+            sent = [threads.submit(hub.upload, picture, "cat", upload_id=name) for _ in range(8)]
+            assert {each.result(60).id for each in sent} == {name}
+    assert len(received(own.kafka, own.kafka.topic)) == 3

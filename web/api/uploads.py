@@ -23,6 +23,7 @@ from web.resources.resources import Resources
 from web.uploads import own_uploads, request_fields, status
 from web.uploads.body import Body
 from web.uploads.receipts import Receipt
+from web.uploads.sender import taken
 from web.uploads.status import UploadStatus
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
@@ -83,13 +84,12 @@ async def send(request: Request, response: Response, shared: Shared, who: Upload
     attributes = request_fields.fields(request.headers, request.query_params, who)
     known = await asyncio.to_thread(_owner, shared, attributes["id"])
     if known is not None and known != attributes["user"]:
-        raise Problem(409, f"the id {attributes['id']!r} is taken: choose another", "duplicate_upload")
+        raise taken(attributes["id"])
     web, limit = shared.settings.web, shared.settings.ingest.max_bytes
     async with Body(request, limit, web.body_seconds, shared.budget) as content:
         if known is None:
             record = await asyncio.to_thread(request_fields.record, content, attributes, shared.rules)
-            await shared.kafka.store(record)
-            await asyncio.to_thread(shared.receipts.add, _receipt(attributes))
+            await shared.sender.send(record, _receipt(attributes))
             shared.metrics.count_stored(len(content))
     location = f"/api/v1/uploads/{attributes['id']}"
     response.headers["Location"] = location

@@ -49,7 +49,10 @@ def confirm(request: Request, shared: Shared, who: Uploader) -> HTMLResponse:
 @router.post("/mine/erase")
 def erase(shared: Shared, who: Uploader, user: Annotated[str, Form()]) -> Response:
     """Ask for the erasure of one's own uploads; the form repeats whose they are."""
+    answer = RedirectResponse("/mine", 303)
     if user == who.user:
         shared.receipts.remove_user(user)
         shared.erasures.ask(user)
-    return RedirectResponse("/mine", 303)
+        # What this browser keeps of them: previews, verdicts, pictures that wait, cached pictures.
+        answer.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return answer

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from conf.settings import Settings
 from lake.label_hierarchy import Hierarchy
@@ -18,6 +18,7 @@ from web.data.known_ids import KnownIds
 from web.data.mirror import Change, Mirror
 from web.data.stored_pictures import StoredPictures
 from web.decisions.decider import Decider
+from web.erasures import person_files
 from web.erasures.erasure_queue import ErasureQueue
 from web.faces.recognizer import Recognizer
 from web.inference.classifiers import Classifiers
@@ -29,6 +30,7 @@ from web.trainings.training_queue import TrainingQueue
 from web.uploads.body import Budget
 from web.uploads.kafka_store import KafkaStore
 from web.uploads.receipts import Receipts
+from web.uploads.sender import Sender
 from web.uploads.verdict_feed import VerdictFeed
 
 
@@ -99,6 +101,11 @@ class Resources:
         return Receipts(self.settings.web.dir / "receipts.db")
 
     @cached_property
+    def sender(self) -> Sender:
+        """Sends uploads, each once."""
+        return Sender(self.settings.kafka, self.find_bootstrap, self.kafka, self.receipts)
+
+    @cached_property
     def budget(self) -> Budget:
         """Memory for bodies."""
         return Budget(self.settings.web.upload_bytes)
@@ -106,7 +113,10 @@ class Resources:
     @cached_property
     def erasures(self) -> ErasureQueue:
         """Erasures that people have asked for."""
-        return ErasureQueue(self.settings.web.dir / "erasures.db", self.mirror.hide)
+        file = self.settings.web.dir / "erasures.db"
+        return ErasureQueue(
+            self.settings, file, self.mirror.hide, partial(person_files.forget, self.settings)
+        )
 
     @cached_property
     def safe_pictures(self) -> SafePictures:
@@ -169,7 +179,7 @@ class Resources:
         shared = (
             self.accounts, self.sessions, self.rates, self.pictures, self.kafka, self.metrics, self.rules,
             self.safe_pictures, self.classifiers, self.inference_threads, self.queries, self.known_ids,
-            self.decider, self.similar, self.recognizer,
+            self.decider, self.similar, self.recognizer, self.sender,
         )  # fmt: skip
         assert None not in shared
         self.mirror.on_change.append(self._forget_receipts)

@@ -13,6 +13,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
 }
+_WORKER = "upload-worker.js"
 
 
 class StaticFiles(staticfiles.StaticFiles):
@@ -27,6 +28,8 @@ class StaticFiles(staticfiles.StaticFiles):
         suffix = path[path.rfind(".") :]
         if suffix in _TYPES:
             answer.headers["Content-Type"] = _TYPES[suffix]
+        if path == _WORKER:
+            answer.headers["Service-Worker-Allowed"] = "/upload"  # else it could serve /static only
         versioned = b"v=" in scope.get("query_string", b"")
         answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if versioned else "no-cache"
         return answer

@@ -36,6 +36,19 @@ def test_old_receipts_are_forgotten(tmp_path: Path) -> None:
     assert Receipts(tmp_path / "receipts.db").count() == 0
 
 
+def test_attempts_are_open_until_they_are_stored_or_forgotten(tmp_path: Path) -> None:
+    receipts = Receipts(tmp_path / "receipts.db")
+    assert all(receipts.begin(name) for name in ("one", "two", "three"))
+    receipts.close()
+    again = Receipts(tmp_path / "receipts.db")
+    assert not again.begin("one"), "nobody knows what became of it"
+    again.add(_receipt("one"))
+    again.forget(["two"])
+    assert list(again.attempts()) == ["three"]
+    assert again.begin("two")
+    assert again.count() == 1, "an attempt is no receipt"
+
+
 def test_a_budget_is_never_exceeded() -> None:
     budget = Budget(100)
     budget.take(60)

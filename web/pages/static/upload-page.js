@@ -25,6 +25,8 @@ for (const input of form.querySelectorAll("input[type=file]")) {
   input.addEventListener("change", () => add(input));
 }
 for (const name of ["label", "consent"]) remember(form.elements[name]);
+// The page may be one that the service worker kept, of another batch.
+form.elements.batch.value = (new URLSearchParams(location.search).get("batch") ?? "").slice(0, 200);
 place.addEventListener("click", locate);
 form.addEventListener("submit", (event) => event.preventDefault());
 queue.addEventListener("change", () => show());
@@ -33,6 +35,8 @@ queue.addEventListener("progress", (event) => {
   if (bar) bar.value = event.detail.share;
 });
 
+// A certificate that the browser does not trust (`hub serve --lan`) allows none; then the page needs the hub.
+navigator.serviceWorker?.register("/static/upload-worker.js", { scope: "/upload" }).catch(() => {});
 await queue.open();
 await show();
 followVerdicts(device, queue);
@@ -45,8 +49,8 @@ async function add(input) {
     return;
   }
   const label = form.elements.label.value.trim();
+  input.value = ""; // the next choice may come while previews are made of these
   await queue.add(files, { label, geo, batch: form.elements.batch.value });
-  input.value = "";
 }
 
 /** Keep what was typed or ticked for the next time. */

@@ -127,21 +127,27 @@ export class UploadQueue extends EventTarget {
 
   async #answered(item, call) {
     const problem = call.status === 202 ? {} : json(call.responseText);
-    await this.#update(item.id, (current) => {
-      const attempts = item.attempts + 1;
-      if (call.status === 202) {
-        // The verdict may have come before the answer.
-        return { state: settled(current.state) || "stored", stored: Date.now(), attempts, why: "", file: null };
-      }
-      if ([409, 413, 415, 422].includes(call.status)) {
-        return { state: "refused", attempts, why: problem.detail ?? `error ${call.status}`, file: null };
-      }
-      const after = Number(call.getResponseHeader("Retry-After")) * 1000 || 0;
-      const pause = Math.min(LONGEST_PAUSE, 1000 * 2 ** Math.min(attempts, 6)) * (0.5 + Math.random() / 2);
-      return { state: "waiting", attempts, why: waits(call.status, problem), next: Date.now() + Math.max(after, pause) };
-    });
-    this.#running.delete(item.id); // only now: else it could be sent a second time
+    try {
+      await this.#update(item.id, (current) => this.#outcome(item, current, call, problem));
+    } finally {
+      this.#running.delete(item.id); // only now: else it could be sent a second time
+    }
     this.drain();
+  }
+
+  /** What an answer changes in an item. */
+  #outcome(item, current, call, problem) {
+    const attempts = item.attempts + 1;
+    if (call.status === 202) {
+      // The verdict may have come before the answer.
+      return { state: settled(current.state) || "stored", stored: Date.now(), attempts, why: "", file: null };
+    }
+    if ([409, 413, 415, 422].includes(call.status)) {
+      return { state: "refused", attempts, why: problem.detail ?? `error ${call.status}`, file: null };
+    }
+    const after = Number(call.getResponseHeader("Retry-After")) * 1000 || 0;
+    const pause = Math.min(LONGEST_PAUSE, 1000 * 2 ** Math.min(attempts, 6)) * (0.5 + Math.random() / 2);
+    return { state: "waiting", attempts, why: waits(call.status, problem), next: Date.now() + Math.max(after, pause) };
   }
 
   async #forgetOld() {
