@@ -20,6 +20,7 @@ class Web(BaseModel):
     body_seconds: Seconds
     acknowledge_seconds: Seconds
     uploads_per_minute: Positive
+    upload_bytes_per_hour: Positive
     predictions_per_minute: Positive
     logins_per_minute: Positive
     session_hours: Annotated[float, Field(gt=0)]

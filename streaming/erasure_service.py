@@ -11,8 +11,10 @@ from lake.errors import LakeError
 from streaming import erasure, erasure_requests
 from streaming.errors import LakeInUse, UnknownUser
 from streaming.ingestion import Ingestion, IngestReport
+from streaming.ledger import lake_lease
 
 _LOOK_SECONDS = 2.0
+_ERASURE_SECONDS = 3600.0  # that another process's erasure may take
 _RETRY_SECONDS = 60.0  # after an erasure that could not be carried out
 
 
@@ -67,10 +69,31 @@ def ingest_and_erase(
         ingestion.forever(report, look)
         if not look.found:
             return
-        done = erase_asked(ingestion.spark, ingestion.settings, ingestion.bootstrap, on_step)
+        try:
+            done = erase_asked(ingestion.spark, ingestion.settings, ingestion.bootstrap, on_step)
+        except LakeInUse as error:  # a web server was faster
+            done = Erased(waiting={"": str(error)})
         for why in done.waiting.values():
             on_step(f"an erasure waits: {why}")
+        _wait_for_lake(ingestion.settings)
         look.pause(_RETRY_SECONDS if done.waiting else 0.0)
+
+
+def _wait_for_lake(settings: Settings) -> None:
+    """Wait until nobody else erases.
+
+    Raises:
+        LakeInUse: somebody still holds the lake after an hour.
+    """
+    deadline = time.monotonic() + _ERASURE_SECONDS
+    while True:
+        try:
+            lake_lease.refuse_if_held(settings)
+            return
+        except LakeInUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
 
 
 class _Look:

@@ -20,7 +20,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from web.access.errors import AccessError
-from web.access.principal import Principal, Proof, Role
+from web.access.principal import NO_LIMITS, Limits, Principal, Proof, Role
 
 KEY_PREFIX = "hub_"
 MIN_PASSWORD = 10  # characters
@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS keys (
     role TEXT NOT NULL, created TEXT NOT NULL, revoked TEXT
 ) WITHOUT ROWID;
 """
+_LIMITS = ("uploads_per_minute", "upload_bytes", "bytes_per_hour")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Key:
-    """An API key, without its secret; `revoked` is None while it can be used."""
+    """An API key, without its secret; `revoked` is None while it can be used. Limits are as in `Limits`."""
 
     key_id: str
     user: str
@@ -58,6 +59,9 @@ class Key:
     role: Role
     created: str
     revoked: str | None
+    uploads_per_minute: int | None = None
+    upload_bytes: int | None = None
+    bytes_per_hour: int | None = None
 
 
 class Accounts:
@@ -74,6 +78,10 @@ class Accounts:
         self._local = threading.local()
         with self._database() as database:
             database.executescript(_SCHEMA)
+            known = {row[1] for row in database.execute("PRAGMA table_info(keys)")}
+            for name in _LIMITS:
+                if name not in known:  # a file of an older hub
+                    database.execute(f"ALTER TABLE keys ADD COLUMN {name} INTEGER")
 
     @cached_property
     def _hasher(self) -> PasswordHasher:
@@ -142,12 +150,20 @@ class Accounts:
 
     def keys(self) -> list[Key]:
         """All keys, the newest first, revoked ones included."""
-        query = "SELECT key_id, user, device, role, created, revoked FROM keys ORDER BY created DESC, key_id"
+        columns = f"key_id, user, device, role, created, revoked, {', '.join(_LIMITS)}"
+        query = f"SELECT {columns} FROM keys ORDER BY created DESC, key_id"
         with self._database() as database:
-            return [Key(a, b, c, Role(d), e, f) for a, b, c, d, e, f in database.execute(query)]
+            return [
+                Key(a, b, c, Role(d), e, f, *limits) for a, b, c, d, e, f, *limits in database.execute(query)
+            ]
 
-    def make_key(self, user: str, device: str, role: Role = Role.UPLOADER) -> tuple[Key, str]:
+    def make_key(
+        self, user: str, device: str, role: Role = Role.UPLOADER, limits: Limits = NO_LIMITS
+    ) -> tuple[Key, str]:
         """Make a key of a device.
+
+        Args:
+            limits: of its requests.
 
         Returns:
             the key, and its secret, which is stored nowhere.
@@ -160,11 +176,13 @@ class Accounts:
         if not _DEVICE.fullmatch(device):
             raise AccessError(f"{device!r} cannot be a device: use up to 128 characters, no blank and no /")
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
-        key = Key(secrets.token_hex(4), user, device, role, _now(), None)
+        own = (limits.uploads_per_minute, limits.upload_bytes, limits.bytes_per_hour)
+        key = Key(secrets.token_hex(4), user, device, role, _now(), None, *own)
         with self._database() as database:
             database.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, NULL)",
-                [key.key_id, _digest(secret), user, device, role, key.created],
+                "INSERT INTO keys (key_id, hash, user, device, role, created, "
+                f"{', '.join(_LIMITS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [key.key_id, _digest(secret), user, device, role, key.created, *own],
             )
         return key, secret
 
@@ -183,10 +201,13 @@ class Accounts:
 
     def key_holder(self, secret: str) -> Principal | None:
         """Who a key belongs to; None if it is unknown or revoked."""
-        query = "SELECT user, role, device, key_id FROM keys WHERE hash = ? AND revoked IS NULL"
+        columns = f"user, role, device, key_id, {', '.join(_LIMITS)}"
+        query = f"SELECT {columns} FROM keys WHERE hash = ? AND revoked IS NULL"
         with self._database() as database:
             row = database.execute(query, [_digest(secret)]).fetchone()
-        return Principal(row[0], Role(row[1]), Proof.KEY, row[2], row[3]) if row else None
+        if not row:
+            return None
+        return Principal(row[0], Role(row[1]), Proof.KEY, row[2], row[3], Limits(*row[4:]))
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

@@ -27,6 +27,25 @@ class Proof(StrEnum):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Limits of one key; None: those of the settings.
+
+    Args:
+        uploads_per_minute: number of uploads.
+        upload_bytes: size of one upload.
+        bytes_per_hour: size of all uploads in an hour.
+    """
+
+    uploads_per_minute: int | None = None
+    upload_bytes: int | None = None
+    bytes_per_hour: int | None = None
+
+
+NO_LIMITS = Limits()
+"""None of its own."""
+
+
+@dataclass(frozen=True)
 class Principal:
     """Who sends a request.
 
@@ -36,6 +55,7 @@ class Principal:
         proof: how they proved it.
         device: the device that an API key belongs to; None for a browser.
         key_id: of the API key.
+        limits: of the API key.
     """
 
     user: str
@@ -43,6 +63,12 @@ class Principal:
     proof: Proof
     device: str | None = None
     key_id: str | None = None
+    limits: Limits = NO_LIMITS
+
+    @property
+    def counted(self) -> str:
+        """Under what their requests are counted: the key, or the person."""
+        return self.key_id or self.user
 
     def may(self, role: Role) -> bool:
         """Whether they may do what a role may."""

@@ -43,7 +43,7 @@ async def predict(
     The picture is checked and scaled as an upload is. One that an upload would be rejected for is answered
     422 with the reason.
     """
-    shared.rates.count("predictions", who.key_id or who.user)
+    shared.rates.count("predictions", who.counted)
     web, limit = shared.settings.web, shared.settings.ingest.max_bytes
     async with Body(request, limit, web.body_seconds, shared.budget) as content:
         return await asyncio.get_running_loop().run_in_executor(

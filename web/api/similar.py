@@ -26,7 +26,7 @@ class Similar(BaseModel):
 @router.post("/similar", openapi_extra=PICTURE_BODY, summary="Find pictures like a picture")
 async def of_picture(request: Request, shared: Shared, who: Reviewer, count: Count = 12) -> Similar:
     """Find the pictures of the lake that are most similar to one sent as the raw body; it is not stored."""
-    shared.rates.count("predictions", who.key_id or who.user)
+    shared.rates.count("predictions", who.counted)
     web, limit = shared.settings.web, shared.settings.ingest.max_bytes
     async with Body(request, limit, web.body_seconds, shared.budget) as content:
         return await asyncio.get_running_loop().run_in_executor(

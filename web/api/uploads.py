@@ -80,16 +80,19 @@ async def send(request: Request, response: Response, shared: Shared, who: Upload
     comes when Kafka has acknowledged it. If it fails with 503 or 429, send it again after Retry-After with
     the same id.
     """
-    shared.rates.count("uploads", who.key_id or who.user)
+    shared.rates.count_upload(who)
     attributes = request_fields.fields(request.headers, request.query_params, who)
     known = await asyncio.to_thread(_owner, shared, attributes["id"])
     if known is not None and known != attributes["user"]:
         raise taken(attributes["id"])
     web, limit = shared.settings.web, shared.settings.ingest.max_bytes
+    limit = min(limit, who.limits.upload_bytes or limit)
     async with Body(request, limit, web.body_seconds, shared.budget) as content:
         if known is None:
+            shared.rates.refuse_bytes(who, len(content))
             record = await asyncio.to_thread(request_fields.record, content, attributes, shared.rules)
             await shared.sender.send(record, _receipt(attributes))
+            shared.rates.count_bytes(who, len(content))
             shared.metrics.count_stored(len(content))
     location = f"/api/v1/uploads/{attributes['id']}"
     response.headers["Location"] = location

@@ -1,8 +1,8 @@
 """The queue of erasures: each is noted in the lake, and carried out by whoever holds it.
 
-An erasure is a Spark command that needs the lake for itself, so a page cannot wait for it. A running ingestion
-carries it out between two micro-batches; without one this server runs `hub erase --asked`. As soon as it is
-asked for, the user's rows are out of the copies of the tables, and so out of all pages.
+An erasure is a Spark command that needs the lake for itself, so a page cannot wait for it. A running
+ingestion carries it out between two micro-batches; without one this server runs `hub erase --asked`. As soon
+as it is asked for, the user's rows are out of the copies of the tables, and so out of all pages.
 """
 
 import logging
@@ -25,6 +25,7 @@ from streaming import erasure_requests
 _log = logging.getLogger("hub.web")
 
 _LOOK_SECONDS = 2.0  # between looks whether it was carried out
+_FIRST_SECONDS = 10.0  # in which a running ingestion begins with it
 _RETRY_SECONDS = 60.0  # between commands, while the lake is in use
 _KEPT = timedelta(days=30)  # that somebody was erased, which their page says
 _SECONDS = 3600.0  # a command that takes longer is stopped and tried again
@@ -129,7 +130,7 @@ class ErasureQueue:
             if erasure.state is State.WAITING:
                 erasure_requests.ask(self._settings, erasure.user)
                 self._set(erasure.user, State.RUNNING, "")
-                self._next_command = 0.0
+                self._next_command = time.monotonic() + _FIRST_SECONDS
                 return False
             if erasure_requests.waits(self._settings, erasure.user):
                 return False

@@ -4,8 +4,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 
 def link(path: str, **parameters: object) -> str:
-    """An address; parameters that are None or empty are left out."""
-    given = {name: str(value) for name, value in parameters.items() if value is not None and value != ""}
+    """An address; parameters that are None or empty are left out, lists come once for each value."""
+    lists = {name: value if isinstance(value, list) else [value] for name, value in parameters.items()}
+    given = [
+        (name, str(value)) for name, values in lists.items() for value in values if value not in (None, "")
+    ]
     return f"{path}?{urlencode(given)}" if given else path
 
 

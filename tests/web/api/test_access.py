@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from conf.errors import HubError
 from conf.settings import Settings
-from web.access.principal import Role
+from web.access.principal import Limits, Role
 from web.resources.resources import Resources
 from web.server import app
 
@@ -139,6 +139,19 @@ def test_a_key_sends_for_its_user_and_device_only(closed: TestClient) -> None:
         "/api/v1/uploads", params={"label": "cat", "user": "bert"}, content=b"x", headers=gateway
     )
     assert answer.status_code == 415, "it may send for others; the content is no picture"
+
+
+def test_a_key_has_a_size_and_a_rate_of_its_own(closed: TestClient) -> None:
+    limits = Limits(uploads_per_minute=3, upload_bytes=1000)
+    _, secret = _resources(closed).accounts.make_key("anna", "phone-1", limits=limits)
+    own, other = {"Authorization": f"Bearer {secret}"}, _key(closed, "anna")
+    large, address = b"\xff\xd8\xff" + bytes(1000), "/api/v1/uploads?label=cat"
+    refused = closed.post(address, content=large, headers=own)
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+    assert "1,000 bytes" in refused.json()["detail"]
+    assert closed.post(address, content=large, headers=other).status_code == 503, "there is no broker"
+    assert [closed.post(address, content=b"x", headers=own).status_code for _ in range(3)] == [415, 415, 429]
+    assert closed.post(address, content=b"x", headers=other).status_code == 415
 
 
 def test_a_revoked_or_unknown_key_is_refused_at_once(closed: TestClient) -> None:

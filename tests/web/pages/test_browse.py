@@ -164,8 +164,9 @@ def test_pages_of_an_empty_lake_say_what_to_do(
     with browser(settings.model_copy(update={"lake": lake, "web": web})) as client:
         for path, way in {
             "/": "/upload", "/labels": "/upload", "/batches": "/upload", "/pictures": "/upload",
-            "/datasets": "/train", "/models": "/train",
+            "/datasets": "/train", "/models": "/train", "/train": "/upload", "/try": "/train",
         }.items():  # fmt: skip
             page = client.get(path).text
             assert f'class="button primary" href="{way}"' in page, path
         assert "Nothing was rejected" in client.get("/rejected").text
+        assert "No model to try yet" in client.get("/try").text

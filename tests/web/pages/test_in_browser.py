@@ -11,6 +11,7 @@ from conf.settings import Settings
 from lake import row_writer
 from lake.table import Table
 from tests.support.waiting import wait_until
+from tests.web import worlds
 from tests.web.pages import chromium
 from tests.web.pages.browsers import ready
 from tests.web.pages.chromium import DESK, PHONE, Window
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.MISSING),
 ]
 _PART = "/models/resnet20-ready/progress"  # of a page, which htmx asks for
-_OTHERS = ("/review", "/review/log", "/train", "/try", "/faces", "/upload", "/mine", "/api", "/sql")
+_OTHERS = ("/review", "/review/log", "/train", "/try", "/faces", "/upload", "/mine", "/mine/erase", "/api", "/sql")
 ALL_PAGES = [path for path in (*PAGES, *_OTHERS) if path != _PART]
 SCREENSHOTS = os.environ.get("HUB_SCREENSHOTS")  # a folder; the README's pictures are made so
 
@@ -149,6 +150,80 @@ def test_pictures_are_selected_and_rejected_by_keyboard(
         page.get_by_role("button", name="Undo").wait_for()
         (decision,) = _decisions(own_world)
         assert decision["kind"] == "none_of_these"
+
+
+_FOCUSABLE = """() => {
+  window.reached = new Set();
+  const kinds = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  const open = each => !each.disabled && each.type !== "hidden" && each.checkVisibility();
+  window.wanted = [...document.querySelectorAll(kinds)].filter(open);
+}"""
+_NOTE_FOCUS = """() => {
+  const at = document.activeElement;
+  window.reached.add(at);
+  const shown = at.closest("label.button, label.pick") ?? at;  // a hidden input shows its focus on its label
+  const style = getComputedStyle(shown), own = getComputedStyle(at);
+  const seen = [style, own].some(each => each.outlineStyle !== "none" || each.boxShadow !== "none");
+  return seen || at === document.body ? "" : at.outerHTML.slice(0, 120);
+}"""
+_LEFT = "window.wanted.filter(each => !window.reached.has(each)).map(each => each.outerHTML.slice(0, 120))"
+
+
+@pytest.mark.faults  # half a minute
+def test_everything_on_each_page_is_reached_by_tab_and_shows_its_focus(browser: "Browser", url: str) -> None:
+    unseen: dict[str, list[str]] = {}
+    with chromium.window(browser, url) as window:
+        for path in ALL_PAGES:
+            window.open(path)
+            window.page.evaluate(_FOCUSABLE)
+            hidden = set()
+            for _ in range(window.page.evaluate("window.wanted.length") + 5):
+                window.page.keyboard.press("Tab")
+                hidden.add(window.page.evaluate(_NOTE_FOCUS))
+            found = window.page.evaluate(_LEFT) + sorted(hidden - {""})
+            if found:
+                unseen[path] = found
+    assert unseen == {}
+
+
+@pytest.mark.faults
+def test_a_picture_is_sent_and_a_training_asked_for_by_keyboard_alone(
+    browser: "Browser", own_world: Settings
+) -> None:
+    web = own_world.web.model_copy(update={"trainings_at_once": 0})
+    with (
+        ready(own_world.model_copy(update={"web": web})) as served,
+        chromium.window(browser, served.url) as window,
+    ):
+        page = window.page
+        window.open("/upload")
+        _tab_to(window, "document.activeElement.name === 'label'")
+        page.keyboard.type("frog")
+        _tab_to(window, "document.activeElement.name === 'consent'")
+        page.keyboard.press("Space")
+        _tab_to(window, "document.activeElement.type === 'file' && document.activeElement.multiple")
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Enter")
+        picture = {"name": "frog.jpg", "mimeType": "image/jpeg", "buffer": worlds.picture(2)}
+        chooser.value.set_files([picture])  # type: ignore[list-item]
+        page.locator("#queue .item").wait_for()
+
+        window.open("/train")
+        for label in ("cat", "dog"):
+            _tab_to(window, f"document.activeElement.value === '{label}'")
+            page.keyboard.press("Space")
+        _tab_to(window, "document.activeElement.textContent === 'Start the training'")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{served.url}/trainings/*")
+        assert "It starts at once." in page.inner_text("main")
+
+
+def _tab_to(window: Window, condition: str) -> None:
+    for _ in range(80):
+        if window.page.evaluate(condition):
+            return
+        window.page.keyboard.press("Tab")
+    raise AssertionError(f"not reached by Tab: {condition}")
 
 
 def test_the_sum_of_a_training_follows_the_chosen_labels(browser: "Browser", url: str) -> None:

@@ -1,5 +1,7 @@
 """The page that trains: what can be chosen, and what it says when something is missing."""
 
+import html
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +9,8 @@ from fastapi.testclient import TestClient
 
 from conf.settings import Settings
 from tests.web.pages.browsers import browser
+from web.trainings.training_request import TrainingRequest
+from web.trainings.training_store import TrainingState
 
 
 @pytest.fixture
@@ -34,6 +38,18 @@ def test_one_label_is_refused_with_the_reason_and_the_choice_stays(client: TestC
 def test_labels_of_a_failed_model_are_chosen_again(client: TestClient) -> None:
     page = client.get("/train?again=resnet20-failed").text
     assert page.count(" checked>") == 6  # five labels, and to train again
+
+
+def test_a_failed_training_says_why_and_its_labels_are_chosen_again(client: TestClient) -> None:
+    trainings = client.resources.trainings  # type: ignore[attr-defined]
+    failed = trainings.store.add(TrainingRequest(labels=["cat", "frog"]), "anna")
+    why = "no space left in /lake: free some, and train again"
+    trainings.store.end(failed.training_id, TrainingState.FAILED, why)
+    page = client.get(f"/trainings/{failed.training_id}").text
+    assert why in page
+    (way,) = re.findall(r'href="(/train\?[^"]+)">Choose again', page)
+    form = client.get(html.unescape(way)).text
+    assert re.findall(r'name="label" value="(\w+)"[^>]* checked', form) == ["cat", "frog"]
 
 
 def test_an_unknown_training_is_404(client: TestClient) -> None:

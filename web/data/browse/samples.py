@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from web.data.catalogue import SampleRow
 from web.data.keyset import Listing, Page, Where
 from web.data.mirror import Mirror
 from web.data.versioned import kept_by_version
@@ -59,29 +59,15 @@ class PictureFilter(BaseModel):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A sample with the upload that its pixels come from.
+class Picture(SampleRow):
+    """A sample as the pages show it.
 
     Args:
+        label_reason: why another label is suggested.
         stacked: near duplicates that this picture stands for, itself included.
-        other fields: as in the table; times are naive and in UTC.
     """
 
-    image_id: str
-    label: str | None
-    label_source: str | None
-    label_quality: float | None
-    suggested_label: str | None
-    label_reason: str | None
-    duplicate_group: str | None
-    cluster: str | None
-    split: str | None
-    flags: tuple[str, ...]
-    upload_id: str | None
-    device: str | None
-    user: str | None
-    batch: str | None
-    event_time: datetime | None
+    label_reason: str | None = None
     stacked: int = 1
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
@@ -27,9 +27,15 @@ _SHOWN, _MODELS = 10, 30
 
 
 @router.get("/train")
-def form(request: Request, shared: Shared, who: Trainer, again: str = "") -> HTMLResponse:
-    """The form; `?again=` names a model whose labels are chosen."""
-    chosen: tuple[str, ...] = ()
+def form(
+    request: Request,
+    shared: Shared,
+    who: Trainer,
+    again: str = "",
+    label: Annotated[list[str] | None, Query(max_length=1000)] = None,
+) -> HTMLResponse:
+    """The form; `?label=` names labels that are chosen, `?again=` a model whose labels are."""
+    chosen = tuple(label or ())
     if again:
         try:
             chosen = model_cards.any_card(shared.settings, again).labels
