@@ -16,6 +16,7 @@ from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.storage import Storage, is_plain_name
 from lake.table import Table
 from models.registry import model_cards
+from organize.datasets.contents import DatasetContents
 
 _COLUMNS = (
     "dataset_id", "table_versions", "counts", "path", "manifest_sha256", "created", "left_out", "sources",
@@ -141,17 +142,17 @@ def compare(settings: Settings, first: str, second: str) -> Difference:
         UnknownDataset, DamagedSnapshot: a dataset does not exist or cannot be read.
     """
     (_, one), (_, other) = load(settings, first), load(settings, second)
-    before, after = _places(one), _places(other)
+    before, after = DatasetContents.read(one).places(), DatasetContents.read(other).places()
     both = [(before[image], after[image]) for image in before.keys() & after.keys()]
     labels = set(one.labels), set(other.labels)
     ours, theirs = one.filter | {"seed": one.seed}, other.filter | {"seed": other.seed}
     return Difference(
         labels_only_in_a=sorted(labels[0] - labels[1]),
         labels_only_in_b=sorted(labels[1] - labels[0]),
-        images_only_in_a=_count(before[image][0] for image in before.keys() - after.keys()),
-        images_only_in_b=_count(after[image][0] for image in after.keys() - before.keys()),
-        moved=_count(f"{a[0]} → {b[0]}" for a, b in both if a[0] != b[0]),
-        relabelled=_count(f"{a[1]} → {b[1]}" for a, b in both if a[1] != b[1]),
+        images_only_in_a=_count(before[image][1] for image in before.keys() - after.keys()),
+        images_only_in_b=_count(after[image][1] for image in after.keys() - before.keys()),
+        moved=_count(f"{a[1]} → {b[1]}" for a, b in both if a[1] != b[1]),
+        relabelled=_count(f"{a[0]} → {b[0]}" for a, b in both if a[0] != b[0]),
         settings={
             key: [ours.get(key), theirs.get(key)]
             for key in sorted({*ours, *theirs})
@@ -218,17 +219,6 @@ def _entry(name: str, storage: Storage, row: dict[str, Any] | None, models: list
 def _map(pairs: Any) -> dict[str, int]:
     """A map column as a dict; Arrow gives pairs."""
     return dict(pairs or {})
-
-
-def _places(snapshot: DatasetSnapshot) -> dict[str, tuple[str, str]]:
-    """Image id to split and label."""
-    places = {}
-    for split in Split:
-        columns = zip(snapshot.column(split, "image_id"), snapshot.column(split, "label"), strict=True)
-        for images, labels in columns:
-            for image, label in zip(images.to_pylist(), labels.to_pylist(), strict=True):
-                places[image] = (split.value, snapshot.labels[label])
-    return places
 
 
 def _count(names: Any) -> dict[str, int]:
