@@ -241,9 +241,15 @@ def _points(page: "Page") -> int:
 def _try(window: Window, model_id: str, picture: Path) -> str:
     """What the model sees in a picture, on the page; similar pictures are beside it."""
     page = window.page
-    assert page.get_by_label("Model").input_value() == model_id
+
+    def is_listed() -> bool:
+        window.open(f"/try?model={model_id}")
+        return page.locator(f"#model option[value='{model_id}']").count() == 1
+
+    assert wait_until(is_listed, 20), "once the copy of the tables has it"
+    assert page.locator("#model").input_value() == model_id
     page.locator(".taker input:not([capture])").set_input_files(picture)
-    page.locator("#answer").wait_for()
+    page.locator("#answer").wait_for(timeout=60_000)
     first = page.locator("#labels li").first
     assert page.get_by_text(f"says {model_id}").count() == 1
     page.locator("#similar .tile img").first.wait_for()

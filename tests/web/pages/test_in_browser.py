@@ -205,7 +205,7 @@ def test_a_picture_is_sent_and_a_training_asked_for_by_keyboard_alone(
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")
         picture = {"name": "frog.jpg", "mimeType": "image/jpeg", "buffer": worlds.picture(2)}
-        chooser.value.set_files([picture])  # type: ignore[list-item]
+        chooser.value.set_files([picture])  # type: ignore[arg-type]
         page.locator("#queue .item").wait_for()
 
         window.open("/train")
