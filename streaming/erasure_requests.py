@@ -28,7 +28,8 @@ def waiting(settings: Settings) -> list[str]:
         StorageError: the lake cannot be read.
     """
     folder = _folder(settings)
-    return sorted(str(folder.read_json(name)["user"]) for name in folder.list_files())
+    names = [name for name in folder.list_files() if name.endswith(".json") and not name.startswith(".")]
+    return sorted(str(folder.read_json(name)["user"]) for name in names)
 
 
 def waits(settings: Settings, user: str) -> bool:

@@ -106,7 +106,10 @@ class _Look:
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + _LOOK_SECONDS
-        self.found = bool(erasure_requests.waiting(self._settings))
+        try:
+            self.found = bool(erasure_requests.waiting(self._settings))
+        except (LakeError, OSError):  # ingestion retries for as long as a lake is away; so does the next look
+            self.found = False
         return self.found
 
     def pause(self, seconds: float) -> None:
