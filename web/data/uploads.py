@@ -87,10 +87,18 @@ def find(mirror: Mirror, upload_id: str) -> LedgerUpload | None:
     return LedgerUpload.of(rows[0]) if rows else None
 
 
-def page(mirror: Mirror, wanted: UploadFilter, limit: int, after: str | None = None) -> Page[LedgerUpload]:
-    """A page of uploads, the newest first; erased ones are not listed."""
+def page(
+    mirror: Mirror, wanted: UploadFilter, limit: int, after: str | None = None, repeated: bool = True
+) -> Page[LedgerUpload]:
+    """A page of uploads, the newest first; erased ones are not listed.
+
+    Args:
+        repeated: list also records of an id that the ledger has already.
+    """
     equal = vars(wanted) | {"flag": None}
     where = Where(["verdict <> 'erased'"]).equal(**equal)
     if wanted.flag is not None:
         where = where.holds("list_contains(flags, $flag)", flag=wanted.flag)
+    if not repeated:
+        where = where.holds("reason IS DISTINCT FROM $repeated", repeated=Reason.DUPLICATE_UPLOAD.value)
     return _LISTING.page(mirror, limit, after, where)

@@ -26,12 +26,13 @@ def index(
     found, older = [], None
     if state is not State.STORED:
         verdict = None if state is None else state.value
-        page = uploads.page(shared.mirror, UploadFilter(user=who.user, verdict=verdict), _LIMIT, after)
+        wanted = UploadFilter(user=who.user, verdict=verdict)
+        page = uploads.page(shared.mirror, wanted, _LIMIT, after, repeated=False)
         found, older = own_uploads.with_verdicts(page.items), page.next
     if after is None:
         known = {each.id for each in found}
-        wanted = (each for each in pending if state in (None, each.state) and each.id not in known)
-        found = [*wanted, *found]
+        new = (each for each in pending if state in (None, each.state) and each.id not in known)
+        found = [*new, *found]
     return render(
         request, who, "my_uploads.html",
         uploads=found, older=older, state=state, states=list(State),

@@ -100,7 +100,8 @@ def test_values_of_uploads_are_escaped(own: Settings) -> None:
 
 def test_my_uploads_have_tabs_pages_and_advice(own: Settings) -> None:
     rows = [lakes.upload_row(n, user="local") for n in range(60)]
-    lakes.append(own, Table.UPLOADS, [*rows, lakes.rejected_row(60, "too_small", user="local")])
+    again = lakes.rejected_row(61, "duplicate_upload", user="local", upload_id=rows[1]["upload_id"])
+    lakes.append(own, Table.UPLOADS, [*rows, lakes.rejected_row(60, "too_small", user="local"), again])
     resources = Resources(own, _nowhere, True)
     with TestClient(app.create(resources), base_url="http://localhost") as client:
         assert resources.freshness.ready.wait(20)
