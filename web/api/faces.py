@@ -145,7 +145,7 @@ async def compare(
 
 async def _begin(shared: Resources, who: Principal, model: str | None) -> ModelCard:
     """Count the request, and find its model, before its body is read."""
-    shared.rates.count("predictions", who.key_id or who.user)
+    shared.rates.count("predictions", who.counted)
     return await _run(shared, lambda: shared.recognizer.card(model))
 
 

@@ -25,7 +25,18 @@ pytestmark = [
     pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.MISSING),
 ]
 _PART = "/models/resnet20-ready/progress"  # of a page, which htmx asks for
-_OTHERS = ("/review", "/review/log", "/train", "/try", "/faces", "/upload", "/mine", "/mine/erase", "/api", "/sql")
+_OTHERS = (
+    "/review",
+    "/review/log",
+    "/train",
+    "/try",
+    "/faces",
+    "/upload",
+    "/mine",
+    "/mine/erase",
+    "/api",
+    "/sql",
+)
 ALL_PAGES = [path for path in (*PAGES, *_OTHERS) if path != _PART]
 SCREENSHOTS = os.environ.get("HUB_SCREENSHOTS")  # a folder; the README's pictures are made so
 
