@@ -90,7 +90,7 @@ def test_everything_a_person_sent_is_erased_on_request(
             assert answer.headers["clear-site-data"] == '"cache", "storage"'
             assert "You have sent nothing yet" in browser.get("/mine").text, "hidden at once"
             done = "Your earlier uploads were erased on"
-            assert wait_until(lambda: done in browser.get("/mine").text, 240), browser.get("/mine").text
+            assert wait_until(lambda: done in browser.get("/mine").text, 500), browser.get("/mine").text
 
         verdicts = _ledger(own)
         assert verdicts.count("erased") == 6 and verdicts.count("accepted") == 2
