@@ -153,6 +153,7 @@ def _send_and_see_verdicts(window: Window, walk: int) -> None:
     assert wait_until(lambda: (accepted.count(), rejected.count()) == (2, 1), 120)
     assert "Send it again." in rejected.inner_text()
     assert window.overflow() <= 0
+    window.shoot(f"verdicts-{window.page.evaluate('innerWidth')}")
 
 
 def _find_them(window: Window) -> None:
@@ -215,8 +216,9 @@ def _train_and_watch(window: Window, walk: int) -> str:
     deadline = time.monotonic() + 400
     while (state := _training_state(page)) in ("queued", "running", ""):
         assert time.monotonic() < deadline, page.inner_text("main")
-        if state == "running":
+        if state == "running" and _points(page) not in lengths:
             lengths.add(_points(page))
+            window.shoot(f"training-{page.evaluate('innerWidth')}")
         page.wait_for_timeout(300)
     assert state == "done", page.inner_text("main")
     assert len(lengths - {0}) >= 2, f"the curves did not move: {lengths}"

@@ -1,11 +1,13 @@
 """A real browser for tests of pages: windows that note errors and requests to other hosts, and axe-core."""
 
+import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.support.commands import ROOT
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 MISSING = "no chromium: `apt-get install chromium` installs it"
 PHONE, DESK = (360, 780), (1440, 900)
+SCREENSHOTS = os.environ.get("HUB_SCREENSHOTS")  # a folder; the README's pictures are made so
 _AXE = "axe-core@4.14.1"  # MPL-2.0; npm downloads it for the tests only
 _SERIOUS = ("serious", "critical")
 
@@ -32,6 +35,11 @@ class Window:
         """Open a page of the hub and wait for its pictures."""
         self.page.goto(self.url + path)
         self.page.wait_for_load_state("load")
+
+    def shoot(self, name: str) -> None:
+        """Take a picture, where somebody wants pictures."""
+        if SCREENSHOTS:
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""

@@ -1,8 +1,6 @@
 """The pages in a real browser: phone and desk, light and dark, by keyboard, and without a network."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -38,7 +36,6 @@ _OTHERS = (
     "/sql",
 )
 ALL_PAGES = [path for path in (*PAGES, *_OTHERS) if path != _PART]
-SCREENSHOTS = os.environ.get("HUB_SCREENSHOTS")  # a folder; the README's pictures are made so
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +54,6 @@ def url(world: Settings) -> Iterator[str]:
 def own_url(own_world: Settings) -> Iterator[str]:
     with ready(own_world) as running:
         yield running.url
-
-
-def _shoot(window: Window, name: str) -> None:
-    if SCREENSHOTS:
-        window.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
 @pytest.mark.parametrize(
@@ -87,10 +79,10 @@ def test_pages_fit_and_have_no_serious_finding(
             if found or window.complaints:
                 wrong[path] = found + window.complaints
                 window.complaints.clear()
-        if SCREENSHOTS:
+        if chromium.SCREENSHOTS:
             for path, name in (("/", "home"), ("/labels/cat", "label"), ("/review", "review")):
                 window.open(path)
-                _shoot(window, f"{name}-{size[0]}-{scheme}")
+                window.shoot(f"{name}-{size[0]}-{scheme}")
     assert wrong == {}
 
 
