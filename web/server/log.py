@@ -17,15 +17,22 @@ def written_to(folder: Path) -> Iterator[None]:
     handler = RotatingFileHandler(folder / FILE, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
-    kafka = logging.getLogger("kafka")
-    before, level = logging.root.manager.disable, kafka.level
+    root, kafka = logging.root, logging.getLogger("kafka")
+    before, levels = root.manager.disable, (root.level, kafka.level)
+    others = [(each, each.level) for each in root.handlers]
+    for each, level in others:  # what a command shows on its terminal stays as it was
+        each.setLevel(max(level, root.level))
     kafka.setLevel(logging.CRITICAL)  # it would log each retry
-    logging.root.addHandler(handler)
+    root.setLevel(min(root.level, logging.WARNING))
+    root.addHandler(handler)
     logging.disable(logging.NOTSET)
     try:
         yield
     finally:
         logging.disable(before)
-        kafka.setLevel(level)
-        logging.root.removeHandler(handler)
+        root.setLevel(levels[0])
+        kafka.setLevel(levels[1])
+        for each, level in others:
+            each.setLevel(level)
+        root.removeHandler(handler)
         handler.close()

@@ -1,13 +1,19 @@
 """The page that trains: what can be chosen, and what it says when something is missing."""
 
 import html
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from conf.settings import Settings
+from models.evaluation import artifacts
+from models.registry import model_cards
+from models.registry.model_cards import State
+from models.runs.live_progress import PROGRESS
 from tests.web.pages.browsers import browser
 from web.trainings.training_request import TrainingRequest
 from web.trainings.training_store import TrainingState
@@ -50,6 +56,44 @@ def test_a_failed_training_says_why_and_its_labels_are_chosen_again(client: Test
     (way,) = re.findall(r'href="(/train\?[^"]+)">Choose again', page)
     form = client.get(html.unescape(way)).text
     assert re.findall(r'name="label" value="(\w+)"[^>]* checked', form) == ["cat", "frog"]
+
+
+_EPOCH = "epoch,loss,accuracy,validation_loss,validation_accuracy\n1,2.3,0.5,,\n"
+_STARTED = {"epoch": 0, "epochs": 12, "step": 0, "steps": 0, "doing": "starting"}
+_STEPPING = _STARTED | {"epoch": 1, "step": 3, "steps": 4, "doing": "training"}
+
+
+@pytest.mark.parametrize(
+    ("progress", "history", "says"),
+    [
+        (None, "", "workers start"),
+        ({}, "", "workers start"),
+        (_STARTED, "", "workers start"),
+        (_STARTED | {"steps": 4, "doing": "training"}, "", "Training, epoch 0 of 12"),
+        (_STEPPING, _EPOCH, "Training, epoch 1 of 12"),
+        (_STEPPING | {"images_per_second": 12.5, "doing": "writing the model"}, _EPOCH, "Writing the model"),
+    ],
+)
+def test_a_training_is_shown_at_each_moment(
+    client: TestClient, own_world: Settings, progress: dict[str, object] | None, history: str, says: str
+) -> None:
+    ready = model_cards.any_card(own_world, "resnet20-ready")
+    card = replace(ready, model_id="resnet20-new", state=State.TRAINING, accuracy=None)
+    model_cards.write_card(own_world, card)
+    files = model_cards.artifact_storage(own_world, "resnet20-new")
+    if progress is not None:
+        files.write_json(PROGRESS, progress)
+    if history:
+        files.write(artifacts.HISTORY, history.encode())
+    trainings = client.resources.trainings  # type: ignore[attr-defined]
+    training = trainings.store.add(TrainingRequest(labels=["cat", "frog"]), "anna")
+    trainings.store.begin(training.training_id, os.getpid(), 0)
+    trainings.store.set_model(training.training_id, "resnet20-new")
+    for path in (f"/trainings/{training.training_id}/progress", "/models/resnet20-new/progress"):
+        page = client.get(path)
+        assert page.status_code == 200, page.text
+        assert page.text.count("<polyline") == (4 if history else 0)
+    assert says in client.get(f"/trainings/{training.training_id}").text
 
 
 def test_an_unknown_training_is_404(client: TestClient) -> None:

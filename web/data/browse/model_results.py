@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from conf.settings import Settings
@@ -50,6 +50,31 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Args:
+        doing: in words, such as training; empty before it starts.
+        epoch, epochs: of the plan; `epoch` is 0 before the first.
+        step, steps: of an epoch; `steps` is 0 before the workers have started.
+        images_per_second: of all workers; 0 before the first step.
+    """
+
+    doing: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    images_per_second: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of all steps, 0 to 1."""
+        done = (self.epoch - 1) * self.steps + self.step
+        return max(0.0, done / (self.epochs * self.steps)) if self.epochs and self.steps else 0.0
+
+
+@dataclass(frozen=True)
 class ModelResults:
     """A model with its results.
 
@@ -58,7 +83,7 @@ class ModelResults:
         metrics: numbers of metrics.json; empty before training ends.
         history: of the finished epochs.
         evaluation: on the test split, as in evaluation.json; empty before training ends.
-        progress: of a training that is running: epoch, epochs, step, steps, images_per_second.
+        progress: of a training that is running.
         files: names of the formats that can be downloaded.
     """
 
@@ -66,7 +91,7 @@ class ModelResults:
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Epoch] = ()
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    progress: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = Progress()
     files: Sequence[str] = ()
 
     @property
@@ -124,7 +149,7 @@ def load(settings: Settings, model_id: str) -> ModelResults:
         metrics,
         _history(files),
         _json(files, artifacts.EVALUATION),
-        _json(files, PROGRESS) if card.state is State.TRAINING else {},
+        _progress(files) if card.state is State.TRAINING else Progress(),
         [
             key
             for key, (name, _) in FORMATS.items()
@@ -138,6 +163,12 @@ def _json(files: Storage, name: str) -> dict[str, Any]:
         return dict(files.read_json(name))
     except (StorageError, ValueError):
         return {}
+
+
+def _progress(files: Storage) -> Progress:
+    """What the training's driver wrote; what it has not written yet is as before its start."""
+    known = _json(files, PROGRESS)
+    return Progress(**{each.name: known[each.name] for each in fields(Progress) if each.name in known})
 
 
 def _history(files: Storage) -> list[Epoch]:
