@@ -1,4 +1,4 @@
-"""`hub serve` in a process of its own, on a free port."""
+"""`hub serve`, on a free port, and `hub ingest`, each in a process of its own."""
 
 import json
 import os
@@ -81,3 +81,22 @@ def served(settings: Settings, port: int = 0, *arguments: str) -> Iterator[Serve
             process.terminate()
         process.wait(40)
         process.stdout.close()
+
+
+@contextmanager
+def ingesting(settings: Settings, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A running ingestion while the block runs, or until the block ends it.
+
+    Args:
+        output: a file for what it prints.
+    """
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            hub_command("ingest"), stdout=file, stderr=file, env=environment(settings), start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(90)

@@ -1,9 +1,6 @@
 """The button that erases: on real tables nothing of the person is left, also while an ingestion runs."""
 
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,9 +14,8 @@ from lake.table import Table
 from organize.review.decisions import Kind, Wish
 from tests.streaming.test_erasure import find_in_files
 from tests.support import pictures
-from tests.support.commands import hub_command
 from tests.support.waiting import wait_until
-from tests.web.serving import environment, served
+from tests.web.serving import ingesting, served
 from web.access.accounts import Accounts
 from web.access.principal import Role
 from web.decisions.votes import Votes
@@ -43,20 +39,6 @@ def own(settings: Settings, kafka: Kafka, tmp_path: Path) -> Settings:
     return own
 
 
-@contextmanager
-def _ingesting(settings: Settings, output: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    with output.open("ab") as file:
-        process = subprocess.Popen(
-            hub_command("ingest", *flags), stdout=file, stderr=file, env=environment(settings)
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(90)
-
-
 def _ledger(settings: Settings) -> list[str]:
     return [row["verdict"] for row in row_writer.read(settings, Table.UPLOADS, ("verdict",))]
 
@@ -68,7 +50,7 @@ def test_everything_a_person_sent_is_erased_on_request(
     accounts = Accounts(own.web.dir / "accounts.db")
     keys = {user: accounts.make_key(user, f"phone-of-{user}")[1] for user in (GONER, "anna")}
     output = tmp_path / "ingest.txt"
-    with served(own) as running, _ingesting(own, output) as ingestion:
+    with served(own) as running, ingesting(own, output) as ingestion:
         with HubClient(running.url, keys[GONER]) as hub, HubClient(running.url, keys["anna"]) as other:
             for number in range(3):
                 hub.upload(pictures.jpeg(seed=number), "goners-own-label")

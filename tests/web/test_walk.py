@@ -2,10 +2,8 @@
 workers train a model, it is tried and downloaded. A real broker, `hub ingest` and `hub train` run."""
 
 import hashlib
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +19,12 @@ from models.pictures import inputs
 from models.registry import model_cards
 from models.registry.model_cards import State
 from streaming import topics
-from tests.support.commands import hub_command
 from tests.support.media import heif
 from tests.support.waiting import wait_until
 from tests.web import worlds
 from tests.web.pages import chromium
 from tests.web.pages.chromium import DESK, PHONE, Window
-from tests.web.serving import Served, environment, served
+from tests.web.serving import Served, ingesting, served
 from web.access.accounts import Accounts
 from web.access.principal import Role
 
@@ -67,21 +64,6 @@ def own(settings: Settings, broker: str, tmp_path_factory: pytest.TempPathFactor
     return own
 
 
-@contextmanager
-def _ingesting(settings: Settings, output: Path) -> Iterator[None]:
-    """`hub ingest` while the block runs."""
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            hub_command("ingest"), stdout=file, stderr=file, env=environment(settings), start_new_session=True
-        )
-    try:
-        yield
-        assert process.poll() is None, output.read_text()[-2000:]
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def hub(own: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server and a running ingestion, with pictures of cats and dogs, some dogs among the cats."""
@@ -89,13 +71,14 @@ def hub(own: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     cats = [(worlds.picture(KINDS * n + CAT), "cat") for n in range(PICTURES)]
     dogs = [(worlds.picture(KINDS * n + DOG), "dog") for n in range(PICTURES)]
     with (
-        _ingesting(own, tmp_path_factory.mktemp("output") / "ingest"),
+        ingesting(own, tmp_path_factory.mktemp("output") / "ingest") as ingestion,
         served(own) as running,
         HubClient(running.url, key) as client,
     ):
         for content, label in cats + dogs + [(worlds.picture(n), "cat") for n in WRONG]:
             client.upload(content, label)
         yield running
+        assert ingestion.poll() is None, "it still runs"
 
 
 @pytest.fixture(scope="module")
