@@ -43,10 +43,8 @@ def _ledger(settings: Settings) -> list[str]:
     return [row["verdict"] for row in row_writer.read(settings, Table.UPLOADS, ("verdict",))]
 
 
-@pytest.mark.parametrize("ingesting", [True, False], ids=["by the ingestion", "by the server"])
-def test_everything_a_person_sent_is_erased_on_request(
-    own: Settings, tmp_path: Path, ingesting: bool
-) -> None:
+@pytest.mark.parametrize("goes_on", [True, False], ids=["by the ingestion", "by the server"])
+def test_everything_a_person_sent_is_erased_on_request(own: Settings, tmp_path: Path, goes_on: bool) -> None:
     accounts = Accounts(own.web.dir / "accounts.db")
     keys = {user: accounts.make_key(user, f"phone-of-{user}")[1] for user in (GONER, "anna")}
     output = tmp_path / "ingest.txt"
@@ -61,7 +59,7 @@ def test_everything_a_person_sent_is_erased_on_request(
             assert wait_until(lambda: len(_ledger(own)) == 7, 150), output.read_text()
             assert wait_until(lambda: len(row_writer.read(own, Table.SAMPLES, ("image_id",))) == 5, 60)
             _leave_traces(own)
-            if not ingesting:
+            if not goes_on:
                 ingestion.terminate()
                 ingestion.wait(90)
             hub.upload(pictures.jpeg(seed=5), "goners-own-label", upload_id="sent-just-before")
@@ -83,7 +81,7 @@ def test_everything_a_person_sent_is_erased_on_request(
         assert named - {"tables.duckdb", "tables.duckdb.wal"} <= stay, (
             "the copies are made anew at each start"
         )
-        if ingesting:
+        if goes_on:
             with HubClient(running.url, keys["anna"]) as other:
                 other.upload(pictures.jpeg(seed=12), "cat")
             assert wait_until(lambda: _ledger(own).count("accepted") == 3, 60), output.read_text()
