@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from lake.errors import LakeError
 from streaming import erasure, erasure_requests
-from streaming.errors import LakeInUse, UnknownUser
+from streaming.errors import LakeInUse, StreamingError, UnknownUser
 from streaming.ingestion import Ingestion, IngestReport
 from streaming.ledger import lake_lease
 
@@ -48,7 +48,7 @@ def erase_asked(
             copies = erasure.erase(spark, settings, bootstrap, user, on_step).remaining_copies
         except UnknownUser:
             on_step("nothing of this user is in the lake")
-        except (LakeError, LakeInUse) as error:
+        except (LakeError, StreamingError) as error:
             done.waiting[user] = str(error)
             continue
         erasure_requests.end(settings, user, copies)
@@ -71,7 +71,7 @@ def ingest_and_erase(
             return
         try:
             done = erase_asked(ingestion.spark, ingestion.settings, ingestion.bootstrap, on_step)
-        except LakeInUse as error:  # a web server was faster
+        except StreamingError as error:  # a web server was faster, or a follower failed: ingestion goes on
             done = Erased(waiting={"": str(error)})
         for why in done.waiting.values():
             on_step(f"an erasure waits: {why}")
