@@ -151,6 +151,9 @@ def test_static_files_have_fixed_types_and_addresses_that_may_be_kept(client: Te
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert "immutable" in answer.headers["cache-control"]
     assert client.get("/static/hub.css").headers["cache-control"] == "no-cache"
+    worker = client.get("/static/upload-worker.js").headers
+    assert worker["service-worker-allowed"] == "/upload"
+    assert "service-worker-allowed" not in answer.headers
     for path in ("/static/../rendering.py", "/static/%2e%2e/rendering.py", "/static/nothing.js", "/static/"):
         assert client.get(path).status_code == 404
 
