@@ -72,10 +72,12 @@ bench-web: setup ## Benchmark hub serve: pages, thumbnails, uploads; IMAGES= is 
 serve: setup ## Serve the pages and the HTTP API until Ctrl-C
 	@$(BIN)/hub serve
 
-bench-organize: setup ## Benchmark the index of embeddings (100,000 and 1,000,000 images), near duplicates, snapshots
+bench-organize: setup ## Benchmark index, near duplicates (100,000 and 1,000,000 images), clusters, snapshots, latency
 	@$(BIN)/python -m benchmarks.organize.index
 	@$(BIN)/python -m benchmarks.organize.duplicates
+	@$(BIN)/python -m benchmarks.organize.judging
 	@$(BIN)/python -m benchmarks.organize.snapshots
+	@$(BIN)/python -m benchmarks.organize.latency
 
 up: setup ## Start the embedded Kafka broker and create the topics
 	@$(BIN)/hub up

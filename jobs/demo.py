@@ -99,7 +99,7 @@ def _ingest_and_organize(
         organized = organizing.organize(spark, settings, labels)
         say(organize.summary(organized))
     finally:
-        spark.stop()
+        session.stop(spark)
     return report.accepted, sum(report.rejected.values()), organized
 
 

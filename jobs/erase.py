@@ -50,7 +50,7 @@ def main(user: str | None, asked: bool, dry_run: bool) -> Outcome:
         else:
             result = erasure.erase(spark, settings, bootstrap, user or "", lambda step: say(f"{step} …"))
     finally:
-        spark.stop()
+        session.stop(spark)
     if asked:
         for each in done.users:
             person_files.forget(settings, each)

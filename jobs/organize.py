@@ -103,7 +103,7 @@ def main(
         change = dataset.SplitChange(new_splits, force)
         organized = dataset.organize(spark, settings, wanted, selection, change)
     finally:
-        spark.stop()
+        session.stop(spark)
     return results(organized), summary(organized), 0
 
 

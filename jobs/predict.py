@@ -75,7 +75,7 @@ def _predict_table(settings: "Settings", model_id: str, table: str, target: str,
     try:
         done = predict_table(spark, settings, model_id, table, target, replace)
     finally:
-        spark.stop()
+        session.stop(spark)
     results = {
         "model_id": model_id,
         "path": done.target,

@@ -54,7 +54,7 @@ def main(
             return saved, f"{len(content):,} bytes of {rejects.format_position(at)} written to {file}", 0
         listing = rejects.list_rejects(spark, settings.lake, chosen)
     finally:
-        spark.stop()
+        session.stop(spark)
     return (
         {"rejected": listing.total, "reasons": listing.counts, "uploads": listing.rows},
         summary(listing),

@@ -50,7 +50,7 @@ def main(
         planned = rejects.plan_replay(spark, settings.lake, chosen)
         sent = None if dry_run else replay(spark, settings, bootstrap, planned)
     finally:
-        spark.stop()
+        session.stop(spark)
     return results(planned, sent), summary(planned, sent), push.exit_status(sent) if sent else 0
 
 

@@ -35,7 +35,7 @@ def main(subject: str, target: str | None) -> Outcome:
     try:
         found = report.load(spark, settings, subject)
     finally:
-        spark.stop()
+        session.stop(spark)
     if target == STANDARD_OUTPUT:
         return _results(found, STANDARD_OUTPUT), report.render(found), 0
     path = report.write(found, _folder(settings, target))

@@ -3,7 +3,7 @@
 Where to look:
 
 tables        table, schemas, tables: names, columns, reads and commits
-no Spark      row_writer, table_files: rows written, data files read
+no Spark      row_writer, row_merge, table_files: rows written and merged, data files read
 streams       transactions: the micro-batches of streaming queries that a table has
 queries       views, sql: the views for Spark SQL; statements in a text, what columns mean
 files         storage, snapshot: files on a disk or on S3, and dataset snapshots

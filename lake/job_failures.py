@@ -14,6 +14,10 @@ from lake.errors import JobFailed
 _ERROR_LINE = re.compile(
     r"^[ \t]*(?:Caused by: |: )?([\w.$]*(?:Error|Exception|\berrors\.\w+))(?:: (.*))?$", re.MULTILINE
 )
+# The last line of a Python traceback: an error of any name.
+_PYTHON_ERROR = re.compile(
+    r"Traceback \(most recent call last\):\n(?:^[ \t].*\n|^\n)*^([\w.]+)(?:: (.*))?$", re.MULTILINE
+)
 _OWN_ERROR = re.compile(r"(?:conf|lake|local|streaming|models|organize|web|jobs)\.errors\.\w+")
 _WRAPPERS = ("py4j", "org.apache.spark.SparkException", "org.apache.spark.api.python", "pyspark.errors")
 _CRASH = "Python worker exited unexpectedly"
@@ -35,7 +39,7 @@ def root_cause(error: PySparkException | Py4JJavaError) -> str:
     error.
     """
     text = str(error)
-    errors = _ERROR_LINE.findall(text)
+    errors = [*_ERROR_LINE.findall(text), *_PYTHON_ERROR.findall(text)]
     own = [message for name, message in errors if _OWN_ERROR.fullmatch(name) and message]
     if own:
         return own[-1]

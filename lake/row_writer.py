@@ -60,7 +60,7 @@ def query(settings: Settings, table: Table, sql: str) -> list[dict[str, Any]]:
 def _select(settings: Settings, table: Table, statement: Callable[[set[str]], str]) -> list[dict[str, Any]]:
     from deltalake import DeltaTable, QueryBuilder
 
-    uri, options = _uri(settings, table), storage_options(settings)
+    uri, options = uri_of(settings, table), storage_options(settings)
 
     def select() -> list[dict[str, Any]]:
         if not DeltaTable.is_deltatable(uri, options):
@@ -71,7 +71,7 @@ def _select(settings: Settings, table: Table, statement: Callable[[set[str]], st
         rows: list[dict[str, Any]] = pa.table(read).to_pylist()
         return rows
 
-    rows: list[dict[str, Any]] = _retry_on_conflict(settings, select, uri, "read")
+    rows: list[dict[str, Any]] = retry_on_conflict(settings, select, uri, "read")
     return rows
 
 
@@ -88,7 +88,7 @@ def append(settings: Settings, table: Table, *rows: Mapping[str, Any]) -> None:
     """
     from deltalake import DeltaTable, Schema, write_deltalake
 
-    schema, uri, options = arrow_schema(table), _uri(settings, table), storage_options(settings)
+    schema, uri, options = arrow_schema(table), uri_of(settings, table), storage_options(settings)
     new = pa.Table.from_pylist(
         [{name: row.get(name) for name in schema.names} for row in rows], schema=schema
     )
@@ -100,7 +100,7 @@ def append(settings: Settings, table: Table, *rows: Mapping[str, Any]) -> None:
         )
         write_deltalake(uri, new, mode="append", schema_mode="merge", storage_options=options)
 
-    _retry_on_conflict(settings, commit, uri)
+    retry_on_conflict(settings, commit, uri)
 
 
 def update(settings: Settings, table: Table, key: str, *rows: Mapping[str, Any]) -> int:
@@ -118,7 +118,7 @@ def update(settings: Settings, table: Table, key: str, *rows: Mapping[str, Any])
     """
     from deltalake import DeltaTable
 
-    uri = _uri(settings, table)
+    uri = uri_of(settings, table)
     fields = [field for field in arrow_schema(table) if rows and field.name in rows[0]]
     new = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
 
@@ -132,7 +132,7 @@ def update(settings: Settings, table: Table, key: str, *rows: Mapping[str, Any])
         merge_metrics = merge.when_matched_update(changed).execute()
         return int(merge_metrics["num_target_rows_updated"])
 
-    return int(_retry_on_conflict(settings, commit, uri))
+    return int(retry_on_conflict(settings, commit, uri))
 
 
 def delete(settings: Settings, table: Table, where: str) -> int:
@@ -146,7 +146,7 @@ def delete(settings: Settings, table: Table, where: str) -> int:
     """
     from deltalake import DeltaTable
 
-    uri, options = _uri(settings, table), storage_options(settings)
+    uri, options = uri_of(settings, table), storage_options(settings)
 
     def commit() -> int:
         if not DeltaTable.is_deltatable(uri, options):
@@ -154,7 +154,7 @@ def delete(settings: Settings, table: Table, where: str) -> int:
         deleted = DeltaTable(uri, storage_options=options).delete(where)["num_deleted_rows"]
         return int(deleted or 0)
 
-    return int(_retry_on_conflict(settings, commit, uri))
+    return int(retry_on_conflict(settings, commit, uri))
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -172,7 +172,8 @@ def _arrow_type(spark_type: t.DataType) -> pa.DataType:
     return _ARROW_TYPES[type(spark_type)]
 
 
-def _uri(settings: Settings, table: Table) -> str:
+def uri_of(settings: Settings, table: Table) -> str:
+    """Where a table lies."""
     return settings.lake.at(table)
 
 
@@ -191,7 +192,8 @@ def storage_options(settings: Settings) -> dict[str, str] | None:
     return options | ({"AWS_ENDPOINT_URL": s3.endpoint} if s3.endpoint else {})
 
 
-def _retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str, action: str = "write") -> Any:
+def retry_on_conflict(settings: Settings, commit: Callable[[], Any], uri: str, action: str = "write") -> Any:
+    """Call a function of delta-rs, again after a conflict with another writer; its errors as StorageError."""
     from deltalake.exceptions import CommitFailedError, DeltaError
 
     for tries_left in reversed(range(TRIES)):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.settings import Settings
@@ -59,6 +60,26 @@ class TableFiles:
                 raise
             log = settings.logs.dir / "delta.out"
             raise StorageError(f"cannot read {uri}: delta-rs failed; see {log}") from None
+
+    def count_equal(self, settings: Settings, column: str, value: str) -> int:
+        """The number of rows with a value: from the statistics of files, or else from their rows.
+
+        Args:
+            column: a text column.
+        """
+        from deltalake import DeltaTable
+
+        found = DeltaTable(self.storage.root, self.version, storage_options=storage_options(settings))
+        files = pa.table(found.get_add_actions(flatten=True)).to_pylist()
+        total = 0
+        for file in files:
+            least, most = file.get(f"min.{column}"), file.get(f"max.{column}")
+            if least == most == value and not file.get(f"null_count.{column}"):
+                total += file["num_records"]
+            elif least is None or most is None or least <= value <= most:
+                for batch in self.batches(file["path"], [column]):
+                    total += pc.sum(pc.equal(batch[column], value)).as_py() or 0
+        return total
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a file, at most `BATCH_ROWS` at once.

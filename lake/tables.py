@@ -219,12 +219,15 @@ def upsert(
     )
 
 
-def update(spark: SparkSession, lake: Lake, table: Table, rows: DataFrame, key: str) -> None:
+def update(
+    spark: SparkSession, lake: Lake, table: Table, rows: DataFrame, key: str, where: str = "TRUE"
+) -> None:
     """Update the given columns of existing rows; rows whose values are equal already are not rewritten.
 
     Args:
         rows: with the key, once each, and the columns to set; rows of unknown keys are ignored.
         key: column that identifies a row.
+        where: SQL condition on the existing row, called `old`, as it is when the update is committed.
     """
     names = [name for name in rows.columns if name != key]
     changed = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in names)
@@ -233,7 +236,9 @@ def update(spark: SparkSession, lake: Lake, table: Table, rows: DataFrame, key: 
             DeltaTable.forPath(spark, lake.at(table))
             .alias("old")
             .merge(rows.alias("new"), f"old.`{key}` = new.`{key}`")
-            .whenMatchedUpdate(condition=changed, set={f"`{name}`": f"new.`{name}`" for name in names})
+            .whenMatchedUpdate(
+                condition=f"({where}) AND ({changed})", set={f"`{name}`": f"new.`{name}`" for name in names}
+            )
             .execute()
         )
     )

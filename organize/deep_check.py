@@ -96,13 +96,13 @@ def check_by_folds(settings: Settings, report: Callable[[str], None] = lambda li
             if _trained(settings, plan.dataset_id(fold)) is None:
                 _write_snapshot(spark, settings, plan, fold)
     finally:
-        spark.stop()
+        session.stop(spark)
     cards = [_train_fold(settings, plan, fold, report) for fold in range(folds)]
     spark = session.start(settings, "labels")
     try:
         checked = _judge(spark, settings, plan, cards, began)
     finally:
-        spark.stop()
+        session.stop(spark)
     for card in cards:
         Storage(settings.lake.at("snapshots", card.dataset_id), settings.s3).delete_all()
         if card.state is State.READY:
@@ -141,7 +141,8 @@ def _write_snapshot(spark: SparkSession, settings: Settings, plan: FoldPlan, fol
     )
     assigned = shards.assign_shards(keys, config.seed, config.shard_rows)
     with job_errors(f"cannot write {storage.root}"):
-        written = shards.write(_with_pictures(spark, settings, assigned), storage, config.row_group_rows)
+        places = assigned.join(_first_uploads(spark, settings), "image_id")
+        written = shards.write(places, _pictures(spark, settings), storage, config.row_group_rows)
     flip = Hierarchy.read(settings.labels.file).may_flip(judged.names, config.no_flip_parents)
     found = DatasetSnapshot(
         storage, tuple(judged.names), written, flip, config.seed, {"label_check": plan.check_id, "fold": fold}
@@ -151,10 +152,17 @@ def _write_snapshot(spark: SparkSession, settings: Settings, plan: FoldPlan, fol
 
 def _with_pictures(spark: SparkSession, settings: Settings, keys: DataFrame) -> DataFrame:
     """Add the picture of each image's first upload, as `jpeg`."""
-    first = tables.read(spark, settings.lake, Table.SAMPLES).select("image_id", "upload_id")
+    wanted = keys.join(_first_uploads(spark, settings), "image_id")
+    return _pictures(spark, settings).join(f.broadcast(wanted), ["image_id", "upload_id"])
+
+
+def _first_uploads(spark: SparkSession, settings: Settings) -> DataFrame:
+    return tables.read(spark, settings.lake, Table.SAMPLES).select("image_id", "upload_id")
+
+
+def _pictures(spark: SparkSession, settings: Settings) -> DataFrame:
     uploads = tables.read(spark, settings.lake, Table.UPLOADS).where("verdict = 'accepted'")
-    pictures = uploads.select("image_id", "upload_id", "jpeg")
-    return pictures.join(f.broadcast(keys.join(first, "image_id")), ["image_id", "upload_id"])
+    return uploads.select("image_id", "upload_id", "jpeg")
 
 
 def _trained(settings: Settings, dataset_id: str) -> ModelCard | None:

@@ -29,7 +29,7 @@ def get_or_create_dataset(settings: Settings, labels: Sequence[str]) -> Organize
         catch_up(spark, settings)
         return dataset.organize(spark, settings, labels)
     finally:
-        spark.stop()
+        session.stop(spark)
 
 
 def find_model(settings: Settings, plan: TrainingPlan) -> ModelCard | None:

@@ -7,6 +7,10 @@ class OrganizeError(HubError):
     """Samples cannot be organized as asked."""
 
 
+class StageFailed(OrganizeError):
+    """A stage for new images failed; they are given to it again."""
+
+
 class UnusableEmbedder(OrganizeError, UsageError):
     """The network that embeds pictures does not exist or cannot be used."""
 

@@ -7,8 +7,8 @@ blank walls have. Each new picture is a copy of a stored one and has 30 neighbou
 negatives: they go through the coarse search. Printed are the time of search, of reading prints and of
 the verification, their ratio, and the candidates of an image.
 
-imagededup needs PyTorch, so its method stands here in its place: pHash, pairs within 10 bits
-(`imagededup.methods.PHash`, its default), on changed copies of scenes, beside verified pairs.
+Quality on changed copies of scenes: verified pairs beside pHash, pairs within 10 bits (imagededup's method
+and default). If imagededup is installed (it needs PyTorch), it runs on the same pictures, too.
 """
 
 import hashlib
@@ -119,7 +119,26 @@ def _beside_hashes(count: int) -> dict[str, object]:
         (match := verify(one, other)) is not None and match.is_near_duplicate()
         for one, other in combinations(prints, 2)
     ]
-    return {"hash": _quality(true, by_hash), "pixels": _quality(true, by_pixels)}
+    return {
+        "hash": _quality(true, by_hash),
+        "pixels": _quality(true, by_pixels),
+        "imagededup": _imagededup([rgb for _, rgb in pictures], true),
+    }
+
+
+def _imagededup(pictures: list[scenes.RGB], true: list[bool]) -> dict[str, float] | str:
+    """The quality of `imagededup.methods.PHash`, with its defaults; why it did not run if it is missing."""
+    try:
+        from imagededup.methods import PHash
+    except ImportError as error:
+        return f"skipped: {error}; `pip install imagededup` installs it, with PyTorch"
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"{number:06}.png" for number in range(len(pictures))]
+        for name, rgb in zip(names, pictures, strict=True):
+            cv2.imwrite(f"{folder}/{name}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        method = PHash(verbose=False)
+        found = method.find_duplicates(encoding_map=method.encode_images(folder))
+    return _quality(true, [other in found.get(one, ()) for one, other in combinations(names, 2)])
 
 
 def _pictures(count: int) -> Iterator[tuple[int, scenes.RGB]]:

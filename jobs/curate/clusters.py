@@ -49,7 +49,7 @@ def _form(settings: "Settings") -> None:
         with organize_lock.held(settings, "clusters"):
             form(spark, settings, model_id)
     finally:
-        spark.stop()
+        session.stop(spark)
 
 
 def _rows(settings: "Settings", label: str | None) -> list[dict[str, Any]]:

@@ -19,18 +19,20 @@ _NICE = 5  # on this machine an ingestion that runs beside it gets the cores fir
 
 def once(settings: "Settings") -> Outcome:
     """Organize what is in the lake now."""
+    from lake.spark import session
     from organize.follow.catching_up import catch_up
 
     spark = _session(settings)
     try:
         counts = catch_up(spark, settings, wait=True, report=_say_with_time, command="organize --once")
     finally:
-        spark.stop()
+        session.stop(spark)
     return _outcome(counts)
 
 
 def follow(settings: "Settings") -> Outcome:
     """Organize what is in the lake, and then what arrives, until Ctrl-C or SIGTERM."""
+    from lake.spark import session
     from organize.follow.catching_up import follow as follow_ledger
     from organize.follow.counts import Counts
 
@@ -41,7 +43,7 @@ def follow(settings: "Settings") -> Outcome:
             follow_ledger(spark, settings, stopped, counts, _say_with_time)
     finally:
         stopped.set()
-        spark.stop()
+        session.stop(spark)
     say("Stopped; the next one resumes where this one stopped.")
     return _outcome(counts)
 

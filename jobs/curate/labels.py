@@ -163,7 +163,7 @@ def check(model_id: str | None, deep: bool) -> Outcome:
         try:
             checked = label_check.quick(spark, settings, model_id)
         finally:
-            spark.stop()
+            session.stop(spark)
     return label_check.results(checked), _check_text(label_check.results(checked)), 0
 
 

@@ -147,7 +147,7 @@ def predict_paths(settings: Settings, model_id: str, paths: Sequence[str]) -> li
         try:
             return predict_on_spark(spark, settings, card, files)
         finally:
-            spark.stop()
+            session.stop(spark)
     with stderr_to(settings.logs.dir / "tensorflow.out"):
         return predict_files(load_model(settings, model_id), files)
 

@@ -40,6 +40,12 @@ def _assigner(
     return assign_batches
 
 
+def assign_rows(pictures: pa.Table, centroids: Mapping[str | None, Centroids]) -> pa.RecordBatch:
+    """Assign a few pictures, as `assign`, in this process."""
+    (batch,) = pictures.select(["image_id", "label", "vector"]).combine_chunks().to_batches()
+    return assign_batch(batch, centroids)
+
+
 def assign_batch(batch: pa.RecordBatch, centroids: Mapping[str | None, Centroids]) -> pa.RecordBatch:
     """Assign the pictures of a batch with image_id, label and vector."""
     vectors, labels = to_vectors(batch["vector"]), np.array(batch["label"].to_pylist(), dtype=object)

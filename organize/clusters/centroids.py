@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer, tables
+from lake.row_writer import literal
 from lake.table import Table
 from organize.features.vectors import STORED, Vectors, to_vectors
 
@@ -76,6 +77,13 @@ def load(spark: SparkSession, settings: Settings, model_id: str) -> list[Cluster
     """The clusters of a model's embeddings, sorted by id; none before they are formed."""
     rows = tables.read_complete(spark, settings.lake, Table.CLUSTERS).where(f.col("model_id") == model_id)
     return sorted((Cluster.of_row(row.asDict()) for row in rows.collect()), key=lambda each: each.cluster)
+
+
+def read(settings: Settings, model_id: str) -> list[Cluster]:
+    """The same without Spark, for a few uploads."""
+    names = list(Cluster.__dataclass_fields__)
+    rows = row_writer.read(settings, Table.CLUSTERS, names, f"model_id = {literal(model_id)}")
+    return sorted(map(Cluster.of_row, rows), key=lambda each: each.cluster)
 
 
 def by_label(clusters: Iterable[Cluster]) -> dict[str | None, Centroids]:

@@ -1,18 +1,77 @@
 """Writes the clusters of samples, and the label that a cluster suggests where a sample's own says little."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as f
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer, tables
 from lake.label_hierarchy import Hierarchy
 from lake.label_slug import label_slug
+from lake.row_writer import literal
 from lake.table import Table
+from organize.chunk import UNDECIDED, Chunk
 from organize.clusters.centroids import Cluster
 
 _SAMPLE_COLUMNS = ("cluster", "cluster_distance", "outlier", "overall_cluster")
+_NEEDED = ["image_id", "label", "cluster", "overall_cluster", "overall_outlier"]
+_SUGGESTED = "image_id string, suggested_label string, label_reason string"
+_FREE = "label_quality IS NULL AND coalesce(label_source, 'claimed') = 'claimed'"
+
+
+@dataclass(frozen=True)
+class Suggester:
+    """Suggests the labels of clusters.
+
+    A label is suggested for a picture whose own is unknown (`checks.unknown_labels`) or open: neither in
+    labels.csv nor frequent enough for clusters of its own. Its cluster must have one label in
+    `clusters.suggest_share` of its images, and the picture must not be an outlier.
+
+    Args:
+        suggested: cluster of all labels to the label that it suggests, and why.
+        unknown: labels that say nothing.
+        listed: labels of labels.csv.
+    """
+
+    suggested: dict[str, tuple[str, str]]
+    unknown: frozenset[str]
+    listed: frozenset[str]
+
+    @classmethod
+    def of(cls, clusters: Iterable[Cluster], settings: Settings) -> "Suggester":
+        """What clusters suggest."""
+        unknown = frozenset(label_slug(name) for name in settings.checks.unknown_labels)
+        suggested = {
+            each.cluster: (
+                each.common_label,
+                f"{each.common_share:.0%} of its cluster {each.cluster} ({each.size:,} images) are "
+                f"{each.common_label}",
+            )
+            for each in clusters
+            if each.label is None
+            and each.common_share >= settings.clusters.suggest_share
+            and each.common_label
+            and each.common_label not in unknown
+        }
+        return cls(suggested, unknown, frozenset(Hierarchy.read(settings.labels.file).labels))
+
+    def __call__(self, assigned: pa.RecordBatch) -> pa.RecordBatch:
+        """Suggested labels of rows of `assign`: image_id, suggested_label and label_reason."""
+        rows = [row for row in map(self._suggestion, assigned.select(_NEEDED).to_pylist()) if row]
+        columns = list(zip(*rows, strict=True)) if rows else [(), (), ()]
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        return pa.RecordBatch.from_arrays(arrays, names=["image_id", "suggested_label", "label_reason"])
+
+    def _suggestion(self, row: dict[str, Any]) -> tuple[str, str, str] | None:
+        found = self.suggested.get(row["overall_cluster"])
+        own = row["label"]
+        is_open = row["cluster"] is None and own is not None and own not in self.listed
+        if found is None or row["overall_outlier"] or found[0] == own:
+            return None
+        return (row["image_id"], *found) if own in self.unknown or is_open else None
 
 
 def save_assignment(
@@ -38,49 +97,34 @@ def save_assignment(
         rows.unpersist()
 
 
+def save_in_chunk(chunk: Chunk, assigned: pa.RecordBatch, clusters: Iterable[Cluster]) -> None:
+    """Set the clusters of a few samples, as `save_assignment`."""
+    for row in assigned.select(["image_id", *_SAMPLE_COLUMNS]).to_pylist():
+        chunk.samples.set(**row)
+    suggested = {row["image_id"]: row for row in Suggester.of(clusters, chunk.settings)(assigned).to_pylist()}
+    if not suggested:
+        return
+    where = f"image_id IN ({literal(*suggested)}) AND {_FREE}"
+    for free in row_writer.read(chunk.settings, Table.SAMPLES, ["image_id"], where):
+        chunk.samples.set(**suggested[free["image_id"]])
+
+
 def with_suggestion(assigned: DataFrame, clusters: list[Cluster], settings: Settings) -> DataFrame | None:
-    """Suggested labels: image_id, suggested_label, label_reason; None if no cluster suggests any.
-
-    A label is suggested for a picture whose own is unknown (`checks.unknown_labels`) or open: neither in
-    labels.csv nor frequent enough for clusters of its own. Its cluster must have one label in
-    `clusters.suggest_share` of its images, and the picture must not be an outlier.
-    """
-    sure = [
-        each
-        for each in clusters
-        if each.label is None and each.common_share >= settings.clusters.suggest_share
-    ]
-    unknown = [label_slug(name) for name in settings.checks.unknown_labels]
-    sure = [each for each in sure if each.common_label not in unknown]
-    if not sure:
+    """Suggested labels: image_id, suggested_label, label_reason; None if no cluster suggests any."""
+    suggest = Suggester.of(clusters, settings)
+    if not suggest.suggested:
         return None
-    label = _lookup({each.cluster: each.common_label or "" for each in sure})
-    why = _lookup(
-        {
-            each.cluster: f"{each.common_share:.0%} of its cluster {each.cluster} ({each.size:,} images) are "
-            f"{each.common_label}"
-            for each in sure
-        }
-    )
-    listed = list(Hierarchy.read(settings.labels.file).labels)
-    is_open = f.col("cluster").isNull() & ~f.col("label").isin(listed)
-    wanted = (f.col("label").isin(unknown) | is_open) & ~f.col("overall_outlier")
-    return (
-        assigned.where(wanted)
-        .select("image_id", "label", label.alias("suggested_label"), why.alias("label_reason"))
-        .where("suggested_label IS NOT NULL AND suggested_label <> label")
-        .drop("label")
-    )
 
+    def suggest_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                yield suggest(batch)
 
-def _lookup(values: dict[str, str]) -> Column:
-    pairs = [f.lit(part) for pair in values.items() for part in pair]
-    return f.create_map(*pairs)[f.col("overall_cluster")]
+    return assigned.select(*_NEEDED).mapInArrow(suggest_all, _SUGGESTED)
 
 
 def _save_suggestions(spark: SparkSession, settings: Settings, suggested: DataFrame) -> None:
     """Update samples that no label check has judged and nobody has decided about."""
     samples = tables.read_complete(spark, settings.lake, Table.SAMPLES)
-    free = samples.where("label_quality IS NULL AND coalesce(label_source, 'claimed') = 'claimed'")
-    rows = suggested.join(free.select("image_id"), "image_id", "left_semi")
-    tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id")
+    rows = suggested.join(samples.where(_FREE).select("image_id"), "image_id", "left_semi")
+    tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", UNDECIDED)

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as f
@@ -12,6 +14,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lake.snapshot import SHARD_SCHEMA, Shard, Split
 from lake.storage import Storage
+
+_BROADCAST_ROWS = 200_000  # of an assignment that is sent to every task, so that pictures are shuffled once
 
 _SHARD_SCHEMA = pa.schema(
     [("split", pa.string()), ("path", pa.string()), ("rows", pa.int32()), ("sha256", pa.string())]
@@ -45,20 +49,37 @@ def digest(samples: DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def write(samples: DataFrame, storage: Storage, row_group_rows: int) -> dict[Split, tuple[Shard, ...]]:
+def write(
+    assignment: DataFrame, pictures: DataFrame, storage: Storage, row_group_rows: int
+) -> dict[Split, tuple[Shard, ...]]:
     """Write one Parquet file per split and shard.
 
+    Each shard is a partition, so the JVM neither sorts the pictures nor groups them: the task that writes a
+    shard has all of it in memory anyway.
+
     Args:
-        samples: with split, shard, position, image_id, label (the index) and jpeg.
+        assignment: with split, shard, position, image_id, upload_id and label (the index).
+        pictures: with image_id, upload_id and jpeg.
         storage: of the snapshot's folder.
         row_group_rows: rows per Parquet row group, which a reader fetches at once.
 
     Raises:
         PySparkException: a task could not write its file.
     """
+    sizes = sorted(_sizes(assignment).collect())
+    first = accumulate((size.shards for size in sizes), initial=0)
+    numbers = [
+        f.lit(part) for size, number in zip(sizes, first, strict=False) for part in (size.split, number)
+    ]
+    number = f.create_map(*numbers)[f.col("split")] + f.col("shard")
+    small = sum(size.rows for size in sizes) <= _BROADCAST_ROWS
+    columns = ["split", "shard", "position", *SHARD_SCHEMA.names]
     written = (
-        samples.groupBy("split", "shard")
-        .applyInArrow(_shard_writer(storage, row_group_rows), from_arrow_schema(_SHARD_SCHEMA))
+        pictures.join(f.broadcast(assignment) if small else assignment, ["image_id", "upload_id"])
+        .select(*columns, number.cast("int").alias("number"))
+        .repartitionById(sum(size.shards for size in sizes), "number")
+        .select(*columns)
+        .mapInArrow(_shard_writer(storage, row_group_rows), from_arrow_schema(_SHARD_SCHEMA))
         .orderBy("path")
         .collect()
     )
@@ -68,12 +89,19 @@ def write(samples: DataFrame, storage: Storage, row_group_rows: int) -> dict[Spl
     }
 
 
+def _sizes(assignment: DataFrame) -> DataFrame:
+    """Shards and rows of each split."""
+    return assignment.groupBy("split").agg((f.max("shard") + 1).alias("shards"), f.count("*").alias("rows"))
+
+
 def _hash_of_lines(line: Column) -> Column:
     return f.sha2(f.array_join(f.sort_array(f.collect_list(line)), "\n"), 256)
 
 
-def _shard_writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table], pa.Table]:
-    def write_shard(rows: pa.Table) -> pa.Table:
+def _shard_writer(
+    storage: Storage, row_group_rows: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def write_shard(rows: pa.Table) -> dict[str, object]:
         ordered = rows.sort_by("position")
         split, shard = ordered["split"][0].as_py(), ordered["shard"][0].as_py()
         buffer = io.BytesIO()
@@ -89,10 +117,22 @@ def _shard_writer(storage: Storage, row_group_rows: int) -> Callable[[pa.Table],
         content = buffer.getvalue()
         path = f"{split}/{shard:05d}.parquet"
         storage.write(path, content)
-        shard_row = {"split": split, "path": path, "rows": len(ordered), "sha256": _sha256(content)}
-        return pa.Table.from_pylist([shard_row], schema=_SHARD_SCHEMA)
+        return {"split": split, "path": path, "rows": len(ordered), "sha256": _sha256(content)}
 
-    return write_shard
+    def write_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        parts = [batch for batch in batches if batch.num_rows]
+        if not parts:
+            return
+        rows = pa.Table.from_batches(parts)
+        shards = (
+            rows.group_by(["split", "shard"]).aggregate([]).to_pylist()
+        )  # one, unless Spark joins partitions
+        for shard in shards:
+            mine = pc.and_(pc.equal(rows["split"], shard["split"]), pc.equal(rows["shard"], shard["shard"]))
+            own = rows if len(shards) == 1 else rows.filter(mine)
+            yield pa.RecordBatch.from_pylist([write_shard(own)], schema=_SHARD_SCHEMA)
+
+    return write_partition
 
 
 def _sha256(content: bytes) -> str:

@@ -93,9 +93,8 @@ def write_snapshot(
     """
     storage = planned.storage
     pictures = uploads.where("verdict = 'accepted'").select("image_id", "upload_id", "jpeg")
-    with_pictures = assignment.join(pictures, ["image_id", "upload_id"])
     try:
-        written = shards.write(with_pictures, storage, row_group_rows)
+        written = shards.write(assignment, pictures, storage, row_group_rows)
     except (PySparkException, Py4JJavaError) as error:
         cause = root_cause(error)
         # A file that is gone has different names in Spark, Hadoop and Delta.

@@ -3,14 +3,12 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
+from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
-from lake import row_writer, tables
+from lake import row_merge, row_writer, tables
 from lake.row_writer import literal
-from lake.schemas import SCHEMAS
 from lake.table import Table
 from organize.duplicates.comparison.verification import VERSION, Match
 from organize.duplicates.group_ids import own_id
@@ -62,30 +60,11 @@ def ended_ids(settings: Settings) -> set[str]:
     return {row["group_id"] for row in row_writer.read(settings, Table.GROUP_MERGES, ["group_id"])}
 
 
-def write_groups(
-    spark: SparkSession, lake: Lake, rows: Sequence[dict[str, Any]], merged: Mapping[str, str]
-) -> None:
-    """Write merges, and then rows of groups. Idempotent: a merge is recorded once.
+def write_groups(settings: Settings, rows: Sequence[dict[str, Any]], merged: Mapping[str, str]) -> None:
+    """Write merges, and then rows of groups, without Spark. Idempotent: a merge is recorded once.
 
     The merges come first: once the rows are written, nobody can tell which groups there were before.
     """
-    if merged:
-        tables.upsert(
-            spark,
-            lake,
-            Table.GROUP_MERGES,
-            [{"group_id": old, "merged_into": new} for old, new in sorted(merged.items())],
-            "group_id",
-        )
-    if rows:
-        tables.upsert(spark, lake, Table.GROUPS, _frame(spark, Table.GROUPS, rows), "image_id")
-
-
-def save_in_samples(spark: SparkSession, lake: Lake, group_of: Mapping[str, str]) -> None:
-    """Set `duplicate_group` of samples; unchanged rows are not written."""
-    rows = spark.createDataFrame(sorted(group_of.items()), "image_id string, duplicate_group string")
-    tables.update(spark, lake, Table.SAMPLES, f.broadcast(rows), "image_id")
-
-
-def _frame(spark: SparkSession, table: Table, rows: Sequence[Any]) -> DataFrame:
-    return spark.createDataFrame(list(rows), SCHEMAS[table]).coalesce(1)
+    merges = [{"group_id": old, "merged_into": new} for old, new in sorted(merged.items())]
+    row_merge.upsert(settings, Table.GROUP_MERGES, "group_id", merges)
+    row_merge.upsert(settings, Table.GROUPS, "image_id", rows)

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
-from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.erasure.groups import erasures
 from lake.table import Table
+from organize.chunk import SampleChanges
 from organize.duplicates import calibrations, group_tables
 from organize.duplicates.calibration import Calibration
 from organize.duplicates.comparison.relation import Relation
@@ -21,7 +22,7 @@ from organize.duplicates.comparison.verification import VERSION, Match
 from organize.duplicates.group_ids import assign_ids, own_id
 from organize.duplicates.partition import Pair, partition
 from organize.duplicates.picture_store import PictureStore
-from organize.duplicates.prints import print_rows, stored_picture
+from organize.duplicates.prints import PRINT_COLUMNS, print_rows, stored_picture
 from organize.duplicates.search import Found, search
 
 _FILE = "pictures.sqlite"
@@ -63,17 +64,19 @@ class Grouping:
         spark: a session on the lake.
         settings: of the hub.
         store: the local store, from `opened_store`.
+        samples: take `duplicate_group`.
     """
 
     spark: SparkSession
     settings: Settings
     store: PictureStore
+    samples: SampleChanges
 
-    def group(self, images: DataFrame, neighbours: Callable[[Sequence[str]], Neighbours]) -> int:
+    def group(self, images: pa.Table, neighbours: Callable[[Sequence[str]], Neighbours]) -> int:
         """Give images their groups; the same call again changes nothing.
 
         Args:
-            images: with image_id, jpeg, width, height and phash.
+            images: with image_id and phash, and the columns of `prints.with_prints`.
             neighbours: finds the nearest images of the embeddings of images.
 
         Returns:
@@ -91,9 +94,9 @@ class Grouping:
         self.store.set_state("sure", str(calibration.sure))
         return len(image_ids)
 
-    def _store_prints(self, images: DataFrame) -> list[str]:
-        rows = print_rows(images).toLocalIterator(prefetchPartitions=True)
-        pictures = [stored_picture(row.asDict()) for row in rows]
+    def _store_prints(self, images: pa.Table) -> list[str]:
+        rows = images.select(PRINT_COLUMNS).to_pylist()
+        pictures = [stored_picture(row) for row in rows if row["square"] is not None]
         self.store.add(pictures)
         return sorted({picture.print.image_id for picture in pictures})
 
@@ -135,7 +138,6 @@ class Grouping:
 
     def _regroup(self, image_ids: set[str], sure: float) -> None:
         """Divide the connected components of some images into groups again, and save what has changed."""
-        lake: Lake = self.settings.lake
         component = self._component(image_ids, sure)
         affected = image_ids | {image_id for m in component for image_id in (m.first, m.second)}
         divided = partition(Pair(m.first, m.second, _score(m)) for m in component)
@@ -149,8 +151,9 @@ class Grouping:
             for image_id in sorted(affected - together)
             if ids.of_image[image_id] != own_id(image_id)
         ]
-        group_tables.write_groups(self.spark, lake, rows, ids.merged)
-        group_tables.save_in_samples(self.spark, lake, ids.of_image)
+        group_tables.write_groups(self.settings, rows, ids.merged)
+        for image_id, group_id in ids.of_image.items():
+            self.samples.set(image_id, duplicate_group=group_id)
 
     def _component(self, image_ids: set[str], sure: float) -> list[Match]:
         """All near duplicates of images, their near duplicates, and so on."""

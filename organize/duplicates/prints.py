@@ -1,6 +1,7 @@
-"""Prints of stored pictures, computed by Spark where the pictures are: a few kilobytes for each."""
+"""Prints of stored pictures, computed where the pictures are: a few kilobytes for each."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +13,41 @@ from lake.pictures import pixels
 from organize.duplicates.comparison.picture_square import SIDE, mirrored, square_of
 from organize.duplicates.comparison.verification import Print
 from organize.duplicates.picture_store import StoredPicture
+from organize.features.description import with_column
 from streaming.verify.phash import phash
 
-_SCHEMA = "image_id string, square binary, width int, height int, phash long, mirror long"
+_SCHEMA = "image_id string, width int, height int, phash long, square binary, mirror long"
 _COLUMNS = ["image_id", "jpeg", "width", "height", "phash"]
+PRINT_COLUMNS = ["image_id", "width", "height", "phash", "square", "mirror"]
+_TYPES = {"width": pa.int32(), "height": pa.int32(), "square": pa.binary(), "mirror": pa.int64()}
+
+
+def with_prints(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Add the columns `square` and `mirror` to pictures, null for one that cannot be decoded.
+
+    Also sets width and height (of the original) where an older hub did not write them.
+
+    Args:
+        batch: with jpeg, width and height.
+    """
+    rows = [_print(row) for row in batch.select(["jpeg", "width", "height"]).to_pylist()]
+    for name, kind in _TYPES.items():
+        batch = with_column(batch, name, pa.array([row[name] for row in rows], kind))
+    return batch
+
+
+def _print(row: dict[str, Any]) -> dict[str, Any]:
+    try:
+        rgb = pixels.decode(bytes(row["jpeg"] or b""), 2 * SIDE)
+    except (OSError, UndecodablePicture):
+        return {"width": row["width"], "height": row["height"], "square": None, "mirror": None}
+    gray = cv2.cvtColor(mirrored(rgb), cv2.COLOR_RGB2GRAY)
+    return {
+        "width": row["width"] or rgb.shape[1],
+        "height": row["height"] or rgb.shape[0],
+        "square": square_of(rgb).tobytes(),
+        "mirror": phash(gray),
+    }
 
 
 def print_rows(images: DataFrame) -> DataFrame:
@@ -24,47 +56,16 @@ def print_rows(images: DataFrame) -> DataFrame:
     Args:
         images: with image_id, jpeg, width, height (of the original) and phash.
     """
-    return images.select(*_COLUMNS).mapInArrow(_prints, _SCHEMA)
+
+    def describe(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield with_prints(batch).drop_columns("jpeg")
+
+    return images.select(*_COLUMNS).mapInArrow(describe, _SCHEMA).where("square IS NOT NULL")
 
 
-def stored_picture(row: dict[str, object]) -> StoredPicture:
-    """A picture to store, of a row of `print_rows`."""
-    square = np.frombuffer(bytes(row["square"]), np.uint8).reshape(SIDE, SIDE)  # type: ignore[call-overload]
-    size = (int(str(row["width"])), int(str(row["height"])))
-    return StoredPicture(
-        Print(str(row["image_id"]), square, size), int(str(row["phash"])), int(str(row["mirror"]))
-    )
-
-
-def _prints(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        rows = [found for row in batch.to_pylist() if (found := _print(row)) is not None]
-        yield pa.RecordBatch.from_pylist(rows, schema=_ARROW)
-
-
-def _print(row: dict[str, object]) -> dict[str, object] | None:
-    try:
-        rgb = pixels.decode(bytes(row["jpeg"]), 2 * SIDE)  # type: ignore[call-overload]
-    except (OSError, UndecodablePicture):
-        return None
-    gray = cv2.cvtColor(mirrored(rgb), cv2.COLOR_RGB2GRAY)
-    return {
-        "image_id": row["image_id"],
-        "square": square_of(rgb).tobytes(),
-        "width": row["width"] or rgb.shape[1],  # an older hub did not write the size
-        "height": row["height"] or rgb.shape[0],
-        "phash": row["phash"],
-        "mirror": phash(gray),
-    }
-
-
-_ARROW = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("square", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("phash", pa.int64()),
-        ("mirror", pa.int64()),
-    ]
-)
+def stored_picture(row: dict[str, Any]) -> StoredPicture:
+    """A picture to store, of a row with image_id, width, height, phash, square and mirror."""
+    square = np.frombuffer(bytes(row["square"]), np.uint8).reshape(SIDE, SIDE)
+    own = Print(row["image_id"], square, (row["width"], row["height"]))
+    return StoredPicture(own, row["phash"], row["mirror"])

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
@@ -9,6 +10,7 @@ from conf.settings import Settings
 from lake import row_writer, tables
 from lake.row_writer import literal
 from lake.table import Table
+from lake.table_files import TableFiles
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,7 +49,13 @@ def of_commit(rows: DataFrame, commit: datetime) -> DataFrame:
     return rows.where(f.col("created") == f.timestamp_micros(f.lit(_micros(commit))))
 
 
-def write(images: DataFrame, settings: Settings, model_id: str, after: datetime) -> datetime:
+def count(settings: Settings, model_id: str) -> int:
+    """The number of rows of a model. Read without Spark, from the statistics of files where they tell."""
+    files = TableFiles.newest(settings, Table.EMBEDDINGS)
+    return files.count_equal(settings, "model_id", model_id) if files else 0
+
+
+def write(images: pa.Table, settings: Settings, model_id: str, after: datetime) -> datetime:
     """Append the vectors of new images, in one commit.
 
     Args:
@@ -58,13 +66,13 @@ def write(images: DataFrame, settings: Settings, model_id: str, after: datetime)
         the time of the new rows, later than `after` even if the clock was set back.
     """
     created = max(datetime.now(UTC), after + timedelta(microseconds=1))
-    rows = images.select(
-        "image_id",
-        f.lit(model_id).alias("model_id"),
-        "vector",
-        f.timestamp_micros(f.lit(_micros(created))).alias("created"),
-    )
-    rows.coalesce(1).write.format("delta").mode("append").save(settings.lake.at(Table.EMBEDDINGS))
+    rows = [
+        {"image_id": image_id, "model_id": model_id, "vector": vector, "created": created}
+        for image_id, vector in zip(
+            *(images[name].to_pylist() for name in ("image_id", "vector")), strict=True
+        )
+    ]
+    row_writer.append(settings, Table.EMBEDDINGS, *rows)
     return created
 
 

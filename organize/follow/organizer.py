@@ -2,30 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
-from pyspark.storagelevel import StorageLevel
 
 from conf.settings import Settings
 from lake.job_failures import job_errors
 from lake.locks import organize_lock
-from lake.spark.session_properties import arrow_batch_limits, temporary_properties
+from organize.chunk import Chunk, SampleChanges
 from organize.features import embeddings, network_file
+from organize.features.description import FEW, Describe, describe_here, describe_on_spark
 from organize.features.embedder import Embedder, embedder_of
-from organize.features.embedding import ARROW_RECORDS, with_vectors
+from organize.features.embedding import WithVectors
 from organize.features.network_file import NetworkFile
 from organize.follow import pictures, progress
 from organize.follow.counts import Counts
-from organize.follow.stages import STAGES, Stage
-
-_ARROW_BYTES = 16 * 2**20
+from organize.follow.stages import STAGES, Stage, named
 
 
 @dataclass(frozen=True)
@@ -116,59 +113,57 @@ class Organizer:
         if not len(samples):
             return
         found = pictures.ledger_of(spark, self.settings, samples) if ledger is None else ledger
-        rows = with_vectors(pictures.with_pictures(found, samples), self.file, len(samples))
-        with job_errors("cannot organize the images"), _persisted(rows) as images:
-            total, readable = _count(images)
-            if not total:
-                return
-            after = embeddings.newest(self.settings, self.model_id)
-            refuse_if_lost()
-            commit = embeddings.write(images, self.settings, self.model_id, after)
-            self.counts.embedded += total
-            self.counts.unreadable += total - readable
-            embedded = time.monotonic() - began
-            done = self._run_stages(spark, images, commit, self.stages)
-        parts = [f"{total:,} images embedded in {embedded:.1f} s", *done]
-        self.report(", ".join(parts))
+        with job_errors("cannot embed the images"):
+            images = self._described(found, samples, [WithVectors(self.file), *self._steps()])
+        if not len(images):
+            return
+        after = embeddings.newest(self.settings, self.model_id)
+        refuse_if_lost()
+        commit = embeddings.write(images, self.settings, self.model_id, after)
+        self.counts.embedded += len(images)
+        self.counts.unreadable += images["vector"].null_count
+        embedded = f"{len(images):,} images embedded in {time.monotonic() - began:.1f} s"
+        self.report(", ".join([embedded, *self._run_stages(spark, images, commit, self.stages)]))
+
+    def _steps(self) -> list[Describe]:
+        """What the stages need of the pixels."""
+        steps = (stage.describe(self.settings) for stage in self.stages)
+        return [step for step in steps if step is not None]
+
+    def _described(self, ledger: DataFrame, samples: pa.Table, steps: Sequence[Describe]) -> pa.Table:
+        """The samples whose upload is in `ledger`, with what is computed of their pixels."""
+        if len(samples) <= FEW:
+            return describe_here(pictures.with_few_pictures(ledger, samples), steps)
+        return describe_on_spark(pictures.with_pictures(ledger, samples), steps, len(samples))
 
     def _run_again(self, spark: SparkSession, commit: datetime, stages: Sequence[Stage]) -> None:
         """Run stages for the embeddings of a commit."""
         rows = embeddings.of_commit(embeddings.of_model(spark, self.settings, self.model_id), commit)
         vectors = rows.where("vector IS NOT NULL").select("image_id", "vector").toArrow()
         samples = pictures.of_images(self.settings, vectors["image_id"].to_pylist())
-        found = pictures.with_pictures(pictures.ledger_of(spark, self.settings, samples), samples)
-        with_rows = found.join(f.broadcast(spark.createDataFrame(vectors)), "image_id")
-        with job_errors("cannot organize the images"), _persisted(with_rows) as images:
-            done = self._run_stages(spark, images, commit, stages)
-        self.report(", ".join([f"{len(samples):,} images resumed", *done]))
+        with job_errors("cannot organize the images"):
+            found = pictures.ledger_of(spark, self.settings, samples)
+            images = self._described(found, samples, self._steps())
+        images = pictures.joined(images, vectors, ["image_id"], ["vector"])
+        done = self._run_stages(spark, images, commit, stages)
+        self.report(", ".join([f"{len(images):,} images resumed", *done]))
 
     def _run_stages(
-        self, spark: SparkSession, images: DataFrame, commit: datetime, stages: Sequence[Stage]
+        self, spark: SparkSession, images: pa.Table, commit: datetime, stages: Sequence[Stage]
     ) -> list[str]:
-        readable, described = images.where("vector IS NOT NULL"), []
+        readable = images.filter(pc.is_valid(images["vector"]))
+        changes, described = SampleChanges(self.settings), []
+        chunk = Chunk(spark, self.settings, self.model_id, readable, changes)
         done = progress.read(self.settings, self.model_id)
         for stage in stages:
             began = time.monotonic()
-            handled = stage.run(spark, self.settings, readable, self.model_id)
+            with named(stage):
+                handled = stage.run(chunk)
             self.counts.add_stage(stage.key, handled)
             described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")
             done[stage.name] = commit
+        began = time.monotonic()
+        changes.write()
+        described.append(f"samples written in {time.monotonic() - began:.1f} s")
         progress.write(self.settings, self.model_id, done)
         return described
-
-
-@contextmanager
-def _persisted(rows: DataFrame) -> Iterator[DataFrame]:
-    """Compute rows once, and keep them while the block runs."""
-    kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield kept
-    finally:
-        kept.unpersist()
-
-
-def _count(images: DataFrame) -> tuple[int, int]:
-    """The number of images, and of those with a vector. The first job on persisted rows: it computes them."""
-    with temporary_properties(images.sparkSession, arrow_batch_limits(ARROW_RECORDS, _ARROW_BYTES)):
-        counted = images.agg(f.count("*").alias("all"), f.count("vector").alias("readable")).collect()[0]
-    return counted["all"], counted["readable"]

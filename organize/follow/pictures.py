@@ -1,6 +1,8 @@
 """Samples that have no embedding of a model yet, and their stored pictures in the ledger."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import reduce
+from operator import and_
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -66,6 +68,31 @@ def with_pictures(ledger: DataFrame, samples: pa.Table) -> DataFrame:
     rows = ledger.sparkSession.createDataFrame(samples).drop("event_time")
     accepted = ledger.where("verdict = 'accepted'").select(*KEYS, *PICTURE_COLUMNS)
     return accepted.join(f.broadcast(rows), KEYS).select(*IMAGE_COLUMNS, *PICTURE_COLUMNS)
+
+
+def with_few_pictures(ledger: DataFrame, samples: pa.Table) -> pa.Table:
+    """The same for a few samples, collected: one Spark job, and the join in this process."""
+    wanted = [f.col("verdict") == "accepted"]
+    wanted += [f.col(name).isin(samples[name].unique().to_pylist()) for name in KEYS]
+    found = ledger.where(reduce(and_, wanted)).select(*KEYS, *PICTURE_COLUMNS).toArrow()
+    return joined(samples, found, KEYS, PICTURE_COLUMNS).select([*IMAGE_COLUMNS, *PICTURE_COLUMNS])
+
+
+def joined(left: pa.Table, right: pa.Table, keys: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The rows of `left` that `right` has, too, with columns of it: Arrow's join refuses columns of lists.
+
+    Args:
+        keys: columns of text that both have, once each in `right`.
+    """
+    of_left, of_right = (
+        list(zip(*(rows[name].to_pylist() for name in keys), strict=True)) for rows in (left, right)
+    )
+    place = {key: row for row, key in enumerate(of_right)}
+    kept = left.filter(pa.array([key in place for key in of_left], pa.bool_()))
+    chosen = right.take(pa.array([place[key] for key in of_left if key in place], pa.int64()))
+    for name in columns:
+        kept = kept.append_column(name, chosen[name])
+    return kept
 
 
 def ledger_of(spark: SparkSession, settings: Settings, samples: pa.Table) -> DataFrame:

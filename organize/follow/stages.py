@@ -3,30 +3,40 @@
 A new stage is one entry here. On an existing lake it is then given all images that have an embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 
+from conf.errors import HubError
 from conf.settings import Settings
+from lake.job_failures import root_cause
+from organize.chunk import Chunk
 from organize.clusters.stage import cluster_images
 from organize.duplicates import stage as duplicates
-from organize.labels.stage import score_images
+from organize.duplicates.prints import with_prints
+from organize.errors import StageFailed
+from organize.features.description import Describe
+from organize.labels import stage as labels
 
 IMAGE_COLUMNS = ("image_id", "label", "phash", "flags", "upload_id", "user", "device", "batch")
-"""Columns of `samples` that stages get, in addition to those of the picture and `vector`."""
+"""Columns of `samples` that stages get, beside width, height, `vector` and what describes the picture."""
 
 PICTURE_COLUMNS = ("jpeg", "width", "height")
-"""Columns of `uploads` that they get: the stored picture, and the size of the original (pixels)."""
+"""Columns of `uploads` from which pictures are described: the stored picture, the size of the original."""
 
-Run = Callable[[SparkSession, Settings, DataFrame, str], int]
-"""Handles images, each once: persisted rows with `IMAGE_COLUMNS`, `PICTURE_COLUMNS` and `vector`, and the
-model's id.
+Run = Callable[[Chunk], int]
+"""Handles a chunk of images, each once, and returns the number of those that it handled.
 
-All of them have their row in `embeddings` already. A stage writes to a table of its own, and sets columns of
-`samples` with `lake.tables.update`. It must be idempotent: after a crash it may get the same images again.
-Returns the number of images that it handled.
+All of them have their row in `embeddings` already. A stage writes to a table of its own, and what it changes
+in `samples` to `Chunk.samples`. It must be idempotent: after a crash it may get the same images again.
 """
+
+
+def _nothing(settings: Settings) -> None:
+    """The stage needs no pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +47,31 @@ class Stage:
         name: of the stage, in the note of what is done; another name lets it run again for all images.
         key: of its number of images in `hub organize --once --json`.
         run: handles a chunk of images.
+        describe: gives what is computed of the pixels for it: columns of `Chunk.images`; None for nothing.
     """
 
     name: str
     key: str
     run: Run
+    describe: Callable[[Settings], Describe | None] = _nothing
+
+
+@contextmanager
+def named(stage: Stage) -> Iterator[None]:
+    """Raise what fails in a stage as one line that names it: of a streaming query Spark reports a stack."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        raise StageFailed(f"{stage.name}: {root_cause(error)}") from error
+    except HubError as error:
+        raise StageFailed(f"{stage.name}: {error}") from error
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StageFailed(f"{stage.name}: {cause}") from error
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("duplicates-1", "grouped", duplicates.group),
+    Stage("duplicates-1", "grouped", duplicates.group, lambda settings: with_prints),
     Stage("clusters", "clustered", cluster_images),
-    Stage("label scores", "scored", score_images),
+    Stage("label scores", "scored", labels.score_images, labels.describe),
 )

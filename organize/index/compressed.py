@@ -16,6 +16,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from organize.features.vectors import STORED, Vectors
 
@@ -37,6 +38,13 @@ def cells_for(rows: int) -> int:
 
 def build(vectors: NDArray[np.float16], file: Path) -> None:
     """Build the compressed index of vectors, (n, size), and write it to a file."""
+    # Threads of OpenBLAS spin while they wait for each other: beside other processes the eigenvectors of
+    # 1,280 numbers then take a minute in place of a second.
+    with threadpool_limits(1, "blas"):
+        _build(vectors, file)
+
+
+def _build(vectors: NDArray[np.float16], file: Path) -> None:
     rows, size = vectors.shape
     cells = cells_for(rows)
     random = np.random.default_rng(_SEED)

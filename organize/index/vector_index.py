@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake.table import Table
@@ -89,12 +90,13 @@ class VectorIndex:
         queries = np.ascontiguousarray(to_unit(vectors))
         ids = np.zeros((len(queries), k), ID)
         cosines = np.full((len(queries), k), -2.0, np.float32)
-        for first in range(0, len(queries), _QUERIES):
-            part = slice(first, first + _QUERIES)
-            for segment in self._segments:
-                found, scores = segment.search(queries[part], k)
-                scores = np.where(found == b"", np.float32(-2), scores)
-                cosines[part], ids[part] = merge_nearest((cosines[part], ids[part]), (scores, found), k)
+        with threadpool_limits(1, "blas"):  # its threads wait for each other with full load
+            for first in range(0, len(queries), _QUERIES):
+                part = slice(first, first + _QUERIES)
+                for segment in self._segments:
+                    found, scores = segment.search(queries[part], k)
+                    scores = np.where(found == b"", np.float32(-2), scores)
+                    cosines[part], ids[part] = merge_nearest((cosines[part], ids[part]), (scores, found), k)
         return ids.astype(np.str_), cosines
 
     def ids_with_prefix(self, prefix: str) -> list[str]:

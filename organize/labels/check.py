@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
+from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake import tables
 from lake.table import Table
+from organize.chunk import UNDECIDED
 from organize.errors import NothingToCheck
 from organize.features import embeddings
 from organize.features.vectors import Vectors, to_vectors
@@ -121,7 +123,7 @@ def _score_rest(
     pictures = others.join(embeddings.vectors(spark, settings, model_id), "image_id")
     rows = scores(pictures, scorer, settings).persist()
     try:
-        tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id")
+        tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", UNDECIDED)
         return rows.count()
     finally:
         rows.unpersist()
@@ -140,12 +142,15 @@ def judge_rows(
     """
     own = judged_samples(found.samples, settings)
     vectors, names = found.vectors[own.rows], own.names
-    judged = judgement.judge(
-        vectors, own.labels, own.groups, len(names), settings.checks.folds, settings.organize.seed
-    )
-    scorer = Scorer.fit(
-        vectors, own.labels, names, judged.probabilities, judged.penalty, len(found.vectors) + found.rest
-    )
+    # Threads of OpenBLAS spin while they wait for each other: beside other processes small matrices take 30
+    # times as long with them.
+    with threadpool_limits(1):
+        judged = judgement.judge(
+            vectors, own.labels, own.groups, len(names), settings.checks.folds, settings.organize.seed
+        )
+        scorer = Scorer.fit(
+            vectors, own.labels, names, judged.probabilities, judged.penalty, len(found.vectors) + found.rest
+        )
     of_own = verdicts.of_cross_validation(
         names, own.labels, judged.probabilities, judged.quality, judged.issues, judged.near, JUDGE
     )
@@ -176,7 +181,10 @@ def _score_others(found: LabelledVectors, settings: Settings, scorer: Scorer) ->
 
 
 def write(spark: SparkSession, settings: Settings, results: dict[str, LabelVerdict]) -> None:
-    """Update the samples with verdicts; rows that have them already are not rewritten."""
+    """Update the samples with verdicts; rows that have them already are not rewritten.
+
+    Somebody may decide about a label in this moment: that sample stays as it is.
+    """
     if not results:
         return
     rows = pa.table(
@@ -187,7 +195,8 @@ def write(spark: SparkSession, settings: Settings, results: dict[str, LabelVerdi
             "label_reason": pa.array([each.reason for each in results.values()], pa.string()),
         }
     )
-    tables.update(spark, settings.lake, Table.SAMPLES, spark.createDataFrame(rows), "image_id")
+    verdict_rows = spark.createDataFrame(rows)
+    tables.update(spark, settings.lake, Table.SAMPLES, verdict_rows, "image_id", UNDECIDED)
 
 
 def summarize(

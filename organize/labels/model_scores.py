@@ -3,7 +3,8 @@
 TFLite starts in a tenth of the time that importing TensorFlow takes, so that an upload is scored in seconds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +19,10 @@ from models.errors import UnusableModel
 from models.formats.export import TFLITE
 from models.pictures import inputs
 from models.registry.model_cards import ModelCard
+from organize.features.description import with_column
 from organize.labels.probe import Floats
 
+PROBABILITIES = "probabilities"
 BATCH = 4  # pictures per call: on one core larger batches leave the cache
 
 
@@ -73,29 +76,40 @@ def _load(files: Storage, card_id: str, side: int, labels: tuple[str, ...]) -> L
     return LabelNetwork(files.read(TFLITE), ModelCard(card_id, "", "", side, labels))
 
 
-def with_probabilities(pictures: DataFrame, card: ModelCard, files: Storage) -> DataFrame:
-    """Replace the column `jpeg` of pictures by `probabilities`, array<float> in the order of the labels.
+@dataclass(frozen=True)
+class WithProbabilities:
+    """Adds the column `probabilities` to pictures, in the order of a model's labels.
 
     It is null for a picture that cannot be decoded.
+
+    Args:
+        card: of the model.
+        files: its artifacts.
     """
+
+    card: ModelCard
+    files: Storage
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Predict the pictures in `jpeg`, on one core."""
+        found: list[Floats | None] = []
+        if batch.num_rows:
+            network = _load(self.files, self.card.model_id, self.card.side, self.card.labels)
+            found = network.probabilities([bytes(jpeg or b"") for jpeg in batch["jpeg"].to_pylist()])
+        rows = [None if row is None else row.tolist() for row in found]
+        return with_column(batch, PROBABILITIES, pa.array(rows, pa.list_(pa.float32())))
+
+
+def with_probabilities(pictures: DataFrame, card: ModelCard, files: Storage) -> DataFrame:
+    """Replace the column `jpeg` of pictures by `probabilities`, as `WithProbabilities`, on Spark."""
     schema = t.StructType([field for field in pictures.schema if field.name != "jpeg"])
-    schema = schema.add("probabilities", t.ArrayType(t.FloatType()))
-    return pictures.mapInArrow(_scorer(card, files), schema)
+    schema = schema.add(PROBABILITIES, t.ArrayType(t.FloatType()))
+    predict = WithProbabilities(card, files)
 
-
-def _scorer(
-    card: ModelCard, files: Storage
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            network = _load(files, card.model_id, card.side, card.labels)
+            scored = predict(batch)
             python_workers.freeze_gc()
-            found = network.probabilities([bytes(jpeg or b"") for jpeg in batch["jpeg"].to_pylist()])
-            column = pa.array(
-                [None if row is None else row.tolist() for row in found], pa.list_(pa.float32())
-            )
-            names = [name for name in batch.schema.names if name != "jpeg"]
-            arrays = [*(batch[name] for name in names), column]
-            yield pa.RecordBatch.from_arrays(arrays, names=[*names, "probabilities"])
+            yield scored.drop_columns("jpeg")
 
-    return score
+    return pictures.mapInArrow(score, schema)

@@ -1,29 +1,41 @@
 """Scores of the labels of new samples as they arrive: a stage of `organize.follow`."""
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer
 from lake.label_slug import label_slug
+from lake.row_writer import literal
 from lake.table import Table
 from models.errors import UnknownModel, UnusableModel
 from models.inference import catalogue
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard
+from organize.chunk import Chunk
 from organize.errors import NothingToCheck
 from organize.features import embeddings
+from organize.features.description import Describe
 from organize.labels import check, model_check
-from organize.labels.model_scores import with_probabilities
+from organize.labels.model_scores import PROBABILITIES, WithProbabilities
 from organize.labels.scorer import Scorer
-from organize.labels.scoring import scores
+from organize.labels.scoring import score_batch
 from organize.labels.verdicts import LabelVerdict
 
 GROWTH = 2.0  # all labels are checked again when the lake has this many times the images of the last check
 SURE = 0.6  # probability from which the model in use is sure of a label
 
 
-def score_images(spark: SparkSession, settings: Settings, images: DataFrame, model_id: str) -> int:
+def describe(settings: Settings) -> Describe | None:
+    """What is computed of the pixels: the probabilities of the model in use; None if there is none."""
+    card = _card_in_use(settings)
+    if card is None:
+        return None
+    return WithProbabilities(card, model_cards.artifact_storage(settings, card.model_id))
+
+
+def score_images(chunk: Chunk) -> int:
     """Score the labels of new images: by the model in use, or else by the probe of the last label check.
 
     A model does not score what it has learnt, nor labels that it does not know: the probe does. The first
@@ -32,44 +44,61 @@ def score_images(spark: SparkSession, settings: Settings, images: DataFrame, mod
     Returns:
         the number of images that were scored; 0 while there are too few for a check.
     """
+    settings, model_id, images = chunk.settings, chunk.model_id, chunk.images
     scorer, checked = Scorer.load(settings, model_id), 0
-    embedded = embeddings.of_model(spark, settings, model_id).count()
-    by_probe: dict[str, LabelVerdict] = {}
-    if scorer is None or embedded >= GROWTH * scorer.images:
+    if _is_due(scorer, settings, model_id):
+        chunk.samples.write()
         try:
-            check.check_labels(spark, settings, model_id)
-            checked = images.count()  # by a probe that did not learn them; the saved one has
+            check.check_labels(chunk.spark, settings, model_id)
+            checked = len(images)  # by a probe that did not learn them; the saved one has
         except NothingToCheck:
             scorer = None
-    if scorer is not None and not checked:
-        by_probe = _by_probe(settings, images, scorer)
+    by_probe = _by_probe(settings, images, scorer) if scorer is not None and not checked else {}
     by_model = _by_model_in_use(settings, images)
-    free = _undecided(spark, settings, sorted({*by_probe, *by_model}))
+    free = _undecided(settings, sorted({*by_probe, *by_model}))
     # A check has judged an image better than the saved probe, which has learnt it, would score it.
     results = {each: verdict for each, verdict in by_probe.items() if free.get(each) is False}
     results |= {each: verdict for each, verdict in by_model.items() if each in free}
-    check.write(spark, settings, results)
+    for image_id, each in results.items():
+        values = (each.quality, each.suggested, each.reason)
+        chunk.samples.set(
+            image_id, **dict(zip(("label_quality", "suggested_label", "label_reason"), values, strict=True))
+        )
     return max(checked, len(set(free)))
 
 
-def _by_probe(settings: Settings, images: DataFrame, scorer: Scorer) -> dict[str, LabelVerdict]:
-    rows = scores(images, scorer, settings).toArrow().to_pylist()
+def _is_due(scorer: Scorer | None, settings: Settings, model_id: str) -> bool:
+    """Whether all labels are checked now: never while there are too few pictures of two labels."""
+    if embeddings.count(settings, model_id) < (GROWTH * scorer.images if scorer else 1):
+        return False
+    per_label = "SELECT count(*) AS images FROM rows WHERE label IS NOT NULL GROUP BY label"
+    rows = row_writer.query(settings, Table.SAMPLES, per_label)
+    return sum(row["images"] >= settings.checks.min_images for row in rows) > 1
+
+
+def _by_probe(settings: Settings, images: pa.Table, scorer: Scorer) -> dict[str, LabelVerdict]:
+    unknown = frozenset(label_slug(name) for name in settings.checks.unknown_labels)
     names = ("label_quality", "suggested_label", "label_reason")
-    return {row["image_id"]: LabelVerdict(*(row[name] for name in names)) for row in rows}
+    own = images.select(["image_id", "label", "vector"])
+    own = own.filter(pc.is_valid(own["vector"])).combine_chunks()
+    return {
+        row["image_id"]: LabelVerdict(*(row[name] for name in names))
+        for batch in own.to_batches()
+        for row in score_batch(batch, scorer, unknown).to_pylist()
+    }
 
 
-def _by_model_in_use(settings: Settings, images: DataFrame) -> dict[str, LabelVerdict]:
+def _by_model_in_use(settings: Settings, images: pa.Table) -> dict[str, LabelVerdict]:
     card = _card_in_use(settings)
-    if card is None:
+    if card is None or PROBABILITIES not in images.column_names:
+        return {}
+    scored = images.filter(pc.is_valid(images[PROBABILITIES]))
+    scored = scored.filter(pc.equal(pc.list_value_length(scored[PROBABILITIES]), len(card.labels)))
+    if not len(scored):
         return {}
     try:
         learnt = model_check.learnt(settings, card.model_id)
     except NothingToCheck:  # its dataset is gone: the probe's scores stay
-        return {}
-    files = model_cards.artifact_storage(settings, card.model_id)
-    rows = with_probabilities(images.select("image_id", "label", "jpeg"), card, files)
-    scored = rows.where("probabilities IS NOT NULL").toArrow()
-    if not len(scored):
         return {}
     unknown = [label_slug(name) for name in settings.checks.unknown_labels]
     sure = np.full(len(card.labels), SURE, np.float32)
@@ -88,12 +117,10 @@ def _card_in_use(settings: Settings) -> ModelCard | None:
     return card if card.objective == "labels" else None
 
 
-def _undecided(spark: SparkSession, settings: Settings, image_ids: list[str]) -> dict[str, bool]:
+def _undecided(settings: Settings, image_ids: list[str]) -> dict[str, bool]:
     """Of these images, those that nobody has decided about, and whether they have a quality already."""
     if not image_ids:
         return {}
-    listed = spark.createDataFrame([(each,) for each in image_ids], "image_id string")
-    samples = tables.read(spark, settings.lake, Table.SAMPLES)
-    free = samples.where("coalesce(label_source, 'claimed') = 'claimed'")
-    found = free.join(listed, "image_id", "left_semi").select("image_id", "label_quality").collect()
-    return {row.image_id: row.label_quality is not None for row in found}
+    where = f"image_id IN ({literal(*image_ids)}) AND coalesce(label_source, 'claimed') = 'claimed'"
+    found = row_writer.read(settings, Table.SAMPLES, ["image_id", "label_quality"], where)
+    return {row["image_id"]: row["label_quality"] is not None for row in found}

@@ -61,9 +61,22 @@ def decide(settings: Settings, wishes: Sequence[Wish], user: str) -> Decided:
         decided = max(datetime.now(UTC), last + timedelta(microseconds=1))
         rows = [decision.row() | {"user": user, "decided": decided} for decision in made]
         row_writer.append(settings, Table.DECISIONS, *rows)
-        _apply(settings, made)
+        _settle(settings, [decision.image_id for decision in made])
     unchanged = len({wish.image_id for wish in wishes}) - len(made)
     return Decided(made[0].decision_id if made else None, tuple(made), unchanged, repaired)
+
+
+def _settle(settings: Settings, image_ids: Sequence[str]) -> None:
+    """Give samples the state of their newest decision, whoever took it.
+
+    No lock is needed: somebody else may decide about the same images in this moment, and update samples
+    before or after this process. Whoever updates looks at the log again, so the newest decision stays.
+    """
+    where = f"image_id IN ({literal(*image_ids)})"
+    while True:
+        history = row_writer.read(settings, Table.DECISIONS, _DECISION, where)
+        if not _apply(settings, decisions.newest_by_image(history).values()):
+            return
 
 
 def undo(settings: Settings, decision_id: str, user: str) -> Decided:

@@ -19,6 +19,20 @@ streaming.errors.IngestFailed: no topic 'images.rejected' at 127.0.0.1:1: run `h
 
 \tat py4j.Protocol.getReturnValue(Protocol.java:476)
 """
+_PROXY_OF_A_LIBRARY = """[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: An exception \
+was raised by the Python Proxy. Return Message: Traceback (most recent call last):
+  File "/x/py4j/clientserver.py", line 617, in _call_proxy
+    return_value = getattr(self.pool[obj_id], method)(*params)
+  File "/x/organize/follow/ledger_query.py", line 99, in write
+    samples = samples.join(uploads)
+              ^^^^^^^^^^^^^^^^^^^^^
+pyarrow.lib.ArrowInvalid: Data type list<element: string> is not supported in join
+
+\tat py4j.Protocol.getReturnValue(Protocol.java:476)
+"""
+_STAGE = _PROXY_OF_A_LIBRARY.replace(
+    "pyarrow.lib.ArrowInvalid: Data", "organize.errors.StageFailed: clusters: ArrowInvalid: Data"
+)
 _CRASHED = """An error occurred while calling o182.save.
 : org.apache.spark.SparkException: [TASK_WRITE_FAILED] Task failed while writing rows to file:/x.
 \tat org.apache.spark.sql.errors.QueryExecutionErrors$.taskFailed(QueryExecutionErrors.scala:843)
@@ -47,12 +61,22 @@ _NOTHING = "Job aborted due to stage failure: ExecutorLostFailure (executor 1 ex
     ("text", "cause"),
     [
         (_PROXY, "no topic 'images.rejected' at 127.0.0.1:1: run `hub up`, which creates it"),
+        (_PROXY_OF_A_LIBRARY, "ArrowInvalid: Data type list<element: string> is not supported in join"),
+        (_STAGE, "clusters: ArrowInvalid: Data type list<element: string> is not supported in join"),
         (_CRASHED, "a Python worker ended without an error message: killed, or out of memory"),
         (_WORKER, "ValueError: File not found: filepath=/x/model.keras. Please ensure the file is"),
         (_JAVA, "IOException: No space left on device"),
         (_NOTHING, _NOTHING),
     ],
-    ids=["own error in a proxy", "crash", "error in a worker", "Java", "no exception"],
+    ids=[
+        "own error in a proxy",
+        "error of a library in a proxy",
+        "failed stage in a proxy",
+        "crash",
+        "error in a worker",
+        "Java",
+        "no exception",
+    ],
 )
 def test_the_cause_is_one_line(text: str, cause: str) -> None:
     assert root_cause(PySparkException(message=text)) == cause

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake import row_writer, tables
 from lake.table import Table
+from organize.chunk import Chunk, SampleChanges
 from organize.features.vectors import STORED
 
 MODEL = "efficientnet-lite0-128"
@@ -27,6 +29,22 @@ def blobs(truth: Sequence[int], spread: float = 0.6, seed: int = 0) -> NDArray[n
     vectors = centres[list(truth)] + spread * random.normal(size=(len(truth), 64))
     unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return unit
+
+
+def chunk_of(spark: SparkSession, settings: Settings, ids: Sequence[str]) -> Chunk:
+    """The chunk of some of these samples, for a stage."""
+    listed = f"image_id IN ({row_writer.literal(*ids)})"
+    labels = {
+        row["image_id"]: row["label"]
+        for row in row_writer.read(settings, Table.SAMPLES, ["image_id", "label"], listed)
+    }
+    rows = [
+        row | {"label": labels[row["image_id"]]}
+        for row in row_writer.read(settings, Table.EMBEDDINGS, ["image_id", "vector"], listed)
+    ]
+    schema = pa.schema([("image_id", pa.string()), ("label", pa.string()), ("vector", pa.binary())])
+    images = pa.Table.from_pylist(rows, schema=schema)
+    return Chunk(spark, settings, MODEL, images, SampleChanges(settings))
 
 
 def fill(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as f
 
 from conf.sections import Lake
 from conf.settings import Settings
@@ -15,9 +14,8 @@ from organize.clusters import formation
 from organize.clusters.formation import form
 from organize.clusters.stage import cluster_images
 from organize.errors import NothingToCheck
-from organize.features import embeddings
 from tests.organize import embedded_lake
-from tests.organize.embedded_lake import MODEL, blobs, fill
+from tests.organize.embedded_lake import MODEL, blobs, chunk_of, fill
 
 pytestmark = pytest.mark.services
 
@@ -85,12 +83,13 @@ def test_clusters_are_formed_kept_and_followed(
 
     # New pictures get the nearest cluster without a new formation.
     new = fill(spark, own, ["dog", "cat"], blobs([2, 1], seed=5), first=1000)
-    assert cluster_images(spark, own, _rows(spark, own, new), MODEL) == 2
+    chunk = chunk_of(spark, own, new)
+    assert cluster_images(chunk) == 2 and chunk.samples.write() == 2
     assert clusters(own) == before[0]
     assert samples(own)[new[0]]["cluster"] in kinds[2] and samples(own)[new[1]]["cluster"] in kinds[1]
     # Twice as many form them anew: the old ones keep their ids.
     more = fill(spark, own, ["horse"] * 130, blobs([4] * 130, seed=6), first=2000)
-    cluster_images(spark, own, _rows(spark, own, more), MODEL)
+    cluster_images(chunk_of(spark, own, more))
     ids_before = {row["cluster"] for row in before[0] if row["label"]}
     assert ids_before < {row["cluster"] for row in clusters(own)}
     assert samples(own)[more[0]]["cluster"].startswith("horse-")
@@ -98,12 +97,6 @@ def test_clusters_are_formed_kept_and_followed(
 
 def _killed(*_: object) -> int:
     raise KeyboardInterrupt
-
-
-def _rows(spark: SparkSession, own: Settings, ids: list[str]) -> Any:
-    rows = embeddings.vectors(spark, own, MODEL).where(f.col("image_id").isin(ids))
-    labels = tables.read(spark, own.lake, Table.SAMPLES).select("image_id", "label")
-    return rows.join(labels, "image_id")
 
 
 def test_vectors_of_another_model_are_not_mixed_in(spark: SparkSession, own: Settings) -> None:

@@ -198,7 +198,7 @@ def test_the_same_bytes_from_any_number_of_partitions(
             assignment = assign_shards(rows, ["cat", "dog"], filled.organize)
             pictures = uploads.repartition(partitions).select("image_id", "upload_id", "jpeg")
             storage = Storage(str(tmp_path / str(partitions)), filled.s3)
-            written = shards.write(assignment.join(pictures, ["image_id", "upload_id"]), storage, 8)
+            written = shards.write(assignment, pictures, storage, 8)
             found.append((written, shards.digest(assignment)))
     assert found[0] == found[1] == found[2]
     assert sum(shard.rows for each in found[0][0].values() for shard in each) == _IMAGES

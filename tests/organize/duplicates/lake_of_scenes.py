@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import row_writer
 from lake.pictures.pixels import encode_jpeg
 from lake.table import Table
+from organize.chunk import SampleChanges
 from organize.duplicates.grouping import Grouping, opened_store
+from organize.duplicates.prints import with_prints
+from organize.features.description import describe_here
 from streaming.verify.phash import phash
 from tests.support.media.scenes import RGB
 from tests.web import lakes
@@ -52,19 +56,22 @@ def new_lake(settings: Settings, folder: Path) -> Settings:
     return own
 
 
-def add(spark: SparkSession, own: Settings, pictures: Sequence[Picture]) -> DataFrame:
+def add(own: Settings, pictures: Sequence[Picture]) -> pa.Table:
     """Write uploads and samples of pictures, as an ingestion does; the images for `Grouping.group`."""
     rows = [picture.row() for picture in pictures]
     lakes.append(own, Table.UPLOADS, rows)
     lakes.append(own, Table.SAMPLES, [row | {"label_source": "claimed"} for row in rows])
-    values = [tuple(row[name] for name in _COLUMNS) for row in rows]
-    return spark.createDataFrame(values, "image_id string, phash long, width int, height int, jpeg binary")
+    batch = pa.RecordBatch.from_pylist([{name: row[name] for name in _COLUMNS} for row in rows])
+    return describe_here(pa.Table.from_batches([batch]), [with_prints])
 
 
-def group(spark: SparkSession, own: Settings, images: DataFrame, known: Sequence[str]) -> int:
+def group(spark: SparkSession, own: Settings, images: pa.Table, known: Sequence[str]) -> int:
     """Group images; each known image is a neighbour of each: in a small lake nothing is far away."""
+    changes = SampleChanges(own)
     with opened_store(spark, own) as store:
-        return Grouping(spark, own, store).group(images, lambda ids: dict.fromkeys(ids, known))
+        grouped = Grouping(spark, own, store, changes).group(images, lambda ids: dict.fromkeys(ids, known))
+    changes.write()
+    return grouped
 
 
 def partition_of(own: Settings, image_ids: Collection[str]) -> set[frozenset[str]]:

@@ -49,16 +49,16 @@ def test_any_order_and_division_gives_the_same_groups_on_any_machine(
     expected = families | {frozenset([image_id]) for image_id in known[10:]}
 
     at_once = new_lake(settings, tmp_path / "at once")
-    assert group(spark, at_once, add(spark, at_once, pictures), known) == len(pictures)
+    assert group(spark, at_once, add(at_once, pictures), known) == len(pictures)
     assert partition_of(at_once, known) == expected
 
     shuffled = random.Random(1).sample(pictures, len(pictures))
     in_parts = new_lake(settings, tmp_path / "in parts")
-    group(spark, in_parts, add(spark, in_parts, shuffled[::2]), known)
+    group(spark, in_parts, add(in_parts, shuffled[::2]), known)
     # Another machine has no local store yet.
     moved = in_parts.organize.model_copy(update={"index_dir": tmp_path / "elsewhere"})
     elsewhere = in_parts.model_copy(update={"organize": moved})
-    second = add(spark, elsewhere, shuffled[1::2])
+    second = add(elsewhere, shuffled[1::2])
     group(spark, elsewhere, second, known)
     assert partition_of(in_parts, known) == expected
 
@@ -74,9 +74,9 @@ def test_a_picture_that_two_groups_share_merges_them_and_the_merge_is_recorded(
     whole = scenes.scene(12, 300, 200)
     corners = [Picture(whole[:144, :216].copy()), Picture(whole[-144:, -216:].copy())]
     known = [picture.image_id for picture in (*corners, Picture(whole))]
-    group(spark, own, add(spark, own, corners), known)
+    group(spark, own, add(own, corners), known)
     assert partition_of(own, known) == {frozenset([known[0]]), frozenset([known[1]])}
-    group(spark, own, add(spark, own, [Picture(whole)]), known)
+    group(spark, own, add(own, [Picture(whole)]), known)
     assert partition_of(own, known) == {frozenset(known)}
     merges = dict(rows_of(own, Table.GROUP_MERGES, "group_id", "merged_into"))
     (survivor,) = set(merges.values())
@@ -90,7 +90,7 @@ def test_an_erased_image_vanishes_and_its_group_keeps_its_id(
     own = new_lake(settings, tmp_path)
     pictures = family(14)
     known = [picture.image_id for picture in pictures]
-    group(spark, own, add(spark, own, pictures), known)
+    group(spark, own, add(own, pictures), known)
     ((_, group_id), *_) = rows_of(own, Table.GROUPS, "image_id", "group_id")
     erased, *kept = known
     row_writer.delete(own, Table.SAMPLES, f"image_id = '{erased}'")
@@ -100,7 +100,7 @@ def test_an_erased_image_vanishes_and_its_group_keeps_its_id(
     assert partition_of(own, kept) == {frozenset(kept)}
 
     new = Picture(scenes.lit(scenes.scene(14), 1.1))
-    group(spark, own, add(spark, own, [new]), kept)
+    group(spark, own, add(own, [new]), kept)
     assert rows_of(own, Table.SAMPLES, "duplicate_group") == [(group_id,)] * 5
     stored = b"".join(file.read_bytes() for file in own.organize.index_dir.rglob("*") if file.is_file())
     assert bytes.fromhex(erased) not in stored

@@ -1,4 +1,4 @@
-"""Embedding on Spark: the same features as in Keras, and pictures that cannot be decoded."""
+"""Embedding on Spark, and here: the same features as in Keras, and pictures that cannot be decoded."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,11 @@ import pytest
 
 from conf.sections import Lake
 from conf.settings import Settings
-from lake.spark.session_properties import arrow_batch_limits, temporary_properties
 from models.pictures import inputs
-from organize.features import embedding, network, network_file
+from organize.features import network, network_file
+from organize.features.description import describe_here, describe_on_spark
 from organize.features.embedder import embedder_of
+from organize.features.embedding import WithVectors
 from organize.features.vectors import to_unit, to_vectors
 from tests.support import pictures
 
@@ -41,10 +42,11 @@ def test_vectors_are_the_features_of_the_published_network(
     contents = [pictures.jpeg(100, 80, seed) for seed in range(9)]
     rows = [(f"i{number}", content) for number, content in enumerate([*contents, b"no picture"])]
     frame = spark.createDataFrame(rows, "image_id string, jpeg binary")
-    with temporary_properties(spark, arrow_batch_limits(4, 2**20)):
-        found = {row.image_id: row for row in embedding.with_vectors(frame, file, 200).collect()}
-    assert found["i9"].vector is None and found["i9"].jpeg == b"no picture"
-    embedded = to_vectors([found[f"i{number}"].vector for number in range(9)])
+    on_spark = describe_on_spark(frame, [WithVectors(file)], 200).sort_by("image_id")
+    assert on_spark.column_names == ["image_id", "vector"]
+    assert on_spark["vector"].null_count == 1 and on_spark["vector"][9].as_py() is None
+    assert describe_here(frame.toArrow(), [WithVectors(file)]).sort_by("image_id") == on_spark
+    embedded = to_vectors(on_spark["vector"].slice(0, 9))
 
     batch = np.stack([inputs.decode_centre_crop(content, 128) for content in contents]).astype(np.float32)
     expected = feature_extractor(published_model("efficientnet-lite0", 128)).predict_on_batch(batch)

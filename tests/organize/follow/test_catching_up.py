@@ -4,8 +4,9 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
@@ -14,12 +15,15 @@ from lake.errors import InUse
 from lake.locks import organize_lock
 from lake.storage import Storage
 from lake.table import Table
+from organize.chunk import Chunk
+from organize.errors import StageFailed
 from organize.features import network_file
+from organize.features.description import Describe, with_column
 from organize.features.embedder import embedder_of
 from organize.follow import organizer, progress
 from organize.follow.catching_up import catch_up, follow
 from organize.follow.counts import Counts
-from organize.follow.stages import IMAGE_COLUMNS, PICTURE_COLUMNS, Stage
+from organize.follow.stages import IMAGE_COLUMNS, Stage
 from organize.index.vector_index import VectorIndex
 from streaming.ledger.resume_offsets import checkpoint_of
 from tests.organize.lakes import add_samples, add_uploads, image_id
@@ -36,16 +40,24 @@ class RecordingStage:
         self.images: list[str] = []
         self.fails = False
 
-    def run(self, spark: SparkSession, settings: Settings, images: DataFrame, model_id: str) -> int:
-        assert {*IMAGE_COLUMNS, *PICTURE_COLUMNS, "vector"} == set(images.columns) and model_id == MODEL
-        rows = images.collect()
-        for row in rows:
-            assert row.label in ("cat", "dog", "owl") and len(row.vector) == 2560
-            assert bytes(row.jpeg).startswith(b"\xff\xd8")
+    def describe(self, settings: Settings) -> Describe:
+        return with_first_bytes
+
+    def run(self, chunk: Chunk) -> int:
+        expected = {*IMAGE_COLUMNS, "width", "height", "vector", "first"}
+        assert set(chunk.images.column_names) == expected and chunk.model_id == MODEL
+        for row in chunk.images.to_pylist():
+            assert row["label"] in ("cat", "dog", "owl") and len(row["vector"]) == 2560
+            assert row["first"] == b"\xff\xd8"
         if self.fails:
             raise RuntimeError("the stage failed")
-        self.images += [row.image_id for row in rows]
-        return len(rows)
+        self.images += chunk.image_ids
+        return len(chunk.images)
+
+
+def with_first_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    first = [jpeg[:2] for jpeg in batch["jpeg"].to_pylist()]
+    return with_column(batch, "first", pa.array(first, pa.binary()))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +82,7 @@ def own(settings: Settings, embedders: Storage, spark: SparkSession, tmp_path: P
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> RecordingStage:
     made = RecordingStage()
-    monkeypatch.setattr(organizer, "STAGES", (Stage("recorded", "recorded", made.run),))
+    monkeypatch.setattr(organizer, "STAGES", (Stage("recorded", "recorded", made.run, made.describe),))
     return made
 
 
@@ -109,7 +121,7 @@ def test_a_stage_that_failed_gets_the_same_images_again_and_nothing_is_embedded_
     add_uploads(spark, own, range(6))
     add_samples(spark, own, range(6))
     stage.fails = True
-    with pytest.raises(RuntimeError, match="the stage failed"):
+    with pytest.raises(StageFailed, match=r"^recorded: RuntimeError: the stage failed$"):
         catch_up(spark, own)
     assert embedded(spark, own) == once_each(range(6)) and stage.images == []
     assert progress.read(own, MODEL) == {}

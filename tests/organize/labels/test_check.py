@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as f
 from sklearn.metrics import roc_auc_score
 
 from conf.sections import Lake
@@ -15,14 +14,13 @@ from lake import row_writer, tables
 from lake.schemas import LABEL_CONFLICT
 from lake.table import Table
 from organize.errors import NothingToCheck
-from organize.features import embeddings
 from organize.labels import check
 from organize.labels.scorer import Scorer
 from organize.labels.stage import score_images
 from organize.review import decision_log, doubtful
 from organize.review.decisions import Kind, Wish
 from organize.review.ranking import most_doubtful
-from tests.organize.embedded_lake import MODEL, blobs, fill
+from tests.organize.embedded_lake import MODEL, blobs, chunk_of, fill
 
 pytestmark = pytest.mark.services
 
@@ -93,9 +91,8 @@ def test_labels_are_checked_reviewed_decided_and_followed(spark: SparkSession, o
     scorer = Scorer.load(own, MODEL)
     assert scorer is not None and scorer.labels == _NAMES
     new = fill(spark, own, ["cat", "cat", "zebra"], blobs([0, 2, 1], seed=9), first=1000)
-    rows = embeddings.vectors(spark, own, MODEL).where(f.col("image_id").isin(new))
-    images = rows.join(tables.read(spark, own.lake, Table.SAMPLES).select("image_id", "label"), "image_id")
-    assert score_images(spark, own, images, MODEL) == 2
+    chunk = chunk_of(spark, own, new)
+    assert score_images(chunk) == 2 and chunk.samples.write() == 2
     scored = samples(own)
     assert [scored[each]["suggested_label"] for each in new] == [None, "owl", None]
     assert scored[new[0]]["label_quality"] > 0.5 > scored[new[1]]["label_quality"]

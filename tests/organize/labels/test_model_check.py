@@ -17,8 +17,9 @@ from lake.table import Table
 from models.errors import UnknownModel
 from models.inference import catalogue
 from models.runs.train import TrainedModel
-from organize.labels import model_check
-from organize.labels.stage import score_images
+from organize.chunk import Chunk, SampleChanges
+from organize.features.description import describe_here
+from organize.labels import model_check, stage
 from tests.organize.embedded_lake import MODEL
 
 pytestmark = pytest.mark.services
@@ -92,9 +93,13 @@ def test_a_model_finds_wrong_labels_where_it_has_not_learnt(
     catalogue.set_in_use(own, digits_model.model_id)
     unscored = [{"image_id": each, "label_quality": None} for each in tested[:3]]
     row_writer.update(own, Table.SAMPLES, "image_id", *unscored)
-    images = tables.read(cluster, own.lake, Table.UPLOADS).where(f.col("image_id").isin(tested[:3]))
-    images = images.select("image_id", "label", "jpeg", f.lit(None).cast("binary").alias("vector"))
-    assert score_images(cluster, own, images, MODEL) == 3
+    stored = tables.read(cluster, own.lake, Table.UPLOADS).where(f.col("image_id").isin(tested[:3]))
+    pictures = stored.select("image_id", "label", "jpeg", f.lit(None).cast("binary").alias("vector"))
+    predict = stage.describe(own)
+    assert predict is not None
+    images = describe_here(pictures.toArrow(), [predict])
+    chunk = Chunk(cluster, own, MODEL, images, SampleChanges(own))
+    assert stage.score_images(chunk) == 3 and chunk.samples.write() == 3
     again = {row["image_id"]: row for row in row_writer.read(own, Table.SAMPLES, _COLUMNS)}
     for image_id in tested[:3]:
         assert again[image_id]["label_quality"] == pytest.approx(found[image_id]["label_quality"], abs=1e-4)

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from conf.settings import Settings
 from lake import row_writer
 from lake.schemas import LABEL_CONFLICT, NONE_OF_THESE
 from lake.table import Table
+from organize.chunk import SampleChanges
 from organize.errors import BadDecision
 from organize.review import decision_log
 from organize.review.decisions import Kind, Wish
@@ -114,6 +118,52 @@ def test_the_same_file_twice_is_recorded_once(own: Settings) -> None:
     again = decision_log.decide(own, wishes, "ann")
     assert (again.decision_id, again.unchanged, again.repaired) == (None, 2, 0)
     assert len(log(own)) == 2
+
+
+def test_who_decided_first_does_not_overwrite_who_decided_in_between(
+    own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = row_writer.append
+
+    def append_slowly(settings: Settings, table: Table, *rows: Any) -> None:
+        append(settings, table, *rows)
+        monkeypatch.setattr(row_writer, "append", append)
+        decision_log.decide(own, [Wish("a", Kind.RELABEL, "dog")], "ben")
+
+    monkeypatch.setattr(row_writer, "append", append_slowly)
+    decision_log.decide(own, [Wish("a", Kind.NONE_OF_THESE)], "ann")
+    assert [row["user"] for row in log(own)] == ["ann", "ben"]
+    assert samples(own)["a"]["label"] == "dog" and samples(own)["a"]["flags"] == ["dark"]
+
+
+def test_two_people_and_a_label_check_at_once_leave_the_newest_decision(own: Settings) -> None:
+    together = threading.Barrier(3)
+
+    def decide(kinds: Sequence[Kind]) -> None:
+        for kind in kinds:
+            together.wait(60)
+            decision_log.decide(own, [Wish("a", kind, "dog" if kind is Kind.RELABEL else None)], kind.value)
+
+    def judge(rounds: int) -> None:
+        for _ in range(rounds):
+            together.wait(60)
+            changes = SampleChanges(own)
+            changes.set("a", label_quality=0.25, suggested_label="owl", label_reason="a probe")
+            changes.write()
+
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            ann = pool.submit(decide, [Kind.RELABEL, Kind.NONE_OF_THESE])
+            ben = pool.submit(decide, [Kind.NONE_OF_THESE, Kind.RELABEL])
+            for done in (ann, ben, pool.submit(judge, 2)):
+                done.result()
+        newest, sample = log(own)[-1], samples(own)["a"]
+        excluded = NONE_OF_THESE in sample["flags"]
+        assert excluded == (newest["kind"] == Kind.NONE_OF_THESE.value)
+        assert sample["label_source"] != "claimed" and sample["label_quality"] == 1.0
+        assert sample["suggested_label"] is None
+        decision_log.decide(own, [Wish("b", Kind.KEEP)], "carl")
+        assert samples(own)["a"] == sample, "nothing was left to repair"
 
 
 def test_what_was_killed_before_the_samples_were_updated_is_applied_by_the_next(
