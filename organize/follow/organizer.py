@@ -10,6 +10,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
+from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake.job_failures import job_errors
@@ -157,7 +158,8 @@ class Organizer:
         done = progress.read(self.settings, self.model_id)
         for stage in stages:
             began = time.monotonic()
-            with named(stage):
+            # BLAS on one thread: several spin while they wait for each other, beside an ingestion long.
+            with named(stage), threadpool_limits(1, "blas"):
                 handled = stage.run(chunk)
             self.counts.add_stage(stage.key, handled)
             described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")

@@ -39,7 +39,7 @@ def version(own: Settings) -> int:
 def test_columns_that_a_row_lacks_stay_as_they_are(own: Settings) -> None:
     assert row_merge.amend(own, Table.SAMPLES, "image_id", [{"image_id": "a", "label": "dog"}]) == 0
     add(own, "a", "b", "c", cluster="old")
-    rows = [
+    rows: list[dict[str, object]] = [
         {"image_id": "a", "cluster": None},
         {"image_id": "b", "label_quality": 0.5},
         {"image_id": "unknown", "cluster": "new"},
