@@ -16,6 +16,8 @@ from lake.storage import Storage
 from lake.table import Table
 
 BATCH_ROWS = 4096
+MANY_FILES = 200  # from which reading a table for a few rows takes most of the time to open its files
+_COMPACTED_BYTES = 32 * 2**20  # larger files are left as they are
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,23 @@ class TableFiles:
                 for batch in self.batches(file["path"], [column]):
                     total += pc.sum(pc.equal(batch[column], value)).as_py() or 0
         return total
+
+    def compact(self, settings: Settings) -> bool:
+        """Merge small files of a table that has many; no row changes.
+
+        Returns:
+            whether it was done: not if another writer committed meanwhile, the next call tries again.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import CommitFailedError
+
+        if len(self.names) < MANY_FILES:
+            return False
+        try:
+            found = DeltaTable(self.storage.root, storage_options=storage_options(settings))
+            return bool(found.optimize.compact(target_size=_COMPACTED_BYTES)["numFilesRemoved"])
+        except CommitFailedError:
+            return False
 
     def batches(self, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of a file, at most `BATCH_ROWS` at once.

@@ -51,7 +51,8 @@ def main(images: int, singles: int, tens: int) -> None:
     """Measure, and print one JSON object."""
     work = empty_folder("latency")
     settings = settings_in(work)
-    files = sorted(folder_of(_KIND, work.parent / "pictures", None).rglob("*.jpg"))
+    folder = folder_of(_KIND, work.parent / "pictures", None)
+    files = sorted(folder.rglob("*.jpg"), key=lambda file: file.name)  # labels in turns
     waiting = iter(files[images:])
     with broker.running(settings) as bootstrap:
         environment = os.environ | _environment(work, bootstrap)

@@ -11,6 +11,7 @@ class Counts:
         embedded: images that got an embedding.
         unreadable: of these, images whose stored picture cannot be decoded: they have no vector.
         staged: key of a stage to the images that it has handled.
+        chunks: of images that were led through the stages together.
         waiting: accepted images that have no sample yet.
         seconds: of the run.
     """
@@ -18,6 +19,7 @@ class Counts:
     embedded: int = 0
     unreadable: int = 0
     staged: dict[str, int] = field(default_factory=dict)
+    chunks: int = 0
     waiting: int = 0
     seconds: float = 0.0
 

@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from conf.settings import Settings
 from lake.job_failures import job_errors
 from lake.locks import organize_lock
+from lake.table import Table
+from lake.table_files import TableFiles
 from organize.chunk import Chunk, SampleChanges
 from organize.features import embeddings, network_file
 from organize.features.description import FEW, Describe, describe_here, describe_on_spark
@@ -24,6 +26,9 @@ from organize.features.network_file import NetworkFile
 from organize.follow import pictures, progress
 from organize.follow.counts import Counts
 from organize.follow.stages import STAGES, Stage, named
+
+_CHUNKS_PER_COMPACTION = 50
+_GROWING = (Table.EMBEDDINGS, Table.SAMPLES, Table.DUPLICATE_PAIRS, Table.GROUPS)
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,16 @@ class Organizer:
         self.counts.unreadable += images["vector"].null_count
         embedded = f"{len(images):,} images embedded in {time.monotonic() - began:.1f} s"
         self.report(", ".join([embedded, *self._run_stages(spark, images, commit, self.stages)]))
+        self._compact()
+
+    def _compact(self) -> None:
+        """Merge small files now and then: each chunk adds one to every table that it writes."""
+        self.counts.chunks += 1
+        if self.counts.chunks % _CHUNKS_PER_COMPACTION == 0:
+            for table in _GROWING:
+                files = TableFiles.newest(self.settings, table)
+                if files is not None:
+                    files.compact(self.settings)
 
     def _steps(self) -> list[Describe]:
         """What the stages need of the pixels."""

@@ -101,3 +101,19 @@ def test_rows_of_a_model_are_counted_by_statistics_and_in_mixed_files(own: Setti
     files = TableFiles.newest(own, Table.EMBEDDINGS)
     assert files is not None
     assert [files.count_equal(own, "model_id", each) for each in ("a", "b", "c")] == [3, 4, 0]
+
+
+def test_many_small_files_become_few_with_the_same_rows(
+    own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        add(own, str(number), cluster="x")
+    before = samples(own)
+    few = TableFiles.newest(own, Table.SAMPLES)
+    assert few is not None and not few.compact(own), "these are few"
+    monkeypatch.setattr("lake.table_files.MANY_FILES", 6)
+    assert few.compact(own)
+    compacted = TableFiles.newest(own, Table.SAMPLES)
+    assert compacted is not None and len(compacted.names) == 1 and samples(own) == before
+    row_merge.amend(own, Table.SAMPLES, "image_id", [{"image_id": "3", "cluster": "y"}])
+    assert samples(own)["3"]["cluster"] == "y" and len(samples(own)) == 6
