@@ -256,7 +256,7 @@ class HubClient:
             last: the place of the last verdict that was read; those after it come first.
 
         Yields:
-            the place of a verdict, and the verdict.
+            a place, and a verdict. After a break, the last ones may come again.
         """
         query = {} if device is None else {"device": device}
         headers = {} if last is None else {"Last-Event-ID": last}
@@ -410,10 +410,12 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
 def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
     """Server-sent events. Source: HTML Living Standard, section 9.2.6."""
     event: dict[str, str] = {}
+    place = ""
     for line in lines:
         if not line:
+            place = event.get("id", place)
             if "data" in event:
-                yield event
+                yield event | {"id": place}
             event = {}
         elif not line.startswith(":"):
             name, _, value = line.partition(":")

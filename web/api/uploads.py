@@ -139,9 +139,13 @@ async def verdicts(
                 continue
             if event is None:
                 yield ServerSentEvent(event="reset", data={})
-            elif _concerns(event.verdict, who, device):
+            elif not _concerns(event.verdict, who, device):
+                continue
+            elif event.told:  # an event without data moves the place and is shown to nobody
+                yield ServerSentEvent(id=event.id)
+            else:
                 told = status.of_verdict(event.verdict)
-                yield ServerSentEvent(event="verdict", id=event.id, data=told)
+                yield ServerSentEvent(event="verdict", id=event.id or None, data=told)
 
 
 @router.get("/{upload_id}", summary="What became of an upload")
@@ -221,7 +225,7 @@ def _pending(
     return [each for each in found if each.id not in known]
 
 
-def _concerns(verdict: VerdictRecord, who: Principal, device: str | None) -> bool:
+def _concerns(verdict: VerdictRecord | LedgerUpload, who: Principal, device: str | None) -> bool:
     return verdict.upload_id is not None and who.sees(verdict.user) and device in (None, verdict.device)
 
 

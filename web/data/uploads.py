@@ -67,6 +67,8 @@ class UploadFilter(BaseModel):
 
 
 _COLUMNS = tuple(LedgerUpload.__dataclass_fields__)
+_LIST = ", ".join(f'"{name}"' for name in _COLUMNS)
+_FIRST = "reason IS NOT DISTINCT FROM ?, ingest_time"  # its parameter: duplicate_upload
 _LISTING = Listing(
     "uploads",
     _COLUMNS,
@@ -78,13 +80,23 @@ _LISTING = Listing(
 
 def find(mirror: Mirror, upload_id: str) -> LedgerUpload | None:
     """The upload of an id. If it was sent more than once, the first one counts."""
-    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
     rows = mirror.rows(
-        f"SELECT {columns} FROM uploads WHERE upload_id = ? "
-        "ORDER BY reason IS NOT DISTINCT FROM ?, ingest_time LIMIT 1",
+        f"SELECT {_LIST} FROM uploads WHERE upload_id = ? ORDER BY {_FIRST} LIMIT 1",
         [upload_id, Reason.DUPLICATE_UPLOAD.value],
     )
     return LedgerUpload.of(rows[0]) if rows else None
+
+
+def find_all(mirror: Mirror, upload_ids: list[str]) -> dict[str, LedgerUpload]:
+    """Those of many ids that the ledger has; see `find`."""
+    rows = mirror.rows(
+        f"SELECT {_LIST} FROM uploads WHERE upload_id IN (SELECT unnest(?)) ORDER BY {_FIRST}",
+        [upload_ids, Reason.DUPLICATE_UPLOAD.value],
+    )
+    found: dict[str, LedgerUpload] = {}
+    for row in rows:
+        found.setdefault(row["upload_id"], LedgerUpload.of(row))
+    return found
 
 
 def page(

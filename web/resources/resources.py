@@ -13,6 +13,7 @@ from streaming.contract.rules import Rules
 from web.access.accounts import Accounts
 from web.access.rates import Rates
 from web.access.sessions import Sessions
+from web.data import uploads
 from web.data.freshness import Freshness
 from web.data.known_ids import KnownIds
 from web.data.mirror import Change, Mirror
@@ -78,7 +79,7 @@ class Resources:
     @cached_property
     def freshness(self) -> Freshness:
         """The thread that refreshes them."""
-        return Freshness(self.mirror, self.settings.web.refresh_seconds)
+        return Freshness(self.mirror, self.settings.web.refresh_seconds, lambda: self.receipts.count() > 0)
 
     @cached_property
     def pictures(self) -> StoredPictures:
@@ -182,7 +183,7 @@ class Resources:
             self.decider, self.similar, self.recognizer, self.sender,
         )  # fmt: skip
         assert None not in shared
-        self.mirror.on_change.append(self._forget_receipts)
+        self.mirror.on_change.append(self._redeem_receipts)
         self.erasures.start()
         self.trainings.start()
         self.freshness.start()
@@ -202,9 +203,9 @@ class Resources:
         self.mirror.close()
         self.receipts.close()
 
-    def _forget_receipts(self, change: Change) -> None:
+    def _redeem_receipts(self, change: Change) -> None:
+        """Uploads that the ledger has now need no receipt; who waits for their verdicts is told."""
         if change.table is Table.UPLOADS and (ids := self.receipts.ids()):
-            rows = self.mirror.rows(
-                "SELECT upload_id FROM uploads WHERE upload_id IN (SELECT unnest(?))", [ids]
-            )
-            self.receipts.remove([row["upload_id"] for row in rows])
+            found = uploads.find_all(self.mirror, ids)
+            self.receipts.remove(list(found))
+            self.feed.tell(each for each in found.values() if each.verdict != "erased")

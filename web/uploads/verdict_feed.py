@@ -1,11 +1,15 @@
-"""Follows the topic of verdicts, and passes new verdicts on to those who wait for them."""
+"""Follows the topic of verdicts, and passes new verdicts on to those who wait for them.
+
+Verdicts on uploads of this server that the copy of the ledger has first are passed on at once, at the place
+before their record in the topic; the record then only moves the place.
+"""
 
 import asyncio
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -16,6 +20,7 @@ from conf.settings import Settings
 from streaming import topics
 from streaming.contract.verdict import Reason
 from streaming.contract.verdict_record import VerdictRecord
+from web.data.uploads import LedgerUpload
 
 KEPT = 10_000  # newest verdicts, for those who come back
 _POLL_MS = 500
@@ -30,19 +35,23 @@ class VerdictEvent:
     Args:
         place: partition to the offset after this verdict, of all partitions read so far.
         verdict: the verdict.
-        partition, offset: of its own record.
+        partition, offset: of its own record; -1 if it was not read yet.
         new: it came while this server was connected, not before.
+        told: the reader has this verdict already.
     """
 
     place: Mapping[int, int]
-    verdict: VerdictRecord
+    verdict: VerdictRecord | LedgerUpload
     partition: int
     offset: int
     new: bool = True
+    told: bool = False
 
     def is_after(self, place: Mapping[int, int] | None) -> bool:
         """Whether somebody who has read up to a place, or up to now (None), has not read it."""
-        return self.new if place is None else self.offset >= place.get(self.partition, 0)
+        if place is None or self.offset < 0:
+            return self.new
+        return self.offset >= place.get(self.partition, 0)
 
     @property
     def id(self) -> str:
@@ -71,7 +80,7 @@ class VerdictFeed:
         self._settings, self._find_bootstrap = settings, find_bootstrap
         self._lock = threading.Lock()
         self._events: deque[VerdictEvent] = deque(maxlen=KEPT)
-        self._by_id: OrderedDict[str, VerdictRecord] = OrderedDict()
+        self._by_id: OrderedDict[str, VerdictRecord | LedgerUpload] = OrderedDict()
         self._readers: set[Callable[[VerdictEvent], None]] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="verdicts", daemon=True)
@@ -89,10 +98,20 @@ class VerdictFeed:
         if self._thread.is_alive():
             self._thread.join(10)
 
-    def get(self, upload_id: str) -> VerdictRecord | None:
+    def get(self, upload_id: str) -> VerdictRecord | LedgerUpload | None:
         """The verdict on an upload, if it is one of the newest."""
         with self._lock:
             return self._by_id.get(upload_id)
+
+    def tell(self, verdicts: Iterable[LedgerUpload]) -> None:
+        """Pass verdicts on that the ledger has; those that came through the topic before are left out."""
+        with self._lock:
+            new = [each for each in verdicts if each.upload_id not in self._by_id]
+            place = self._events[-1].place if self._events else {}
+            readers = list(self._readers)
+        for verdict in new:
+            for call in readers:
+                call(VerdictEvent(place, verdict, -1, -1))
 
     @contextmanager
     def reader(self, last: str | None) -> Iterator["asyncio.Queue[VerdictEvent | None]"]:
@@ -104,6 +123,7 @@ class VerdictFeed:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[VerdictEvent | None] = asyncio.Queue(KEPT + _QUEUE)
         place = None if last is None else parse_place(last)
+        told: set[str | None] = set()  # before the topic had them
 
         def put(event: VerdictEvent) -> None:
             if queue.qsize() < KEPT + _QUEUE - 1:
@@ -112,6 +132,12 @@ class VerdictFeed:
                 queue.put_nowait(None)
 
         def call(event: VerdictEvent) -> None:
+            upload_id, repeats = event.verdict.upload_id, event.verdict.reason == Reason.DUPLICATE_UPLOAD
+            if event.offset < 0:
+                told.add(upload_id)
+            elif upload_id in told and not repeats:
+                told.discard(upload_id)
+                event = replace(event, told=True)
             if event.is_after(place):
                 loop.call_soon_threadsafe(put, event)
 

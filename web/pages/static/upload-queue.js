@@ -187,7 +187,7 @@ export function followVerdicts(device, queue) {
   const last = localStorage.getItem("hub-last-verdict") ?? "";
   const source = new EventSource(`/api/v1/uploads/verdicts?${new URLSearchParams({ device, last })}`);
   source.addEventListener("verdict", (event) => {
-    localStorage.setItem("hub-last-verdict", event.lastEventId);
+    if (event.lastEventId) localStorage.setItem("hub-last-verdict", event.lastEventId);
     queue.settle(JSON.parse(event.data));
   });
   source.addEventListener("reset", () => queue.ask());
