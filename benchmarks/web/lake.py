@@ -10,8 +10,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
 from lake.pictures.pixels import encode_jpeg
-from lake.schemas import LABELS, SAMPLES, UPLOADS
+from lake.schemas import EMBEDDINGS, LABELS, SAMPLES, UPLOADS
 from lake.table import Table
+from organize.features.embedder import embedder_of
+from organize.features.vectors import to_column, to_unit
 
 FILE_ROWS = 16_000  # as ingest.batch_records
 LABEL_COUNT = 200
@@ -35,6 +37,29 @@ def write(settings: Settings, images: int) -> None:
     _append(settings, Table.LABELS, pa.Table.from_pylist(labels, to_arrow_schema(LABELS)))
 
 
+def write_embeddings(settings: Settings, images: int, size: int) -> None:
+    """Write random vectors of the accepted images, as of the embedder of the settings."""
+    generator, model_id = np.random.default_rng(5), embedder_of(settings).model_id
+    for first in range(0, images, FILE_ROWS):
+        accepted = [n for n in range(first, min(first + FILE_ROWS, images)) if n % 20 != 0]
+        vectors = to_unit(generator.normal(0, 1, (len(accepted), size)))
+        created = datetime.fromtimestamp(_START + first, UTC)
+        columns = {
+            "image_id": [image_id(n) for n in accepted],
+            "model_id": [model_id] * len(accepted),
+            "vector": to_column(vectors),
+            "created": [created] * len(accepted),
+        }
+        schema = to_arrow_schema(EMBEDDINGS, timezone="UTC")
+        rows = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+        write_deltalake(settings.lake.at(Table.EMBEDDINGS), rows, mode="append")
+
+
+def image_id(number: int) -> str:
+    """The image id of an accepted upload."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
 def _rows(numbers: range, thumbnails: list[bytes]) -> pa.Table:
     accepted = [number % 20 != 0 for number in numbers]
     times = pa.array([int((_START + number) * 1e6) for number in numbers], pa.timestamp("us", "UTC"))
@@ -42,7 +67,7 @@ def _rows(numbers: range, thumbnails: list[bytes]) -> pa.Table:
         thumbnails[n % _THUMBNAILS] if good else None for n, good in zip(numbers, accepted, strict=True)
     ]
     values = {
-        "topic": ["images"] * len(numbers),
+        "topic": ["earlier"] * len(numbers),
         "partition": [0] * len(numbers),
         "offset": list(numbers),
         "upload_id": [f"{number:032x}" for number in numbers],
@@ -53,8 +78,7 @@ def _rows(numbers: range, thumbnails: list[bytes]) -> pa.Table:
         "verdict": ["accepted" if good else "rejected" for good in accepted],
         "reason": [None if good else "truncated" for good in accepted],
         "detail": [None if good else "a part is missing" for good in accepted],
-        "image_id": [hashlib.sha256(str(n).encode()).hexdigest() if good else None
-                     for n, good in zip(numbers, accepted, strict=True)],
+        "image_id": [image_id(n) if good else None for n, good in zip(numbers, accepted, strict=True)],
         "flags": [["dark"] if number % 10 == 1 else [] for number in numbers],
         "event_time": times, "kafka_time": times, "ingest_time": times,
         "jpeg": pictures, "thumbnail": pictures,
