@@ -27,7 +27,7 @@ RUN mkdir -p spark && ln -s /hub/.venv/lib/python3*/site-packages/pyspark/* spar
 
 # All that outlives a container is in /data: mount a volume there.
 ENV HUB__LAKE__ROOT=/data/lake HUB__LOGS__DIR=/data/logs HUB__BROKER__DIR=/data/broker \
-    HUB__SPARK__WORK_DIR=/data/spark HUB__INGEST__INDEX_DIR=/data/index
+    HUB__SPARK__WORK_DIR=/data/spark HUB__INGEST__INDEX_DIR=/data/index HUB__WEB__DIR=/data/web
 # The commit of the code, where the context has no .git: docker compose build --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT=""
 ENV HUB_COMMIT=$COMMIT

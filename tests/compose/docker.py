@@ -19,7 +19,7 @@ from tests.support.s3server import free_port
 
 LONG = 3600.0  # seconds for a build, which downloads all packages and jars
 _NONE: Mapping[str, str] = {}
-SERVICES = ("kafka", "s3", "master", "worker-1", "worker-2")
+SERVICES = ("kafka", "s3", "master", "worker-1", "worker-2", "web")
 
 
 def docker(
@@ -58,19 +58,21 @@ class Stack:
 
     Args:
         project: name of the Compose project.
-        s3_port, master_port: on which the S3 server and the master's page are published.
+        s3_port, master_port, web_port: on which the S3 server and the pages of master and hub are published.
         commit: of the checkout at the build.
     """
 
     project: str = field(default_factory=lambda: f"hub-test-{uuid.uuid4().hex[:8]}")
     s3_port: int = field(default_factory=free_port)
     master_port: int = field(default_factory=free_port)
+    web_port: int = field(default_factory=free_port)
     commit: str = field(default_factory=lambda: head_commit(ROOT) or "")
 
     @property
     def variables(self) -> dict[str, str]:
         """What docker-compose.yml reads from the environment."""
-        ports = {"S3_PORT": str(self.s3_port), "MASTER_PORT": str(self.master_port)}
+        numbers = {"S3_PORT": self.s3_port, "MASTER_PORT": self.master_port, "WEB_PORT": self.web_port}
+        ports = {name: str(number) for name, number in numbers.items()}
         return ports | {"WORKER_KEEP_SECONDS": "30", "WORKER_CLEANUP_SECONDS": "5"}
 
     def compose(self, *arguments: str, timeout: float = 600.0) -> str:

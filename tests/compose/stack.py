@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from hub_client import HubClient
 from tests.compose.docker import LONG, SERVICES, Stack, docker, skip_without_daemon, succeed
+from tests.support import pictures
 from tests.support.waiting import wait_until
 
 
@@ -61,7 +63,7 @@ def test_only_the_s3_server_and_commands_have_its_keys(stack: Stack) -> None:
         for name, each in stack.containers().items()
         if any(variable.startswith("AWS_") for variable in each["Config"]["Env"])
     }
-    assert with_keys == {"s3", "hub"}
+    assert with_keys == {"s3", "hub", "web"}
 
 
 def test_the_image_has_no_test_tools_and_an_archive_of_sparks_classes(stack: Stack) -> None:
@@ -90,6 +92,24 @@ def test_nobody_lists_or_reads_the_bucket_without_a_key(stack: Stack, demo: dict
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{stack.s3_port}/{path}", timeout=20)
         assert refused.value.code == 403, path
+
+
+def test_a_phone_uploads_to_the_web_server_and_sees_page_and_verdict(
+    stack: Stack, demo: dict[str, Any]
+) -> None:
+    key = stack.json("keys", "add", "anna", "--device", "phone-7")["key"]
+    with HubClient(f"http://127.0.0.1:{stack.web_port}", key, timeout=60) as hub:
+        sent = hub.upload(pictures.jpeg(seed=1), "cat")
+        assert hub.status(sent.id).state == "stored"
+        assert stack.json("ingest", "--once")["accepted"] == 1
+        assert hub.wait_for_verdict(sent.id).state == "accepted"
+        assert wait_until(lambda: [each["id"] for each in hub.all("uploads")] == [sent.id], 60)
+        assert hub.picture(sent.id).startswith(b"\xff\xd8\xff")
+    page = urllib.request.Request(
+        f"http://127.0.0.1:{stack.web_port}/mine", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(page, timeout=60) as answer:
+        assert sent.id in answer.read().decode()
 
 
 def test_ingestion_query_and_training_run_together(stack: Stack, demo: dict[str, Any]) -> None:

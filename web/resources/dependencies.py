@@ -2,9 +2,11 @@
 
 A function that answers requests names what it needs by type: `shared: Shared`, `who: Uploader`. It is then
 only called for somebody with that role.
+
+Dependencies that wait for nothing are `async`: FastAPI runs others in a thread, which takes longer.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -19,7 +21,7 @@ _bearer = HTTPBearer(auto_error=False, description="An API key: `hub keys add` m
 _cookie = APIKeyCookie(name=sessions.COOKIE, auto_error=False, description="The session of a login.")
 
 
-def resources(request: Request) -> Resources:
+async def resources(request: Request) -> Resources:
     """The resources of this server."""
     found = request.app.state.resources
     assert isinstance(found, Resources)
@@ -60,8 +62,8 @@ def _identify(
 Anybody = Annotated[Principal | None, Depends(anybody)]
 
 
-def _with_role(role: Role) -> Callable[[Principal | None], Principal]:
-    def check(who: Anybody) -> Principal:
+def _with_role(role: Role) -> Callable[[Principal | None], Awaitable[Principal]]:
+    async def check(who: Anybody) -> Principal:
         if who is None:
             raise Problem(
                 401, "log in, or send an API key as `Authorization: Bearer KEY`",

@@ -76,8 +76,11 @@ async function compare(mine) {
 
 function names(face, threshold) {
   if (!face.identities.length) return "nobody to compare with";
-  return face.identities.map(({ label, distance }) =>
-    `${label.replaceAll("_", " ")} (${distance.toFixed(2)}${threshold !== null && distance >= threshold ? ", too far to be sure" : ""})`).join(" · ");
+  const name = ({ label }) => label.replaceAll("_", " ");
+  const list = face.identities.map((each) => `${name(each)} ${each.distance.toFixed(2)}`).join(" · ");
+  if (threshold === null) return `distances ${list}`;
+  const [nearest] = face.identities;
+  return nearest.distance < threshold ? `probably ${name(nearest)} (distances ${list})` : `nobody the model knows (nearest ${list})`;
 }
 
 function item(name, text) {
