@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ GRADIO = base_dir() / "build" / "gradio" / "bin" / "python"
 INSTALL = "python3 -m venv build/gradio && build/gradio/bin/pip install gradio==6.31.0 ai-edge-litert"
 """Gradio's pins do not fit the hub's, so it has an environment of its own."""
 
-_COUNT = 300
+_COUNT, _CLIENTS = 300, 8
 _START_SECONDS = 90.0
 
 
@@ -59,20 +59,26 @@ def measure_all(settings: Settings, url: str) -> list[Times]:
     """Times of LiteRT alone, of the hub, and of Gradio if it is installed."""
     files = model_cards.artifact_storage(settings, MODEL)
     content = pictures.jpeg(seed=1)
-    found = [
-        _litert_alone(files, content),
-        measure(
-            "POST /predict, ResNet-20 at 32 px",
-            lambda client, n: client.post(f"/api/v1/predict?model={MODEL}", content=content),
-            url, _COUNT,
-        ),
-    ]  # fmt: skip
+
+    def hub(client: httpx.Client, number: int) -> httpx.Response:
+        return client.post(f"/api/v1/predict?model={MODEL}", content=content)
+
+    def gradio(client: httpx.Client, number: int) -> httpx.Response:
+        return _ask(client, content)
+
+    found = [_litert_alone(files, content), *_at_both("POST /predict, ResNet-20 at 32 px", hub, url)]
     if GRADIO.exists():
         with _gradio(files) as other:
-            found.append(
-                measure("the same model in Gradio", lambda client, n: _ask(client, content), other, _COUNT)
-            )
+            found += _at_both("the same model in Gradio", gradio, other)
     return found
+
+
+def _at_both(name: str, send: Callable[[httpx.Client, int], httpx.Response], url: str) -> list[Times]:
+    """Times of one client, and of several at a time."""
+    return [
+        measure(name, send, url, _COUNT),
+        measure(f"{name}, {_CLIENTS} clients", send, url, _COUNT, _CLIENTS),
+    ]
 
 
 def _litert_alone(files: Storage, content: bytes) -> Times:

@@ -107,7 +107,7 @@ class VerdictFeed:
         """Pass verdicts on that the ledger has; those that came through the topic before are left out."""
         with self._lock:
             new = [each for each in verdicts if each.upload_id not in self._by_id]
-            place = self._events[-1].place if self._events else {}
+            place = self._events[-1].place if self._events else dict(self._next)
             readers = list(self._readers)
         for verdict in new:
             for call in readers:
