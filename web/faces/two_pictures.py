@@ -38,7 +38,7 @@ async def parse(content_type: str, body: bytes) -> tuple[bytes, bytes]:
     parser = _InMemory(Headers({"content-type": content_type}), chunks(), max_files=2, max_fields=0)
     try:
         form = await parser.parse()
-    except (MultiPartException, FormParserError) as error:
+    except (MultiPartException, FormParserError, ValueError) as error:
         cause = " ".join(str(getattr(error, "message", error)).split())[:200]
         raise Problem(422, f"the form cannot be read: {cause}", "bad_form") from None
     pictures = []
