@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from lake.errors import DamagedSnapshot, UndecodablePicture
 from lake.pictures.pixels import RGB, decode
 from lake.snapshot import DatasetSnapshot, Split
 from models.pictures import inputs
@@ -85,13 +87,17 @@ def build(
         report: called with the number of pictures so far; what it raises ends the work.
 
     Raises:
-        DamagedSnapshot: it cannot be read.
+        DamagedSnapshot: it, or a picture of it, cannot be read.
     """
     image_ids, vectors = [], []
     chosen = _chosen(snapshot, max(1, most // max(1, len(snapshot.labels))))
     for number, (image_id, jpeg) in enumerate(chosen):
         report(number)
-        vector = embed(decode(jpeg, _SIDE))
+        try:
+            rgb = decode(jpeg, _SIDE)
+        except (OSError, UndecodablePicture) as error:
+            raise DamagedSnapshot(f"picture {image_id} cannot be decoded: {error}") from None
+        vector = embed(rgb)
         if vector is not None:
             image_ids.append(image_id)
             vectors.append(vector)
@@ -119,5 +125,5 @@ def _rows(snapshot: DatasetSnapshot, split: Split, wanted: list[int]) -> Iterato
     for batch in snapshot.batches(split, 0, wanted[-1] + 1):
         rows = [n for n in range(len(batch)) if row + n in chosen]
         row += len(batch)
-        for found in batch.select(["image_id", "jpeg"]).take(rows).to_pylist():
+        for found in batch.select(["image_id", "jpeg"]).take(pa.array(rows, pa.int64())).to_pylist():
             yield found["image_id"], found["jpeg"]

@@ -130,8 +130,10 @@ class Recognizer:
                 "measuring", retry_after=5,
             ) from None  # fmt: skip
         except HubError as error:
-            self._galleries.pop(card.model_id, None)
             raise Problem(409, str(error), "unusable_dataset") from None
+        finally:
+            if future.done() and not future.cancelled() and future.exception() is not None:
+                self._galleries.pop(card.model_id, None)  # the next request tries again
 
     def see(self, content: bytes, card: ModelCard, count: int) -> SeenPicture:
         """The faces in a picture, each with the nearest identities. After `gallery`.

@@ -200,6 +200,33 @@ def test_erased_people_are_forgotten_at_once(people: Settings, own: Settings) ->
         assert found.compared_with < before
 
 
+def test_without_the_detector_its_installation_is_said_and_the_next_request_tries_again(
+    people: Settings, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = jpeg(portrait(PEOPLE["ada"], NEW))
+    with browser(people.model_copy(update={"web": own.web})) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("web.faces.detector.PACKAGE", "no-such-package")
+            answer = client.post("/api/v1/faces", content=body)
+            assert (answer.status_code, answer.json()["code"]) == (503, "no_detector")
+            assert "pip install" in answer.json()["detail"]
+        assert client.post("/api/v1/faces", content=body).status_code == 200
+
+
+def test_while_the_dataset_is_measured_a_request_is_told_to_come_back(
+    people: Settings, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = jpeg(portrait(PEOPLE["ada"], NEW))
+    with browser(people.model_copy(update={"web": own.web})) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("web.faces.recognizer._WAIT_SECONDS", 1e-6)
+            answer = client.post("/api/v1/faces", content=body)
+            assert (answer.status_code, answer.json()["code"]) == (503, "measuring")
+            assert answer.headers["retry-after"] == "5"
+            assert "pictures so far" in answer.json()["detail"]
+        assert client.post("/api/v1/faces", content=body).status_code == 200
+
+
 def test_the_page_offers_the_models_that_can_compare(site: TestClient) -> None:
     page = site.get("/faces", params={"model": MODEL}).text
     assert f'<option value="{MODEL}" selected>' in page
