@@ -71,6 +71,7 @@ _STEPPING = _STARTED | {"epoch": 1, "step": 3, "steps": 4, "doing": "training"}
         (_STARTED, "", "workers start"),
         (_STARTED | {"steps": 4, "doing": "training"}, "", "Training, epoch 0 of 12"),
         (_STEPPING, _EPOCH, "Training, epoch 1 of 12"),
+        (_STEPPING | {"doing": "validating epoch 1"}, _EPOCH, "Validating, epoch 1 of 12"),
         (_STEPPING | {"images_per_second": 12.5, "doing": "writing the model"}, _EPOCH, "Writing the model"),
     ],
 )
