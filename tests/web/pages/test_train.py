@@ -15,13 +15,15 @@ from models.registry import model_cards
 from models.registry.model_cards import State
 from models.runs.live_progress import PROGRESS
 from tests.web.pages.browsers import browser
+from web.trainings.training_queue import _start_time
 from web.trainings.training_request import TrainingRequest
 from web.trainings.training_store import TrainingState
 
 
 @pytest.fixture
 def client(own_world: Settings) -> Iterator[TestClient]:
-    with browser(own_world) as client:
+    web = own_world.web.model_copy(update={"trainings_at_once": 0})
+    with browser(own_world.model_copy(update={"web": web})) as client:
         yield client
 
 
@@ -88,7 +90,7 @@ def test_a_training_is_shown_at_each_moment(
         files.write(artifacts.HISTORY, history.encode())
     trainings = client.resources.trainings  # type: ignore[attr-defined]
     training = trainings.store.add(TrainingRequest(labels=["cat", "frog"]), "anna")
-    trainings.store.begin(training.training_id, os.getpid(), 0)
+    trainings.store.begin(training.training_id, os.getpid(), _start_time(os.getpid()))
     trainings.store.set_model(training.training_id, "resnet20-new")
     for path in (f"/trainings/{training.training_id}/progress", "/models/resnet20-new/progress"):
         page = client.get(path)
