@@ -72,9 +72,10 @@ bench-web: setup ## Benchmark hub serve: pages, thumbnails, uploads; IMAGES= is 
 serve: setup ## Serve the pages and the HTTP API until Ctrl-C
 	@$(BIN)/hub serve
 
-bench-organize: setup ## Benchmark index, near duplicates (100,000 and 1,000,000 images), clusters, snapshots, latency
+bench-organize: setup ## Benchmark index, near duplicates (ARCHIVE=: of tiny pictures, too), clusters, snapshots, latency
 	@$(BIN)/python -m benchmarks.organize.index
 	@$(BIN)/python -m benchmarks.organize.duplicates
+	@$(if $(ARCHIVE),$(BIN)/python -m benchmarks.organize.tiny_duplicates --archive "$(ARCHIVE)")
 	@$(BIN)/python -m benchmarks.organize.judging
 	@$(BIN)/python -m benchmarks.organize.snapshots
 	@$(BIN)/python -m benchmarks.organize.latency

@@ -1,7 +1,7 @@
 """Reads and writes a few rows of tables without Spark: a commit takes milliseconds and no executor core."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -48,13 +48,20 @@ def read(
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
-def query(settings: Settings, table: Table, sql: str) -> list[dict[str, Any]]:
+def query(settings: Settings, table: Table, sql: str, needs: Collection[str] = ()) -> list[dict[str, Any]]:
     """Run a query of DataFusion over a table, which it calls `rows`; no rows before the table is created.
+
+    Args:
+        needs: columns of the query that an older hub did not write; without them there are no rows.
 
     Raises:
         StorageError: the lake is not readable.
     """
-    return _select(settings, table, lambda _: sql)
+
+    def statement(existing: set[str]) -> str:
+        return sql if existing.issuperset(needs) else "SELECT * FROM rows WHERE FALSE"
+
+    return _select(settings, table, statement)
 
 
 def _select(settings: Settings, table: Table, statement: Callable[[set[str]], str]) -> list[dict[str, Any]]:

@@ -77,6 +77,8 @@ SAMPLES = _columns(
     ("overall_cluster", _STRING),  # of the pictures with any label
     ("cluster_distance", t.FloatType()),  # cosine distance to the centroid of `cluster`, 0 to 2
     ("outlier", t.BooleanType()),  # farther from its centroid than the cluster's radius
+    ("overall_distance", t.FloatType()),  # likewise for `overall_cluster`
+    ("overall_outlier", t.BooleanType()),
     ("split", _STRING),
     ("flags", _STRINGS),
     ("phash", _LONG),

@@ -21,6 +21,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,36 @@ Accuracy = Callable[[Pictures, Labels, Pictures, int], float]  # train, its labe
 @click.option("--network", default="head", show_default=True, help="head, or an architecture of the hub.")
 @click.option("--epochs", type=int, default=8, show_default=True, help="Of a network; the head needs none.")
 @click.option("--seeds", type=int, default=3, show_default=True)
+@click.option("--pictures", type=int, help="Train with so many. Default: all.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder of what is done, to go on from there.")
 @click.option("--skip-timing", is_flag=True, help="Do not time the check of 50,000 vectors.")
-def main(archive: Path, network: str, epochs: int, seeds: int, skip_timing: bool) -> None:
+def main(
+    archive: Path,
+    network: str,
+    epochs: int,
+    seeds: int,
+    pictures: int | None,
+    state: Path | None,
+    skip_timing: bool,
+) -> None:
     """Measure, and print lines of JSON."""
     settings = hub.load()
     with tempfile.TemporaryDirectory() as folder:
         own = settings.model_copy(update={"lake": Lake(root=f"{folder}/lake")})
-        train, test = (_read(own, archive, split) for split in ("train", "test"))
+        place = state or Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        train, test = (_read(own, archive, split, place) for split in ("train", "test"))
     accuracy: Accuracy = _head if network == "head" else _network(settings, network, epochs)
+    if pictures is not None:
+        train = _chosen(train, np.random.default_rng(0).permutation(len(train.labels)) < pictures)
+    done = Done(place / f"{network}-{epochs}-{len(train.labels)}.json" if state else None)
     rows = []
     for seed in range(1, seeds + 1):
-        rows.append(_of_seed(settings, train, test, accuracy, seed))
-        print(json.dumps({"network": network, "seed": seed} | rows[-1]), flush=True)
+        rows.append(_of_seed(settings, train, test, accuracy, seed, done))
+        print(
+            json.dumps({"network": network, "pictures": len(train.labels), "seed": seed} | rows[-1]),
+            flush=True,
+        )
     gains = {
         arm: _interval([row["accuracy"][arm] - row["accuracy"]["as they are"] for row in rows])
         for arm in ("wrong ones dropped", "corrected", "true labels")
@@ -88,25 +107,41 @@ def main(archive: Path, network: str, epochs: int, seeds: int, skip_timing: bool
         print(json.dumps(_timing(train, settings)), flush=True)
 
 
-def _read(settings: Settings, archive: Path, split: str) -> Pictures:
+@dataclass
+class Done:
+    """Accuracies that were measured before, in a file; without one nothing is remembered."""
+
+    file: Path | None
+
+    def get_or_measure(self, key: str, measure: Callable[[], float]) -> float:
+        """The accuracy of a key."""
+        known = json.loads(self.file.read_text()) if self.file and self.file.exists() else {}
+        if key not in known:
+            known[key] = measure()
+            if self.file:
+                self.file.write_text(json.dumps(known, indent=1))
+        return float(known[key])
+
+
+def _read(settings: Settings, archive: Path, split: str, state: Path) -> Pictures:
     """Read and embed the pictures of a split, on one core."""
-    embedder = embedder_of(settings)
-    file = network_file.get_or_create(settings, embedder)
-    network = Network(file.read(), embedder.side)
     with zipfile.ZipFile(archive) as source:
         members = sorted(
             name for name in source.namelist() if name.startswith(f"{split}/") and name[-1] != "/"
         )
         contents = tuple(source.read(name) for name in members)
-    vectors = np.stack([each for each in network.embed_encoded(contents) if each is not None])
+    kept = state / f"{split}.npy"
+    if not kept.exists():
+        embedder = embedder_of(settings)
+        network = Network(network_file.get_or_create(settings, embedder).read(), embedder.side)
+        embedded = network.embed_encoded(contents)
+        np.save(kept, np.stack([each for each in embedded if each is not None]))
     labels = np.unique([name.split("/")[1] for name in members], return_inverse=True)[1]
-    return Pictures(
-        tuple(members), contents, np.stack([each for each in vectors if each is not None]), labels
-    )
+    return Pictures(tuple(members), contents, np.load(kept), labels)
 
 
 def _of_seed(
-    settings: Settings, train: Pictures, test: Pictures, accuracy: Accuracy, seed: int
+    settings: Settings, train: Pictures, test: Pictures, accuracy: Accuracy, seed: int, done: Done
 ) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     rows, count = len(train.labels), int(train.labels.max()) + 1
@@ -128,10 +163,10 @@ def _of_seed(
         "corrected": (np.ones(rows, bool), np.where(found, train.labels, labels)),
         "true labels": (np.ones(rows, bool), train.labels),
     }
-    accuracies = {
-        arm: round(accuracy(_chosen(train, kept), given[kept], test, seed), 4)
-        for arm, (kept, given) in arms.items()
-    }
+    accuracies = {}
+    for arm, (kept, given) in arms.items():
+        measure = partial(accuracy, _chosen(train, kept), given[kept], test, seed)
+        accuracies[arm] = round(done.get_or_measure(f"{seed} {arm}", measure), 4)
     return _quality(judged, flipped, train.labels) | {
         "judging_seconds": round(seconds, 1),
         "accuracy": accuracies,

@@ -68,12 +68,11 @@ def _rows(settings: "Settings", label: str | None) -> list[dict[str, Any]]:
         clusters = [each for each in clusters if each["label"] == wanted]
         if not clusters:
             raise UsageError(f"--label {label!r} has no clusters; there are those of {', '.join(known[:20])}")
-    counted = row_writer.query(
-        settings,
-        Table.SAMPLES,
-        "SELECT cluster, count(*) FILTER (WHERE outlier) AS outliers FROM rows GROUP BY cluster",
-    )
-    outliers = {row["cluster"]: row["outliers"] for row in counted}
+    outliers: dict[str, int] = {}
+    for column, outlier in (("cluster", "outlier"), ("overall_cluster", "overall_outlier")):
+        statement = f"SELECT {column} AS cluster, count(*) AS n FROM rows WHERE {outlier} GROUP BY {column}"
+        counted = row_writer.query(settings, Table.SAMPLES, statement, [outlier])
+        outliers |= {row["cluster"]: row["n"] for row in counted}
     ordered = sorted(clusters, key=lambda each: (each["label"] or "", -each["size"], each["cluster"]))
     return [each | {"outliers": outliers.get(each["cluster"], 0)} for each in ordered]
 
@@ -101,7 +100,7 @@ def _text(rows: list[dict[str, Any]], sheet: Path | None) -> str:
             row["label"] or "(all)",
             row["cluster"],
             row["size"],
-            row["outliers"] if row["label"] else None,
+            row["outliers"],
             row["radius"],
             f"{row['common_label']} {row['common_share']:.0%}" if row["label"] is None else "",
         ]

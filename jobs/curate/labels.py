@@ -36,10 +36,10 @@ def list_labels() -> Outcome:
         missing = max(0, settings.labels.ready_images - label.images)
         state = "ready" if label.ready else f"{missing:,} missing" if label.images else ""
         watched = f"{len(label.watchers)} watching" if label.watchers else ""
-        row = (
-            ["  " * depth + label.label, label.display_name, label.accepted, label.images,
-             *label.splits.values(), label.doubtful, state, watched]
-        )  # fmt: skip
+        counts = [label.accepted, label.images, *label.splits.values(), label.doubtful]
+        # A label above others is shown without counts, not as one that lacks pictures.
+        own = counts if any(counts) else [None] * len(counts)
+        row = ["  " * depth + label.label, label.display_name, *own, state, watched]
         rows += [row] if label.label in shown else []
         results.append(
             {

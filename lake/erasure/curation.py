@@ -1,4 +1,4 @@
-"""Erasure of what people and models said about a user's images: clusters, decisions, watched labels.
+"""Erasure of what people and models said about a user's images: clusters, probes, decisions, watches.
 
 See docs/decisions/027-clusters-and-label-checks.md.
 """
@@ -8,12 +8,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
 from lake.erasure.redaction import is_of_user
+from lake.storage import Storage
 from lake.table import Table
 
-_CLUSTER_COLUMNS = ("cluster", "overall_cluster")
-_DECIDED_COLUMNS = ("cluster_distance", "outlier")
+PROBES = "label-checks"  # folder of the lake
+_CLUSTER_COLUMNS = {
+    "cluster": ("cluster_distance", "outlier"),
+    "overall_cluster": ("overall_distance", "overall_outlier"),
+}
 
 
 def delete_clusters(spark: SparkSession, lake: Lake, user: str) -> None:
@@ -27,12 +32,19 @@ def delete_clusters(spark: SparkSession, lake: Lake, user: str) -> None:
     found = [row.id for row in ids.collect()]
     if not found:
         return
-    for column in _CLUSTER_COLUMNS:
-        values = {column: "NULL"}
-        if column == "cluster":
-            values |= dict.fromkeys(_DECIDED_COLUMNS, "NULL")
+    tables.create_or_extend(spark, lake, Table.SAMPLES)  # a lake of an older hub lacks columns
+    for column, measured in _CLUSTER_COLUMNS.items():
+        values = dict.fromkeys((column, *measured), "NULL")
         _table(spark, lake, Table.SAMPLES).update(f.col(column).isin(found), values)
     _table(spark, lake, Table.CLUSTERS).delete(f.col("cluster").isin(found))
+
+
+def delete_probes(settings: Settings) -> None:
+    """Delete the saved probes of label checks, which have learnt from the user's images, too. Idempotent.
+
+    The next check, or the next new images, teach another one without them.
+    """
+    Storage(settings.lake.at(PROBES), settings.s3).delete_all()
 
 
 def redact_decisions(spark: SparkSession, lake: Lake, user: str) -> None:

@@ -57,6 +57,7 @@ def _delete_watches(spark: SparkSession, settings: Settings, user: str) -> None:
 
 def _delete_embeddings(spark: SparkSession, settings: Settings, user: str) -> None:
     redaction.delete_embeddings(spark, settings.lake)
+    curation.delete_probes(settings)
 
 
 def _delete_pairs(spark: SparkSession, settings: Settings, user: str) -> None:
@@ -76,7 +77,9 @@ RULES = {
         "delete or redact decisions on the user's images and by the user", _redact_decisions
     ),
     Table.WATCHES: ErasureRule("delete the labels that the user watches", _delete_watches),
-    Table.EMBEDDINGS: ErasureRule("delete the embeddings of images that have no sample", _delete_embeddings),
+    Table.EMBEDDINGS: ErasureRule(
+        "delete the embeddings of images that have no sample, and what learnt from them", _delete_embeddings
+    ),
     Table.DUPLICATE_PAIRS: ErasureRule("delete pairs of near duplicates without a sample", _delete_pairs),
     Table.GROUPS: ErasureRule("delete images without a sample from their groups", _delete_from_groups),
     Table.GROUP_MERGES: ErasureRule("ids of groups are hashes and name no image", None),

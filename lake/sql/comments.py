@@ -75,6 +75,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "overall_cluster": "cluster among the pictures with any label",
         "cluster_distance": "cosine distance to the centroid of cluster, 0 to 2",
         "outlier": "whether it is farther from the centroid than the cluster's radius",
+        "overall_distance": "cosine distance to the centroid of overall_cluster, 0 to 2",
+        "overall_outlier": "whether it is farther from that centroid than the cluster's radius",
         "split": "train, validation or test; once given it never changes",
         "flags": "quality flags, label_conflict, none_of_these",
         "phash": "64-bit perceptual hash of the picture",

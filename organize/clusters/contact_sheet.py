@@ -30,22 +30,15 @@ class Member:
 
 
 def members(settings: Settings, cluster: str) -> list[Member]:
-    """The pictures of a cluster that a sheet shows: the nearest ones, then the farthest outliers.
-
-    Those of a cluster of all labels are shown in the order of their ids, because their distance is not kept.
-    """
-    columns = ("image_id", "label", "cluster", "cluster_distance", "outlier")
-    where = f"cluster = {literal(cluster)} OR overall_cluster = {literal(cluster)}"
-    rows = row_writer.read(settings, Table.SAMPLES, columns, where)
-    found = [
-        Member(
-            row["image_id"],
-            row["label"],
-            row["cluster_distance"] if row["cluster"] == cluster else 0.0,
-            bool(row["outlier"]) and row["cluster"] == cluster,
-        )
-        for row in rows
-    ]
+    """The pictures of a cluster that a sheet shows: the nearest ones, then the farthest outliers."""
+    found = []
+    for column, distance, outlier in (
+        ("cluster", "cluster_distance", "outlier"),
+        ("overall_cluster", "overall_distance", "overall_outlier"),
+    ):
+        columns = ("image_id", "label", distance, outlier)
+        for row in row_writer.read(settings, Table.SAMPLES, columns, f"{column} = {literal(cluster)}"):
+            found.append(Member(row["image_id"], row["label"], row[distance] or 0.0, bool(row[outlier])))
     ordered = sorted(found, key=lambda each: (each.distance, each.image_id))
     typical = [each for each in ordered if not each.outlier][:TYPICAL]
     return typical + [each for each in reversed(ordered) if each.outlier][:OUTLIERS]

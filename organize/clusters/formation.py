@@ -20,7 +20,7 @@ from lake.table import Table
 from organize.clusters import centroids, kmeans, matching
 from organize.clusters.assignment import assign
 from organize.clusters.centroids import Centroids, Cluster, pack
-from organize.clusters.suggestion import save_assignment
+from organize.clusters.suggestion import leave_clusters, save_assignment
 from organize.errors import NothingToCheck
 from organize.features import embeddings
 from organize.features.vectors import Vectors, to_vectors
@@ -79,6 +79,7 @@ def form(spark: SparkSession, settings: Settings, model_id: str) -> Formed:
             _write(spark, settings, named)
             final = assign(pictures, centroids.by_label(named))
             outliers = save_assignment(spark, settings, final, named)
+            leave_clusters(spark, settings)
         finally:
             assigned.unpersist()
     finally:

@@ -1,5 +1,8 @@
 """Clusters of new samples as they arrive: a stage of `organize.follow`."""
 
+import pyarrow as pa
+
+from lake.schemas import NONE_OF_THESE
 from organize.chunk import Chunk
 from organize.clusters import centroids
 from organize.clusters.assignment import assign_rows
@@ -29,5 +32,8 @@ def cluster_images(chunk: Chunk) -> int:
             return 0
     if not clusters or not images:
         return 0
-    save_in_chunk(chunk, assign_rows(chunk.images, centroids.by_label(clusters)), clusters)
+    flags = chunk.images["flags"].to_pylist()
+    shown = chunk.images.filter(pa.array([NONE_OF_THESE not in (each or ()) for each in flags], pa.bool_()))
+    if len(shown):
+        save_in_chunk(chunk, assign_rows(shown, centroids.by_label(clusters)), clusters)
     return images

@@ -6,17 +6,21 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
 
 from conf.settings import Settings
 from lake import row_writer, tables
 from lake.label_hierarchy import Hierarchy
 from lake.label_slug import label_slug
 from lake.row_writer import literal
+from lake.schemas import NONE_OF_THESE, SAMPLES
 from lake.table import Table
 from organize.chunk import UNDECIDED, Chunk
 from organize.clusters.centroids import Cluster
 
-_SAMPLE_COLUMNS = ("cluster", "cluster_distance", "outlier", "overall_cluster")
+SAMPLE_COLUMNS = (
+    "cluster", "cluster_distance", "outlier", "overall_cluster", "overall_distance", "overall_outlier",
+)  # fmt: skip
 _NEEDED = ["image_id", "label", "cluster", "overall_cluster", "overall_outlier"]
 _SUGGESTED = "image_id string, suggested_label string, label_reason string"
 _FREE = "label_quality IS NULL AND coalesce(label_source, 'claimed') = 'claimed'"
@@ -87,7 +91,7 @@ def save_assignment(
     rows = assigned.persist()
     try:
         tables.update(
-            spark, settings.lake, Table.SAMPLES, rows.select("image_id", *_SAMPLE_COLUMNS), "image_id"
+            spark, settings.lake, Table.SAMPLES, rows.select("image_id", *SAMPLE_COLUMNS), "image_id"
         )
         suggested = with_suggestion(rows, listed, settings)
         if suggested is not None:
@@ -99,7 +103,7 @@ def save_assignment(
 
 def save_in_chunk(chunk: Chunk, assigned: pa.RecordBatch, clusters: Iterable[Cluster]) -> None:
     """Set the clusters of a few samples, as `save_assignment`."""
-    for row in assigned.select(["image_id", *_SAMPLE_COLUMNS]).to_pylist():
+    for row in assigned.select(["image_id", *SAMPLE_COLUMNS]).to_pylist():
         chunk.samples.set(**row)
     suggested = {row["image_id"]: row for row in Suggester.of(clusters, chunk.settings)(assigned).to_pylist()}
     if not suggested:
@@ -107,6 +111,16 @@ def save_in_chunk(chunk: Chunk, assigned: pa.RecordBatch, clusters: Iterable[Clu
     where = f"image_id IN ({literal(*suggested)}) AND {_FREE}"
     for free in row_writer.read(chunk.settings, Table.SAMPLES, ["image_id"], where):
         chunk.samples.set(**suggested[free["image_id"]])
+
+
+def leave_clusters(spark: SparkSession, settings: Settings) -> None:
+    """Images that show no label, as somebody decided, leave the clusters that they were in."""
+    samples = tables.read_complete(spark, settings.lake, Table.SAMPLES)
+    excluded = samples.where(f.array_contains("flags", NONE_OF_THESE))
+    inside = excluded.where("cluster IS NOT NULL OR overall_cluster IS NOT NULL")
+    kinds = {name: SAMPLES[name].dataType for name in SAMPLE_COLUMNS}
+    nothing = [f.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
+    tables.update(spark, settings.lake, Table.SAMPLES, inside.select("image_id", *nothing), "image_id")
 
 
 def with_suggestion(assigned: DataFrame, clusters: list[Cluster], settings: Settings) -> DataFrame | None:

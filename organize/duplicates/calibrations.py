@@ -10,11 +10,12 @@ from lake.storage import Storage
 from organize.duplicates import search
 from organize.duplicates.calibration import SAMPLE, Calibration, calibrate, random_pairs
 from organize.duplicates.picture_store import PictureStore
+from organize.duplicates.search import Cosines, no_cosines
 
 _CALIBRATION = "calibration.json"
 
 
-def update(settings: Settings, store: PictureStore) -> Calibration:
+def update(settings: Settings, store: PictureStore, cosines: Cosines = no_cosines) -> Calibration:
     """Calibrate on the pictures in the store, and save the result in the lake if it has changed.
 
     Only random pairs that were not compared before are compared.
@@ -23,7 +24,7 @@ def update(settings: Settings, store: PictureStore) -> Calibration:
     wanted = random_pairs(store.first_images(SAMPLE))
     new = [pair for pair in wanted if pair not in known]
     if new or len(known) != len(wanted):
-        known |= search.significance_of(store, new)
+        known |= search.significance_of(store, new, cosines)
         known = {pair: known[pair] for pair in wanted if pair in known}
         store.set_random_significances(known)
     result = calibrate(sorted(known.values()), len(store))

@@ -23,9 +23,10 @@ from organize.duplicates.group_ids import assign_ids, own_id
 from organize.duplicates.partition import Pair, partition
 from organize.duplicates.picture_store import PictureStore
 from organize.duplicates.prints import PRINT_COLUMNS, print_rows, stored_picture
-from organize.duplicates.search import Found, search
+from organize.duplicates.search import Cosines, Found, no_cosines, search
 
-_FILE = "pictures.sqlite"
+_FILE = "pictures-2.sqlite"
+_OLDER_FILES = "pictures.sqlite*"  # prints of pictures with their frames; they are made again
 _RELATIONS = list(Relation)
 _HASH_DISTANCE = 3  # bits; with more, a million uniform hashes give hundreds of candidates per image
 
@@ -38,6 +39,8 @@ def opened_store(spark: SparkSession, settings: Settings) -> Iterator[PictureSto
     lake, config = settings.lake, settings.organize
     # Beside the index of embeddings: an erasure on this machine deletes the whole folder.
     folder = config.index_dir / tables.table_id(spark, lake, Table.EMBEDDINGS)
+    for older in folder.glob(_OLDER_FILES):
+        older.unlink(missing_ok=True)
     with PictureStore(folder / _FILE, min(config.phash_distance, _HASH_DISTANCE)) as store:
         _forget_erased(spark, settings, store)
         version = tables.version(spark, lake, Table.DUPLICATE_PAIRS)
@@ -72,12 +75,18 @@ class Grouping:
     store: PictureStore
     samples: SampleChanges
 
-    def group(self, images: pa.Table, neighbours: Callable[[Sequence[str]], Neighbours]) -> int:
+    def group(
+        self,
+        images: pa.Table,
+        neighbours: Callable[[Sequence[str]], Neighbours],
+        cosines: Cosines = no_cosines,
+    ) -> int:
         """Give images their groups; the same call again changes nothing.
 
         Args:
             images: with image_id and phash, and the columns of `prints.with_prints`.
             neighbours: finds the nearest images of the embeddings of images.
+            cosines: of the embeddings of pairs.
 
         Returns:
             number of images.
@@ -85,10 +94,10 @@ class Grouping:
         image_ids = self._store_prints(images)
         near = neighbours(image_ids)
         self._store_missing(other for others in near.values() for other in others)
-        found = search(self.store, image_ids, near)
+        found = search(self.store, image_ids, near, cosines)
         self._save_pairs(found)
         before = self.store.state("sure")
-        calibration = calibrations.update(self.settings, self.store)
+        calibration = calibrations.update(self.settings, self.store, cosines)
         changed = self._changed_images(before, calibration)
         self._regroup({*image_ids, *changed}, calibration.sure)
         self.store.set_state("sure", str(calibration.sure))

@@ -23,8 +23,8 @@ _SAME_BAND = 2000  # entries of a band that are looked at; more only if thousand
 _TABLES = """
     PRAGMA secure_delete = ON;
     CREATE TABLE IF NOT EXISTS prints (
-        key INTEGER PRIMARY KEY, id BLOB UNIQUE, square BLOB, width INTEGER, height INTEGER, phash INTEGER,
-        mirror INTEGER);
+        key INTEGER PRIMARY KEY, id BLOB UNIQUE, square BLOB, width INTEGER, height INTEGER, framed INTEGER,
+        phash INTEGER, mirror INTEGER);
     CREATE TABLE IF NOT EXISTS bands (
         band INTEGER, bits INTEGER, key INTEGER, PRIMARY KEY (band, bits, key)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS pairs (
@@ -43,8 +43,8 @@ class StoredPicture:
 
     Args:
         print: what it is verified on.
-        phash: of the picture.
-        mirror: pHash of its mirror image.
+        phash: of the picture, without a frame around it.
+        mirror: pHash of its mirror image, likewise.
     """
 
     print: Print
@@ -87,11 +87,11 @@ class PictureStore(LocalIndex):
 
     def _add(self, picture: StoredPicture) -> None:
         one = picture.print
-        row = (_key(one.image_id), one.square.tobytes(), *one.size, picture.phash, picture.mirror)
+        print_row = (_key(one.image_id), one.square.tobytes(), *one.size, one.framed)
         added = self._database.execute(
-            "INSERT OR IGNORE INTO prints (id, square, width, height, phash, mirror) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            row,
+            "INSERT OR IGNORE INTO prints (id, square, width, height, framed, phash, mirror) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*print_row, picture.phash, picture.mirror),
         )
         if added.rowcount:
             self._add_bands(added.lastrowid or 0, picture.phash)
@@ -112,11 +112,11 @@ class PictureStore(LocalIndex):
         """The prints of those images that are stored."""
         found = {}
         for marks, keys in _chunks(image_ids):
-            for image, square, width, height in self._database.execute(
-                f"SELECT id, square, width, height FROM prints WHERE id IN ({marks})", keys
+            for image, square, width, height, framed in self._database.execute(
+                f"SELECT id, square, width, height, framed FROM prints WHERE id IN ({marks})", keys
             ):
                 pixels = np.frombuffer(square, np.uint8).reshape(SIDE, SIDE)
-                found[image.hex()] = Print(image.hex(), pixels, (width, height))
+                found[image.hex()] = Print(image.hex(), pixels, (width, height), bool(framed))
         return found
 
     def missing(self, image_ids: Iterable[str]) -> set[str]:

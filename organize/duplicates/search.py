@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from organize.duplicates.comparison.verification import LEAST_COARSE, Match, Print, align, verify
+from organize.duplicates.comparison.verification import LEAST_COARSE, Match, Print, align, compare, likeness
 from organize.duplicates.picture_store import PictureStore
 
 Result = TypeVar("Result")
@@ -34,13 +34,28 @@ class Found:
     crowded: int
 
 
-def search(store: PictureStore, image_ids: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> Found:
+ImagePair = tuple[str, str]  # image ids
+Cosines = Callable[[Sequence[ImagePair]], Mapping[ImagePair, float]]  # of the embeddings of pairs
+
+
+def no_cosines(pairs: Sequence[ImagePair]) -> Mapping[ImagePair, float]:
+    """Of images without embeddings."""
+    return {}
+
+
+def search(
+    store: PictureStore,
+    image_ids: Sequence[str],
+    neighbours: Mapping[str, Sequence[str]],
+    cosines: Cosines = no_cosines,
+) -> Found:
     """Find the near duplicates of images among all stored ones.
 
     Args:
         store: with the images' prints.
         image_ids: of the new images.
         neighbours: image id to the images with the nearest embeddings, nearest first.
+        cosines: of pairs, as far as both images have embeddings.
     """
     pairs: set[tuple[str, str]] = set()
     crowded = 0
@@ -53,21 +68,29 @@ def search(store: PictureStore, image_ids: Sequence[str], neighbours: Mapping[st
             for other in candidates[:MAX_CANDIDATES]
             if other != image_id
         }
-    return Found(verify_pairs(store, sorted(pairs)), len(pairs), crowded)
+    return Found(verify_pairs(store, sorted(pairs), cosines), len(pairs), crowded)
 
 
-def verify_pairs(store: PictureStore, pairs: Sequence[tuple[str, str]]) -> list[Match]:
+def verify_pairs(
+    store: PictureStore, pairs: Sequence[ImagePair], cosines: Cosines = no_cosines
+) -> list[Match]:
     """Verify candidate pairs, on all cores: OpenCV works without Python's lock."""
-    results = _on_all_cores(store, pairs, verify)
-    return [match for match in results if match is not None]
+    possible = [match for match in _on_all_cores(store, pairs, compare) if match is not None]
+    alike = cosines([(match.first, match.second) for match in possible])
+    judged = (match.with_likeness(alike.get((match.first, match.second), 0.0)) for match in possible)
+    return [match for match in judged if match is not None]
 
 
-def significance_of(store: PictureStore, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+def significance_of(
+    store: PictureStore, pairs: Sequence[ImagePair], cosines: Cosines = no_cosines
+) -> dict[ImagePair, float]:
     """The significance of pairs, whatever it is; 0 for those that the coarse search rejects."""
+    alike = cosines(pairs)
 
     def measure(one: Print, other: Print) -> tuple[tuple[str, str], float]:
         found = align(one, other, LEAST_COARSE)
-        return (one.image_id, other.image_id), found[0].significance if found else 0.0
+        pair = (one.image_id, other.image_id)
+        return pair, found[0].significance + likeness(alike.get(pair, 0.0)) if found else 0.0
 
     return dict(_on_all_cores(store, pairs, measure))
 

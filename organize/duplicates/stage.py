@@ -1,6 +1,6 @@
 """The stage of duplicates: gives each new image its group, from the nearest embeddings and hashes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,8 +8,11 @@ import pyarrow as pa
 from conf.settings import Settings
 from organize.chunk import Chunk
 from organize.duplicates.grouping import Grouping, Neighbours, opened_store
+from organize.duplicates.search import ImagePair
 from organize.features.vectors import to_vectors
 from organize.index.vector_index import VectorIndex
+
+_PAIRS = 2000  # whose vectors are in memory at once
 
 
 def group(chunk: Chunk) -> int:
@@ -23,12 +26,31 @@ def group(chunk: Chunk) -> int:
     """
     spark, settings = chunk.spark, chunk.settings
 
+    index = VectorIndex.open(spark, settings, chunk.model_id)
+
     def neighbours(image_ids: Sequence[str]) -> Neighbours:
-        return nearest(VectorIndex.open(spark, settings, chunk.model_id), chunk.images, settings)
+        return nearest(index, chunk.images, settings)
+
+    def cosines(pairs: Sequence[ImagePair]) -> Mapping[ImagePair, float]:
+        return cosines_of(index, pairs)
 
     with opened_store(spark, settings) as store:
         grouping = Grouping(spark, settings, store, chunk.samples)
-        return grouping.group(chunk.images, neighbours)
+        return grouping.group(chunk.images, neighbours, cosines)
+
+
+def cosines_of(index: VectorIndex, pairs: Sequence[ImagePair]) -> dict[ImagePair, float]:
+    """The cosines of pairs of which the index has both images, to 4 decimals, whatever came with them."""
+    found: dict[ImagePair, float] = {}
+    for start in range(0, len(pairs), _PAIRS):
+        part = pairs[start : start + _PAIRS]
+        image_ids, vectors = index.vectors_of([image_id for pair in part for image_id in pair])
+        row_of = {image_id: row for row, image_id in enumerate(image_ids)}
+        for one, other in part:
+            if one in row_of and other in row_of:
+                cosine = float(vectors[row_of[one]] @ vectors[row_of[other]])
+                found[one, other] = round(cosine, 4)
+    return found
 
 
 def nearest(index: VectorIndex, images: pa.Table, settings: Settings) -> dict[str, list[str]]:

@@ -71,7 +71,7 @@ def named(stage: Stage) -> Iterator[None]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("duplicates-1", "grouped", duplicates.group, lambda settings: with_prints),
-    Stage("clusters", "clustered", cluster_images),
+    Stage("duplicates-2", "grouped", duplicates.group, lambda settings: with_prints),
+    Stage("clusters-2", "clustered", cluster_images),
     Stage("label scores", "scored", labels.score_images, labels.describe),
 )

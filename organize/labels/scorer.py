@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Settings
+from lake.erasure.curation import PROBES
 from lake.errors import StorageError
 from lake.storage import Storage
 from organize.labels.probe import Floats, Probe, Projection
 
-FOLDER = "label-checks"  # in the lake
 _FILE = "scorer.npz"
 
 
@@ -100,7 +100,7 @@ class Scorer:
 
 
 def _storage(settings: Settings, model_id: str) -> Storage:
-    return Storage(settings.lake.at(FOLDER, model_id), settings.s3)
+    return Storage(settings.lake.at(PROBES, model_id), settings.s3)
 
 
 def thresholds(probabilities: Floats, labels: NDArray[np.int64]) -> Floats:

@@ -116,11 +116,11 @@ def _apply(settings: Settings, newest: Iterable[Decision]) -> int:
     }
     claimed = [each for each in samples if wanted[each].after.source is Source.CLAIMED]
     own = claims(settings, claimed)
-    rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}  # by whether the label changes
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by the columns that change
     for image_id, sample in samples.items():
         values = decisions.sample_values(wanted[image_id].after, sample, own.get(image_id))
-        rows["cluster" in values].append({"image_id": image_id} | values)
-    for same_columns in filter(None, rows.values()):
+        rows.setdefault(tuple(values), []).append({"image_id": image_id} | values)
+    for same_columns in rows.values():
         row_writer.update(settings, Table.SAMPLES, "image_id", *same_columns)
     return len(samples)
 

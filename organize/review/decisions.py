@@ -15,6 +15,7 @@ from organize.errors import BadDecision
 
 DECIDED = "decided by a person"  # label_reason of a sample whose label somebody checked
 _OF_LABEL = ("cluster", "cluster_distance", "outlier")  # columns that say how an image compares to its label
+_OF_ALL = ("overall_cluster", "overall_distance", "overall_outlier")  # likewise to all images
 _SHOWN = 3  # image ids that an error names
 
 
@@ -174,7 +175,9 @@ def is_applied(decision: Decision, state: State) -> bool:
 
 
 def sample_values(after: State, sample: Mapping[str, Any], claims: Sequence[str] | None) -> dict[str, Any]:
-    """The columns of `samples` after a decision. A sample with another label leaves its label's clusters.
+    """The columns of `samples` after a decision.
+
+    A sample with another label leaves its label's clusters, one that shows no label leaves all.
 
     Args:
         after: the state.
@@ -196,4 +199,6 @@ def sample_values(after: State, sample: Mapping[str, Any], claims: Sequence[str]
         "suggested_label": None,
         "label_reason": None if claimed else DECIDED,
     }
+    if after.excluded:
+        return values | dict.fromkeys((*_OF_LABEL, *_OF_ALL))
     return values | (dict.fromkeys(_OF_LABEL) if label != sample["label"] else {})

@@ -34,15 +34,16 @@ def blobs(truth: Sequence[int], spread: float = 0.6, seed: int = 0) -> NDArray[n
 def chunk_of(spark: SparkSession, settings: Settings, ids: Sequence[str]) -> Chunk:
     """The chunk of some of these samples, for a stage."""
     listed = f"image_id IN ({row_writer.literal(*ids)})"
-    labels = {
-        row["image_id"]: row["label"]
-        for row in row_writer.read(settings, Table.SAMPLES, ["image_id", "label"], listed)
+    samples = {
+        row["image_id"]: row
+        for row in row_writer.read(settings, Table.SAMPLES, ["image_id", "label", "flags"], listed)
     }
     rows = [
-        row | {"label": labels[row["image_id"]]}
+        row | samples[row["image_id"]]
         for row in row_writer.read(settings, Table.EMBEDDINGS, ["image_id", "vector"], listed)
     ]
-    schema = pa.schema([("image_id", pa.string()), ("label", pa.string()), ("vector", pa.binary())])
+    columns = [("image_id", pa.string()), ("label", pa.string()), ("flags", pa.list_(pa.string()))]
+    schema = pa.schema([*columns, ("vector", pa.binary())])
     images = pa.Table.from_pylist(rows, schema=schema)
     return Chunk(spark, settings, MODEL, images, SampleChanges(settings))
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.services, pytest.mark.faults]
 
 _SAMPLES = (
     "image_id", "label", "label_source", "flags", "label_quality", "suggested_label", "label_reason",
-    "cluster", "overall_cluster", "cluster_distance", "outlier",
+    "cluster", "overall_cluster", "cluster_distance", "outlier", "overall_distance", "overall_outlier",
 )  # fmt: skip
 _CLUSTERS = ("cluster", "label", "centroid", "size", "radius", "common_label", "common_share")
 

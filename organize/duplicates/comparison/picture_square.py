@@ -29,3 +29,10 @@ def square_of(rgb: pixels.RGB) -> Square:
 def mirrored(square: Square) -> Square:
     """The square of the mirror image, left and right exchanged."""
     return np.ascontiguousarray(square[:, ::-1])
+
+
+def softened(square: Square, size: tuple[int, int]) -> Square:
+    """The square as if of a picture of this width and height (pixels), at most SIDE."""
+    width, height = (min(side, SIDE) for side in size)
+    small = cv2.resize(square, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)

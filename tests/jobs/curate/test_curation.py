@@ -192,6 +192,11 @@ def test_clusters_are_listed_and_drawn(hub: Hub, own: Settings, tmp_path: Path) 
         {"cluster": "cat-1", "label": "cat", "size": 1, "common_share": 1.0} | common,
         {"cluster": "all-1", "label": None, "size": 3, "common_share": 0.66} | common,
     )
+    far = {"image_id": C, "overall_cluster": "all-1", "overall_distance": 0.81, "overall_outlier": True}
+    row_writer.update(own, Table.SAMPLES, "image_id", far)
+    _, found, _ = hub("clusters", "--label", "all", "--sheet", str(tmp_path / "sheets"), "--json")
+    assert [(each["cluster"], each["outliers"]) for each in found["clusters"]] == [("all-1", 1)]
+    assert (tmp_path / "sheets" / "all-1.png").read_bytes().startswith(b"\x89PNG")
     _, found, _ = hub("clusters", "--label", "cat", "--sheet", str(tmp_path / "sheets"), "--json")
     assert [(each["cluster"], each["size"], each["outliers"]) for each in found["clusters"]] == [
         ("cat-1", 1, 0)

@@ -4,14 +4,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import row_writer, tables
 from lake.erasure import curation, redaction
+from lake.erasure.rules import RULES
 from lake.table import Table
+from organize.labels.probe import Probe, Projection
+from organize.labels.scorer import Scorer
 
 pytestmark = pytest.mark.services
 
@@ -33,6 +38,7 @@ def own(settings: Settings, spark: SparkSession, tmp_path: Path) -> Settings:
     ]  # fmt: skip
     row_writer.append(own, Table.UPLOADS, *rows)
     shared = {"flags": [], "label_source": "claimed", "cluster_distance": 0.1, "outlier": False}
+    shared |= {"overall_distance": 0.4, "overall_outlier": False}
     samples = [
         shared | {"image_id": OWN, "label": "secret", "cluster": "secret-1", "overall_cluster": "all-1"},
         shared | {"image_id": SHARED, "label": "bird", "cluster": "bird-1", "overall_cluster": "all-2"}
@@ -78,5 +84,24 @@ def test_clusters_decisions_and_watches_of_an_erased_user(spark: SparkSession, o
         SHARED: {"image_id": SHARED, "label_before": None, "label_after": "bird", "user": None},
         OTHER: {"image_id": OTHER, "label_before": "cat", "label_after": "cat", "user": None},
     }
+    measured = rows(own, Table.SAMPLES, "image_id", "cluster_distance", "overall_distance", "overall_outlier")
+    assert [row[1:] for row in measured] == [(None, None, None), (pytest.approx(0.1), None, None)]
     assert rows(own, Table.WATCHES, "label", "user") == [("kiwi", "ann")]
     assert redaction.find_traces(spark, own, "nobody").watches == 0
+
+
+def test_the_probe_that_learnt_from_an_erased_image_is_deleted(spark: SparkSession, own: Settings) -> None:
+    probe = Scorer(
+        ("a", "b"), 2, np.ones(2, np.float32), Projection(*_matrices(4, 2)), Probe(_matrices(3, 2)[1])
+    )
+    probe.save(own, "net-128")
+    assert Scorer.load(own, "net-128") is not None
+    erase = RULES[Table.EMBEDDINGS].apply
+    assert erase is not None
+    for _ in range(2):
+        erase(spark, own, USER)
+    assert Scorer.load(own, "net-128") is None, "the next check teaches another one"
+
+
+def _matrices(rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.zeros(rows, np.float32), np.zeros((rows, columns), np.float32)

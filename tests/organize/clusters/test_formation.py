@@ -14,6 +14,8 @@ from organize.clusters import formation
 from organize.clusters.formation import form
 from organize.clusters.stage import cluster_images
 from organize.errors import NothingToCheck
+from organize.review import decision_log
+from organize.review.decisions import Kind, Wish
 from tests.organize import embedded_lake
 from tests.organize.embedded_lake import MODEL, blobs, chunk_of, fill
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.services
 
 _COLUMNS = (
     "image_id", "label", "cluster", "overall_cluster", "cluster_distance", "outlier", "suggested_label",
-    "label_reason",
+    "label_reason", "overall_distance", "overall_outlier", "flags",
 )  # fmt: skip
 
 
@@ -62,6 +64,10 @@ def test_clusters_are_formed_kept_and_followed(
     assert sum(size for _, size in by_label) == 120
     found = samples(own)
     assert found[ids[0]]["outlier"] and not found[ids[1]]["outlier"]
+    assert found[ids[0]]["overall_outlier"]
+    assert not any(found[each]["overall_outlier"] for each in ids[80:120])
+    far = found[ids[0]]["overall_distance"]
+    assert all(0 < found[each]["overall_distance"] < far for each in ids[80:120])
     kinds = [{found[each]["cluster"] for each in ids[a:b]} for a, b in ((1, 40), (40, 80), (80, 120))]
     assert [len(kind) for kind in kinds] == [1, 1, 1] and len(set.union(*kinds)) == 3
     assert found[ids[120]]["cluster"] is None and found[ids[120]]["overall_cluster"] is not None
@@ -81,11 +87,22 @@ def test_clusters_are_formed_kept_and_followed(
     assert (clusters(own), samples(own)) == before and again.kept == len(again.clusters)
     assert tables.version(spark, own.lake, Table.SAMPLES) == version
 
+    # A picture that shows no label, as somebody decided, is in no cluster any more.
+    decision_log.decide(own, [Wish(ids[1], Kind.NONE_OF_THESE)], "ann")
+    stale = {"image_id": ids[1], "cluster": found[ids[1]]["cluster"]}
+    row_writer.update(own, Table.SAMPLES, "image_id", stale)  # as an older hub left it
+    assert form(spark, own, MODEL).images == 126
+    left = samples(own)[ids[1]]
+    assert left["cluster"] is None and left["overall_cluster"] is None
+    decision_log.decide(own, [Wish(ids[1], Kind.UNDO)], "ann")
+    form(spark, own, MODEL)
+    assert samples(own)[ids[1]]["cluster"] == found[ids[1]]["cluster"]
+
     # New pictures get the nearest cluster without a new formation.
     new = fill(spark, own, ["dog", "cat"], blobs([2, 1], seed=5), first=1000)
     chunk = chunk_of(spark, own, new)
     assert cluster_images(chunk) == 2 and chunk.samples.write() == 2
-    assert clusters(own) == before[0]
+    assert {row["cluster"] for row in clusters(own)} == {row["cluster"] for row in before[0]}
     assert samples(own)[new[0]]["cluster"] in kinds[2] and samples(own)[new[1]]["cluster"] in kinds[1]
     # Twice as many form them anew: the old ones keep their ids.
     more = fill(spark, own, ["horse"] * 130, blobs([4] * 130, seed=6), first=2000)

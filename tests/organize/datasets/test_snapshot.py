@@ -16,8 +16,9 @@ from pyspark.sql import functions as f
 from conf.choices import KeepTogether
 from conf.sections import Lake
 from conf.settings import Settings
-from lake import tables
+from lake import row_writer, tables
 from lake.errors import BadQuery, NothingToOrganize, SplitsInUse, StorageError
+from lake.schemas import LABEL_CONFLICT
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.spark.session_properties import temporary_properties
 from lake.storage import Storage
@@ -26,10 +27,12 @@ from models.registry import model_cards
 from models.registry.model_cards import ModelCard
 from organize.datasets import shards
 from organize.datasets.catalogue import find
-from organize.datasets.dataset import SplitChange, organize
+from organize.datasets.dataset import OrganizedDataset, SplitChange, organize
 from organize.datasets.selection import Selection
 from organize.datasets.snapshot_writer import assign_shards
 from organize.datasets.verification import verify
+from organize.review import decision_log
+from organize.review.decisions import Kind, Wish
 from tests.support import pictures
 from tests.support.commands import Hub, hub_command
 from tests.support.waiting import wait_until
@@ -207,6 +210,40 @@ def test_the_same_bytes_from_any_number_of_partitions(
     for name in names:
         contents = {(tmp_path / folder / name).read_bytes() for folder in ("1", "2", "7")}
         assert len(contents) == 1
+
+
+def labels_of(made: OrganizedDataset) -> dict[str, str]:
+    """Image id to the label that a training learns."""
+    rows = [
+        row for split in Split for batch in made.snapshot.batches(split, 0, 99) for row in batch.to_pylist()
+    ]
+    return {row["image_id"]: made.snapshot.labels[row["label"]] for row in rows}
+
+
+def test_what_people_decide_flows_into_the_next_snapshot_and_an_undo_takes_it_back(
+    spark: SparkSession, own: Settings
+) -> None:
+    relabelled, excluded, disputed = (f"{number:064x}" for number in (0, 1, 3))
+    conflict = {"image_id": disputed, "flags": [LABEL_CONFLICT], "label_source": "claimed"}
+    row_writer.update(own, Table.SAMPLES, "image_id", conflict)
+    wishes = [
+        Wish(relabelled, Kind.RELABEL, "dog"), Wish(excluded, Kind.NONE_OF_THESE), Wish(disputed, Kind.KEEP),
+    ]  # fmt: skip
+    decision_id = decision_log.decide(own, wishes, "ann").decision_id
+    assert decision_id
+    decided = organize(spark, own)
+    labels, splits = labels_of(decided), places(decided.snapshot)
+    assert labels[relabelled] == "dog" and labels[disputed] == "cat" and excluded not in labels
+    assert (len(labels), decided.left_out["none_of_these"]) == (59, 1)
+
+    decision_log.undo(own, decision_id, "ben")
+    row_writer.update(own, Table.SAMPLES, "image_id", conflict)  # one upload claims one label in this lake
+    undone = organize(spark, own)
+    labels = labels_of(undone)
+    assert labels[relabelled] == labels[excluded] == "cat" and disputed not in labels
+    assert (len(labels), undone.left_out["label_conflict"]) == (59, 1)
+    now = places(undone.snapshot)
+    assert all(splits.get(image, split) is split for image, split in now.items())
 
 
 @pytest.mark.faults  # it takes a minute

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
@@ -105,3 +106,49 @@ def test_an_erased_image_vanishes_and_its_group_keeps_its_id(
     stored = b"".join(file.read_bytes() for file in own.organize.index_dir.rglob("*") if file.is_file())
     assert bytes.fromhex(erased) not in stored
     assert bytes.fromhex(kept[0]) in stored
+
+
+def test_a_group_stays_whole_when_what_its_images_had_in_common_is_erased(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    own = new_lake(settings, tmp_path)
+    whole = scenes.scene(12, 300, 200)
+    corners = [Picture(whole[:144, :216].copy()), Picture(whole[-144:, -216:].copy())]
+    kept = [picture.image_id for picture in corners]
+    erased = Picture(whole)
+    group(spark, own, add(own, [*corners, erased]), [*kept, erased.image_id])
+    assert partition_of(own, kept) == {frozenset(kept)}
+    row_writer.delete(own, Table.SAMPLES, f"image_id = '{erased.image_id}'")
+    for _ in range(2):  # as after a crash
+        erasing.delete_pairs(spark, own)
+    erasing.delete_from_groups(spark, own)
+    assert erased.image_id not in repr(everything(own))
+    before = rows_of(own, Table.SAMPLES, "image_id", "duplicate_group")
+    new = Picture(scenes.scene(13))
+    group(spark, own, add(own, [new]), kept)  # an erasure lets all groups be divided again
+    assert partition_of(own, kept) == {frozenset(kept)}
+    after = rows_of(own, Table.SAMPLES, "image_id", "duplicate_group")
+    assert [row for row in after if row[0] != new.image_id] == before
+
+
+@pytest.mark.faults  # two minutes
+def test_random_orders_of_arrival_in_random_parts_give_the_same_groups_and_pairs(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    whole = scenes.scene(40, 300, 200)
+    chain = [whole[:144, :216], whole[-144:, -216:], whole, scenes.mirrored(whole), scenes.framed(whole)]
+    pictures = [*family(41), *family(42), *(Picture(np.ascontiguousarray(each)) for each in chain)]
+    pictures += [Picture(scenes.scene(seed)) for seed in range(43, 47)]
+    known = [picture.image_id for picture in pictures]
+    results = []
+    for seed in range(4):
+        own = new_lake(settings, tmp_path / str(seed))
+        order = random.Random(seed)
+        shuffled = order.sample(pictures, len(pictures))
+        while shuffled:
+            part = [shuffled.pop() for _ in range(min(len(shuffled), order.randint(1, 9)))]
+            group(spark, own, add(own, part), known)
+        pairs = rows_of(own, Table.DUPLICATE_PAIRS, "first", "second", "relation", "correlation")
+        results.append((partition_of(own, known), pairs))
+    assert all(each == results[0] for each in results)
+    assert len(results[0][0]) == 7

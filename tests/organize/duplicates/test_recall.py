@@ -4,39 +4,31 @@ Each of some photographs has ten changed copies among them and other photographs
 embeddings and equal bands of hashes, as on a lake.
 """
 
-import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.pictures import pixels
-from organize.duplicates.comparison.picture_square import mirrored, square_of
 from organize.duplicates.comparison.relation import Relation
-from organize.duplicates.comparison.verification import Match, Print
+from organize.duplicates.comparison.verification import Match
 from organize.duplicates.partition import Pair, partition
-from organize.duplicates.picture_store import PictureStore, StoredPicture
-from organize.duplicates.search import search
 from organize.features import network_file
 from organize.features.embedder import embedder_of
 from organize.features.network import Network, load
 from streaming.sources.digits import DigitsSource
 from streaming.sources.items import Skipped
-from streaming.verify.phash import phash
 from tests.models.imagenet import skip_without_weights
+from tests.organize.duplicates.changed_copies import Picture, find
 from tests.support.media import scenes
 
-pytestmark = pytest.mark.faults  # a minute
+pytestmark = pytest.mark.faults  # some minutes
 
-CHANGED, OTHERS = 40, 100  # photographs with copies, and without
-SIDE = 256  # longest side of stored pictures
+CHANGED, OTHERS = 100, 100  # photographs with copies, and without
 HARD = "crop 30 %"
 CHANGES: dict[str, tuple[Callable[[scenes.RGB], scenes.RGB], Relation]] = {
     "q30": (scenes.reencoded, Relation.REENCODED),
@@ -50,23 +42,6 @@ CHANGES: dict[str, tuple[Callable[[scenes.RGB], scenes.RGB], Relation]] = {
     "turn": (scenes.turned, Relation.SAME_SCENE),
     "border": (scenes.framed, Relation.CROPPED),
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A photograph or a copy of it: its number, the name of its change, the pixels as uploaded."""
-
-    number: int
-    change: str
-    rgb: scenes.RGB
-
-    @property
-    def image_id(self) -> str:
-        return hashlib.sha256(f"{self.number} {self.change}".encode()).hexdigest()
-
-    def stored(self) -> scenes.RGB:
-        """As an ingestion stores it: shrunk, and through JPEG."""
-        return pixels.decode(pixels.encode_jpeg(pixels.fit(self.rgb, SIDE), 90), SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -97,33 +72,6 @@ def matches(
 ) -> list[Match]:
     """The near duplicates that are found among them."""
     return find(pictures, settings, embedding, tmp_path_factory.mktemp("recall"))
-
-
-def find(pictures: list[Picture], settings: Settings, network: Network, folder: Path) -> list[Match]:
-    """All near duplicates among pictures, as a lake finds them."""
-    stored = [picture.stored() for picture in pictures]
-    vectors = network.embed(np.stack([pixels.centre_square(rgb, network.side) for rgb in stored]))
-    cosines = vectors @ vectors.T
-    config = settings.organize
-    neighbours = {
-        picture.image_id: [
-            pictures[other].image_id
-            for other in np.argsort(-row)[: config.duplicate_neighbours + 1]
-            if row[other] >= config.duplicate_cosine
-        ]
-        for picture, row in zip(pictures, cosines, strict=True)
-    }
-    with PictureStore(folder / "pictures.sqlite", config.phash_distance) as store:
-        store.add(map(_picture, pictures, stored))
-        found = search(store, [picture.image_id for picture in pictures], neighbours)
-    assert found.compared <= 100 * len(pictures)
-    return [match for match in found.matches if match.is_near_duplicate()]
-
-
-def _picture(picture: Picture, stored: scenes.RGB) -> StoredPicture:
-    size = (picture.rgb.shape[1], picture.rgb.shape[0])
-    hashes = [phash(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)) for rgb in (stored, mirrored(stored))]
-    return StoredPicture(Print(picture.image_id, square_of(stored), size), *hashes)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from organize.duplicates.comparison.picture_square import square_of
 from organize.duplicates.comparison.relation import Relation
 from organize.duplicates.comparison.verification import Print
 from organize.duplicates.picture_store import PictureStore, StoredPicture
-from organize.duplicates.search import MAX_CANDIDATES, search, significance_of
+from organize.duplicates.search import MAX_CANDIDATES, ImagePair, search, significance_of
 from tests.support.media import scenes
 
 
@@ -67,3 +68,19 @@ def test_the_significance_of_any_pair_can_be_measured(store: PictureStore) -> No
     found = significance_of(store, pairs)
     assert list(found) == pairs
     assert found[pairs[0]] < 8 < found[pairs[1]]
+
+
+def test_the_cosines_of_pairs_whose_pixels_may_agree_count(store: PictureStore) -> None:
+    one, other = image_id("original"), image_id("crop")
+    asked: list[ImagePair] = []
+
+    def cosines(pairs: Sequence[ImagePair]) -> dict[ImagePair, float]:
+        asked.extend(pairs)
+        return dict.fromkeys(pairs, 0.78)
+
+    (plain,) = search(store, [one], {one: [other]}).matches
+    (alike,) = search(store, [one], {one: [other]}, cosines).matches
+    assert asked == [(min(one, other), max(one, other))], "not of what differs on its pixels"
+    assert alike.significance == pytest.approx(plain.significance + 3)
+    random = significance_of(store, asked, cosines)
+    assert random[asked[0]] == pytest.approx(significance_of(store, asked)[asked[0]] + 3)

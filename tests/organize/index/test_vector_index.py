@@ -14,6 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 from conf.sections import Lake
 from conf.settings import Settings
 from lake.table import Table
+from organize.duplicates.stage import cosines_of
 from organize.errors import UnusableVectors
 from organize.features.vectors import Vectors, to_column, to_unit
 from organize.index import compaction
@@ -220,3 +221,16 @@ def test_sealed_segments_are_merged_and_searched_as_exactly(
     add(own, range(700, 800))  # the merge leaves the removed rows out
     assert len(VectorIndex.open(None, own, MODEL)) == 797
     assert len(list(file.parent.glob("*.vectors"))) == 1
+
+
+def test_cosines_of_pairs_are_those_of_the_stored_vectors(own: Settings) -> None:
+    add(own, range(4))
+    before = cosines_of(VectorIndex.open(None, own, MODEL), [(image_id(0), image_id(1))])
+    add(own, range(4, 40))
+    pairs = [(image_id(0), image_id(1)), (image_id(30), image_id(2)), (image_id(0), image_id(99))]
+    found = cosines_of(VectorIndex.open(None, own, MODEL), pairs)
+    assert set(found) == set(pairs[:2]), "an image without an embedding has no cosine"
+    stored = vectors_of(range(40))
+    assert found[pairs[1]] == pytest.approx(float(stored[30] @ stored[2]), abs=2e-3)
+    assert found[pairs[0]] == before[pairs[0]], "whatever came later"
+    assert cosines_of(VectorIndex.open(None, own, "other"), pairs) == {}

@@ -8,13 +8,14 @@ import pytest
 
 from conf.sections import Lake
 from conf.settings import Settings
+from lake.erasure.curation import PROBES
 from lake.errors import StorageError
 from lake.storage import Storage
 from models.errors import UnusableModel
 from models.registry.model_cards import ModelCard
 from organize.features.vectors import to_column
 from organize.labels.model_scores import LabelNetwork
-from organize.labels.scorer import FOLDER, Scorer
+from organize.labels.scorer import Scorer
 from organize.labels.scoring import score_batch
 from tests.organize.embedded_lake import blobs
 
@@ -34,7 +35,7 @@ def test_a_saved_scorer_gives_the_same_scores(settings: Settings, tmp_path: Path
     assert loaded is not None and (loaded.labels, loaded.images) == (scorer.labels, 120)
     vectors = blobs([0, 1, 2], seed=3)
     assert (loaded.probabilities(vectors) == scorer.probabilities(vectors)).all()
-    Storage(own.lake.at(FOLDER, "m"), own.s3).write("scorer.npz", b"rubbish")
+    Storage(own.lake.at(PROBES, "m"), own.s3).write("scorer.npz", b"rubbish")
     with pytest.raises(StorageError, match=r"scorer\.npz cannot be read .*hub labels check"):
         Scorer.load(own, "m")
 

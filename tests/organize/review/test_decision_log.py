@@ -23,7 +23,10 @@ from organize.review import decision_log
 from organize.review.decisions import Kind, Wish
 from tests.support.commands import ROOT
 
-_COLUMNS = ("image_id", "label", "label_source", "flags", "label_quality", "suggested_label", "cluster")
+_COLUMNS = (
+    "image_id", "label", "label_source", "flags", "label_quality", "suggested_label", "cluster",
+    "overall_cluster",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def own(settings: Settings, tmp_path: Path) -> Settings:
     """Samples a (claimed), b (claimed twice: as cat, then as dog) and c."""
     own = settings.model_copy(update={"lake": Lake(root=str(tmp_path / "lake"))})
     common = {"label": "cat", "label_source": "claimed", "label_quality": 0.1, "cluster": "cat-1"}
+    common["overall_cluster"] = "all-1"
     row_writer.append(
         own,
         Table.SAMPLES,
@@ -66,10 +70,14 @@ def test_decisions_change_samples_and_say_who_when_before_and_after(own: Setting
     found = samples(own)
     assert found["a"] == {
         "image_id": "a", "label": "dog", "label_source": "corrected", "flags": ["dark"],
-        "label_quality": 1.0, "suggested_label": None, "cluster": None,
+        "label_quality": 1.0, "suggested_label": None, "cluster": None, "overall_cluster": "all-1",
     }  # fmt: skip
     assert (found["b"]["label_source"], found["b"]["flags"]) == ("checked", [])
-    assert found["c"]["flags"] == [NONE_OF_THESE] and found["c"]["cluster"] == "cat-1"
+    assert (found["b"]["cluster"], found["b"]["overall_cluster"]) == ("cat-1", "all-1")
+    assert found["c"]["flags"] == [NONE_OF_THESE]
+    assert (found["c"]["cluster"], found["c"]["overall_cluster"]) == (None, None), (
+        "it shows none of the labels"
+    )
     recorded = {row["image_id"]: row for row in log(own)}
     assert {row["decision_id"] for row in recorded.values()} == {done.decision_id}
     assert recorded["a"]["label_before"] == "cat" and recorded["a"]["label_after"] == "dog"

@@ -192,3 +192,23 @@ def test_a_failed_export_to_an_object_store_leaves_nothing(
     with pytest.raises(DamagedSnapshot):
         export(damaged, DATASET, Format.TFRECORD, f"s3://{bucket.name}/out")
     assert Storage(f"s3://{bucket.name}/out", bucket.s3).list_files() == []
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("kind", list(Format))
+def test_an_object_store_gets_the_bytes_that_the_libraries_read_from_a_folder(
+    own: Settings, bucket: Bucket, tmp_path: Path, kind: Format
+) -> None:
+    remote = own.model_copy(update={"s3": bucket.s3})
+    done = export(remote, DATASET, kind, f"s3://{bucket.name}/exports/{kind}")
+    export(own, DATASET, kind, str(tmp_path / "out"))
+    local = {
+        str(path.relative_to(tmp_path / "out")): path.read_bytes()
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    }
+    assert len(local) == done.files and sum(map(len, local.values())) == done.bytes
+    storage = Storage(f"s3://{bucket.name}/exports/{kind}", bucket.s3)
+    names = {name for name in storage.list_files() if Path(name).suffix}
+    assert names == set(local)
+    assert {name: storage.read(name) for name in names} == local

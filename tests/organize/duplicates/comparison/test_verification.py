@@ -78,3 +78,26 @@ def test_a_stricter_calibration_asks_for_more_agreement() -> None:
     assert Match("a", "b", Relation.CROPPED, 0.98, SURE + 0.5).is_near_duplicate(SURE + 1)
     assert not Match("a", "b", Relation.CROPPED, 0.98, SURE - 4).is_near_duplicate()
     assert Match("a", "b", Relation.RESIZED, 0.995, SURE - 4).is_near_duplicate(SURE + 9)
+
+
+def test_embeddings_decide_where_pixels_leave_a_doubt() -> None:
+    outline = Match("a", "b", Relation.SAME_SCENE, 0.93, SURE - 2.5)
+    alike, strange = outline.with_likeness(0.8), outline.with_likeness(0.5)
+    assert alike is not None and alike.is_near_duplicate()
+    assert alike.significance == pytest.approx(SURE + 0.5)
+    assert strange is not None and not strange.is_near_duplicate() and strange == outline
+    other_view = Match("a", "b", Relation.SAME_SCENE, 0.78, SURE - 2)
+    assert other_view.with_likeness(0.5) is None, "the correlation is too low without near embeddings"
+    seen = other_view.with_likeness(0.85)
+    assert seen is not None and seen.is_near_duplicate()
+    assert not seen.is_near_duplicate(SURE + 6), "a lake whose random pairs are alike asks for more"
+    exact = Match("a", "b", Relation.EXACT, 1.0, 1000.0)
+    assert exact.with_likeness(1.0) == exact
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_tiny_copy_is_found_though_it_lacks_the_details(seed: int) -> None:
+    original = scenes.resized(scenes.scene(seed), 0.4)
+    match = compare(original, scenes.resized(scenes.scene(seed), 32 / 240))
+    assert match is not None and match.relation is Relation.RESIZED
+    assert match.correlation > 0.97
