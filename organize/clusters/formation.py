@@ -97,14 +97,24 @@ def _pictures(spark: SparkSession, settings: Settings, model_id: str) -> DataFra
 def _centroids(
     pictures: DataFrame, labels: list[str], config: Clusters, seed: int
 ) -> dict[str | None, Vectors]:
-    """Centroids by label; those of all labels at None. Each label is one task."""
+    """Centroids by label; those of all labels at None. Each label is one task.
+
+    Of a small lake all pictures are here anyway: to start Python workers would take longer than k-means.
+    """
+    order = [f.xxhash64("image_id"), f.col("image_id")]
+    everything = pictures.orderBy(*order).limit(config.sample_images).toArrow()
+    result: dict[str | None, Vectors] = {None: fit_vectors(everything, config, seed)}
+    if len(everything) < config.sample_images:
+        for label in labels:
+            fitted = fit_vectors(everything.filter(pc.equal(everything["label"], label)), config, seed)
+            result[label] = to_vectors([pack(row) for row in fitted])
+        return result
 
     def fit(group: pa.Table) -> pa.Table:
         found = fit_vectors(group, config, seed)
         label = [group["label"][0].as_py()] * len(found)
         return pa.table({"label": pa.array(label, pa.string()), "centroid": [pack(row) for row in found]})
 
-    order = [f.xxhash64("image_id"), f.col("image_id")]
     chosen = pictures.where(f.col("label").isin(labels)).withColumn(
         "nth", f.row_number().over(Window.partitionBy("label").orderBy(*order))
     )
@@ -113,8 +123,6 @@ def _centroids(
     found: dict[str | None, list[bytes]] = {}
     for row in rows:
         found.setdefault(row.label, []).append(bytes(row.centroid))
-    everything = pictures.orderBy(*order).limit(config.sample_images).toArrow()
-    result: dict[str | None, Vectors] = {None: fit_vectors(everything, config, seed)}
     return result | {label: to_vectors(listed) for label, listed in found.items()}
 
 

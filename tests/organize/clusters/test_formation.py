@@ -83,7 +83,9 @@ def test_clusters_are_formed_kept_and_followed(
         patch.setattr(formation, "save_assignment", _killed)
         with pytest.raises(KeyboardInterrupt):
             form(spark, own, MODEL)
-    again = form(spark, own, MODEL)
+    # This time each label is a Spark task, as there are as many pictures as centroids are computed from.
+    all_of_them = own.clusters.model_copy(update={"sample_images": formed.images})
+    again = form(spark, own.model_copy(update={"clusters": all_of_them}), MODEL)
     assert (clusters(own), samples(own)) == before and again.kept == len(again.clusters)
     assert tables.version(spark, own.lake, Table.SAMPLES) == version
 
