@@ -1,4 +1,4 @@
-"""SIGKILL in each step of writing and exporting a dataset, then the command again: the same results."""
+"""SIGKILL in each step of writing a dataset, then the same command again: the same files and tables."""
 
 import os
 import shutil
@@ -27,11 +27,10 @@ _ENVIRONMENT = {
 
 # `kill` replaces the function before which the process dies.
 _PREPARE = """
-import os, signal, sys
+import os, signal
 from conf import settings as configuration
 from lake.spark import session
 from organize.datasets import dataset
-from organize.datasets.exports import export
 settings = configuration.load()
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -48,19 +47,12 @@ spark = session.start(settings, "organize")
 print(dataset.organize(spark, settings).dataset_id)
 spark.stop()
 """
-_EXPORT = """
-print(export.export(settings, sys.argv[1], export.Format.FOLDER, sys.argv[2]).path)
-"""
 _STEPS = [
     "organize.datasets.dataset:_Run._save",
     "organize.datasets.dataset:_Run._write",
     "organize.datasets.snapshot_writer:write_snapshot",
     "organize.datasets.snapshot_writer:replace",  # shards are written, the manifest is not
     "organize.datasets.dataset:_register",
-]
-_EXPORT_STEPS = [
-    "organize.datasets.exports.target:tempfile.TemporaryDirectory",
-    "organize.datasets.cards.card:files",
 ]
 
 
@@ -77,16 +69,16 @@ def lakes(
     return [own, settings.model_copy(update={"lake": Lake(root=str(folder / "killed"))})]
 
 
-def _run(own: Settings, step: str, place: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _PREPARE.format(place=place) + step, *arguments]
+def _run(own: Settings, place: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _PREPARE.format(place=place) + _ORGANIZE]
     environment = os.environ | _ENVIRONMENT | {"HUB__LAKE__ROOT": own.lake.root}
     return subprocess.run(
         command, cwd=ROOT, env=environment, timeout=200, capture_output=True, text=True, check=False
     )
 
 
-def _finished(own: Settings, step: str, *arguments: str) -> str:
-    done = _run(own, step, "", *arguments)
+def _finished(own: Settings) -> str:
+    done = _run(own)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -110,24 +102,12 @@ def _tables(own: Settings) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def test_killed_in_each_step_and_run_again_a_dataset_and_its_export_are_the_same(
-    lakes: list[Settings], tmp_path: Path
-) -> None:
+def test_killed_in_each_step_and_run_again_a_dataset_is_the_same(lakes: list[Settings]) -> None:
     undisturbed, killed = lakes
-    made = _finished(undisturbed, _ORGANIZE)
+    made = _finished(undisturbed)
     for place in _STEPS:
-        assert _run(killed, _ORGANIZE, place).returncode == -9, f"killed before {place}"
-    assert _finished(killed, _ORGANIZE) == made
+        assert _run(killed, place).returncode == -9, f"killed before {place}"
+    assert _finished(killed) == made
     snapshots = [_files(Path(own.lake.at("snapshots"))) for own in lakes]
     assert snapshots[0] == snapshots[1] and len(snapshots[0]) > 4
     assert _tables(killed) == _tables(undisturbed)
-
-    _finished(killed, _EXPORT, made, str(tmp_path / "undisturbed"))
-    for place in _EXPORT_STEPS:
-        target = tmp_path / "killed"
-        assert _run(killed, _EXPORT, place, made, str(target)).returncode == -9, f"killed before {place}"
-        assert not target.exists(), "nothing half-written is where somebody looks"
-    _finished(killed, _EXPORT, made, str(tmp_path / "killed"))
-    exports = [_files(tmp_path / name) for name in ("undisturbed", "killed")]
-    assert exports[0].keys() == exports[1].keys() and len(exports[0]) > 60
-    assert not [name for name, content in exports[0].items() if exports[1][name] != content]

@@ -95,8 +95,9 @@ def once_each(numbers: range) -> Counter[str]:
 
 
 def test_all_samples_are_embedded_once_and_go_through_the_stages(
-    spark: SparkSession, own: Settings, stage: RecordingStage
+    spark: SparkSession, own: Settings, stage: RecordingStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(organizer, "FEW", 4)  # ten pictures are described on Spark, two in this process
     add_uploads(spark, own, range(12))
     add_samples(spark, own, range(10))  # two have no sample yet
     lines: list[str] = []

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +22,7 @@ from models.errors import ExportRefused
 from organize.datasets.exports.export import MANIFEST, Format, export
 from organize.datasets.exports.pictures import pictures
 from tests.support import tiny
+from tests.support.commands import ROOT
 from tests.support.s3server import Bucket
 
 DATASET = "ds-export"
@@ -162,6 +165,45 @@ def test_an_altered_shard_leaves_nothing_half_written(own: Settings, tmp_path: P
     with pytest.raises(DamagedSnapshot, match=r"shard validation/00000\.parquet"):
         export(damaged, DATASET, Format.FOLDER, str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+
+
+_KILLED = """
+import os, signal, sys
+from importlib import import_module
+from conf import settings as configuration
+from organize.datasets.exports import export
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+module, name = sys.argv[1].split(":")
+setattr(import_module(module), name, kill)
+export.export(configuration.load(), sys.argv[2], export.Format.FOLDER, sys.argv[3])
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "moment",
+    ["organize.datasets.exports.target:Path", "organize.datasets.cards.card:files", "json:dumps"],
+    ids=["at the beginning", "the pictures are written", "the card is being written"],
+)
+def test_a_killed_export_leaves_nothing_at_its_target_and_can_be_repeated(
+    own: Settings, tmp_path: Path, moment: str
+) -> None:
+    target = tmp_path / "export"
+    command = [sys.executable, "-c", _KILLED, moment, DATASET, str(target)]
+    environment = os.environ | {"HUB__LAKE__ROOT": own.lake.root}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not target.exists()
+    export(own, DATASET, Format.FOLDER, str(target))
+    export(own, DATASET, Format.FOLDER, str(tmp_path / "undisturbed"))
+    files = [
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (target, tmp_path / "undisturbed")
+    ]
+    assert files[0] == files[1] and len(files[0]) > sum(ROWS)
 
 
 @pytest.mark.services
