@@ -110,13 +110,13 @@ def assert_same(found: Values, expected: Values) -> None:
 
 
 def once_in_epoch_2(
-    act: Callable[[dict[int, int]], None],
+    act: Callable[[dict[int, int]], None], worker: int | None = None
 ) -> Callable[[Message | Disconnected, dict[int, int]], None]:
-    """Does something in the middle of the second epoch, and never again."""
+    """Does something in the middle of the second epoch (of a worker; None: of any), and never again."""
     left = [act]
 
     def disturb(message: Message | Disconnected, pids: dict[int, int]) -> None:
-        if left and isinstance(message, Stepped) and message.epoch == 2:
+        if left and isinstance(message, Stepped) and message.epoch == 2 and worker in (None, message.worker):
             left.pop()(pids)
 
     return disturb
@@ -187,7 +187,7 @@ def test_a_single_worker_that_hangs_is_named_and_the_run_is_restarted(
         os.kill(pids[1], signal.SIGSTOP)
 
     # A busy machine may keep a thread waiting for some seconds; that is no hang.
-    state = runs.run("hanging", only_train, once_in_epoch_2(stop), stall_seconds=20)
+    state = runs.run("hanging", only_train, once_in_epoch_2(stop, 1), stall_seconds=20)
     assert state.restarts >= 1
     assert_same(runs.weights("hanging"), undisturbed)
     errors = capsys.readouterr().err
@@ -206,7 +206,7 @@ def test_a_worker_that_hangs_ends_a_run_without_retries_within_a_minute(runs: Ru
     with pytest.raises(
         TrainingFailed, match=r"^worker 0: its process .* sent no heartbeat while training for 40 s"
     ):
-        runs.run("hanging-once", only_train, once_in_epoch_2(stop), retries=0)
+        runs.run("hanging-once", only_train, once_in_epoch_2(stop, 0), retries=0)
     assert time.monotonic() - at[0] < 60
 
 
