@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from delta.exceptions import (
@@ -220,7 +221,13 @@ def upsert(
 
 
 def update(
-    spark: SparkSession, lake: Lake, table: Table, rows: DataFrame, key: str, where: str = "TRUE"
+    spark: SparkSession,
+    lake: Lake,
+    table: Table,
+    rows: DataFrame,
+    key: str,
+    where: str = "TRUE",
+    turn: AbstractContextManager[None] | None = None,
 ) -> None:
     """Update the given columns of existing rows; rows whose values are equal already are not rewritten.
 
@@ -228,20 +235,23 @@ def update(
         rows: with the key, once each, and the columns to set; rows of unknown keys are ignored.
         key: column that identifies a row.
         where: SQL condition on the existing row, called `old`, as it is when the update is committed.
+        turn: held meanwhile, where other processes write the table, too (`lake.locks.commit_lease`).
     """
     names = [name for name in rows.columns if name != key]
     changed = " OR ".join(f"NOT (old.`{name}` <=> new.`{name}`)" for name in names)
-    retry_on_conflict(  # an ingestion and `hub organize` write samples concurrently
-        lambda: (
-            DeltaTable.forPath(spark, lake.at(table))
-            .alias("old")
-            .merge(rows.alias("new"), f"old.`{key}` = new.`{key}`")
-            .whenMatchedUpdate(
-                condition=f"({where}) AND ({changed})", set={f"`{name}`": f"new.`{name}`" for name in names}
+    with turn or nullcontext():
+        retry_on_conflict(  # an ingestion and `hub organize` write samples concurrently
+            lambda: (
+                DeltaTable.forPath(spark, lake.at(table))
+                .alias("old")
+                .merge(rows.alias("new"), f"old.`{key}` = new.`{key}`")
+                .whenMatchedUpdate(
+                    condition=f"({where}) AND ({changed})",
+                    set={f"`{name}`": f"new.`{name}`" for name in names},
+                )
+                .execute()
             )
-            .execute()
         )
-    )
 
 
 def first_line(error: BaseException) -> str:

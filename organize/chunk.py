@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from lake import row_merge
+from lake.locks import commit_lease
 from lake.table import Table
 
 UNDECIDED = "coalesce(old.label_source, 'claimed') = 'claimed'"
@@ -40,8 +41,11 @@ class SampleChanges:
         """Write what was set since the last call; returns the number of samples that it has changed."""
         rows = [self._rows[image_id] for image_id in sorted(self._rows)]
         self._rows.clear()
+        if not rows:
+            return 0
         undecided = dict.fromkeys(_JUDGED, UNDECIDED)
-        return row_merge.amend(self.settings, Table.SAMPLES, "image_id", rows, undecided)
+        with commit_lease.held(self.settings, Table.SAMPLES):
+            return row_merge.amend(self.settings, Table.SAMPLES, "image_id", rows, undecided)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lake.erasure import purge, redaction
 from lake.erasure.redaction import Traces
 from lake.erasure.rules import RULES
 from lake.errors import LakeError, StorageError
-from lake.locks import maintenance_lock, organize_lock
+from lake.locks import commit_lease, maintenance_lock, organize_lock
 from lake.storage import Storage
 from lake.table import Table
 from streaming import topics
@@ -99,7 +99,8 @@ def erase(
             for table, rule in RULES.items():
                 if rule.apply and tables.exists(spark, settings.lake, table):
                     begin_step(rule.step)
-                    rule.apply(spark, settings, user)
+                    with commit_lease.held(settings, Table.SAMPLES):  # several rules change it
+                        rule.apply(spark, settings, user)
             samples = tables.table_id(spark, settings.lake, Table.SAMPLES)
             local_index.delete_index(local_index.index_file(settings.ingest.index_dir, samples))
             _delete_vector_index(spark, settings)

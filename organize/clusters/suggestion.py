@@ -12,6 +12,7 @@ from conf.settings import Settings
 from lake import row_writer, tables
 from lake.label_hierarchy import Hierarchy
 from lake.label_slug import label_slug
+from lake.locks import commit_lease
 from lake.row_writer import literal
 from lake.schemas import NONE_OF_THESE, SAMPLES
 from lake.table import Table
@@ -90,9 +91,7 @@ def save_assignment(
     listed = list(clusters)
     rows = assigned.persist()
     try:
-        tables.update(
-            spark, settings.lake, Table.SAMPLES, rows.select("image_id", *SAMPLE_COLUMNS), "image_id"
-        )
+        _update(spark, settings, rows.select("image_id", *SAMPLE_COLUMNS))
         suggested = with_suggestion(rows, listed, settings)
         if suggested is not None:
             _save_suggestions(spark, settings, suggested)
@@ -120,7 +119,7 @@ def leave_clusters(spark: SparkSession, settings: Settings) -> None:
     inside = excluded.where("cluster IS NOT NULL OR overall_cluster IS NOT NULL")
     kinds = {name: SAMPLES[name].dataType for name in SAMPLE_COLUMNS}
     nothing = [f.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
-    tables.update(spark, settings.lake, Table.SAMPLES, inside.select("image_id", *nothing), "image_id")
+    _update(spark, settings, inside.select("image_id", *nothing))
 
 
 def with_suggestion(assigned: DataFrame, clusters: list[Cluster], settings: Settings) -> DataFrame | None:
@@ -141,4 +140,9 @@ def _save_suggestions(spark: SparkSession, settings: Settings, suggested: DataFr
     """Update samples that no label check has judged and nobody has decided about."""
     samples = tables.read_complete(spark, settings.lake, Table.SAMPLES)
     rows = suggested.join(samples.where(_FREE).select("image_id"), "image_id", "left_semi")
-    tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", UNDECIDED)
+    _update(spark, settings, rows, UNDECIDED)
+
+
+def _update(spark: SparkSession, settings: Settings, rows: DataFrame, where: str = "TRUE") -> None:
+    turn = commit_lease.held(settings, Table.SAMPLES)
+    tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", where, turn)

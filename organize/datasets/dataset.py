@@ -12,7 +12,7 @@ from conf.choices import SplitBy
 from conf.settings import Settings
 from lake import tables
 from lake.errors import NothingToOrganize
-from lake.locks import maintenance_lock
+from lake.locks import commit_lease, maintenance_lock
 from lake.snapshot import MANIFEST, DatasetSnapshot, Split
 from lake.table import Table
 from organize.datasets import choice, snapshot_writer
@@ -149,7 +149,8 @@ class _Run:
         changed = samples.where(" OR ".join(f"NOT ({name} <=> was_{name})" for name in _SAVED))
         changed = (samples if self.change.new_splits else changed).select("image_id", *_SAVED)
         if not changed.isEmpty():
-            tables.update(self.spark, self.settings.lake, Table.SAMPLES, changed, "image_id")
+            turn = commit_lease.held(self.settings, Table.SAMPLES)
+            tables.update(self.spark, self.settings.lake, Table.SAMPLES, changed, "image_id", turn=turn)
 
     def _write(self, samples: DataFrame, labels: list[str], uploads: DataFrame) -> OrganizedDataset:
         config = self.settings.organize

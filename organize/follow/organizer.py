@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake.job_failures import job_errors
-from lake.locks import organize_lock
+from lake.locks import commit_lease, organize_lock
 from lake.table import Table
 from lake.table_files import TableFiles
 from organize.chunk import Chunk, SampleChanges
@@ -139,7 +139,8 @@ class Organizer:
             for table in _GROWING:
                 files = TableFiles.newest(self.settings, table)
                 if files is not None:
-                    files.compact(self.settings)
+                    with commit_lease.held(self.settings, table):
+                        files.compact(self.settings)
 
     def _steps(self) -> list[Describe]:
         """What the stages need of the pixels."""

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake import tables
+from lake.locks import commit_lease
 from lake.table import Table
 from organize.chunk import UNDECIDED
 from organize.errors import NothingToCheck
@@ -123,7 +124,8 @@ def _score_rest(
     pictures = others.join(embeddings.vectors(spark, settings, model_id), "image_id")
     rows = scores(pictures, scorer, settings).persist()
     try:
-        tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", UNDECIDED)
+        turn = commit_lease.held(settings, Table.SAMPLES)
+        tables.update(spark, settings.lake, Table.SAMPLES, rows, "image_id", UNDECIDED, turn)
         return rows.count()
     finally:
         rows.unpersist()
@@ -196,7 +198,8 @@ def write(spark: SparkSession, settings: Settings, results: dict[str, LabelVerdi
         }
     )
     verdict_rows = spark.createDataFrame(rows)
-    tables.update(spark, settings.lake, Table.SAMPLES, verdict_rows, "image_id", UNDECIDED)
+    turn = commit_lease.held(settings, Table.SAMPLES)
+    tables.update(spark, settings.lake, Table.SAMPLES, verdict_rows, "image_id", UNDECIDED, turn)
 
 
 def summarize(

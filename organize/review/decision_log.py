@@ -10,6 +10,7 @@ from typing import Any
 
 from conf.settings import Settings
 from lake import row_writer
+from lake.locks import commit_lease
 from lake.row_writer import literal
 from lake.table import Table
 from organize.errors import BadDecision
@@ -121,7 +122,8 @@ def _apply(settings: Settings, newest: Iterable[Decision]) -> int:
         values = decisions.sample_values(wanted[image_id].after, sample, own.get(image_id))
         rows.setdefault(tuple(values), []).append({"image_id": image_id} | values)
     for same_columns in rows.values():
-        row_writer.update(settings, Table.SAMPLES, "image_id", *same_columns)
+        with commit_lease.held(settings, Table.SAMPLES):
+            row_writer.update(settings, Table.SAMPLES, "image_id", *same_columns)
     return len(samples)
 
 

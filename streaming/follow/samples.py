@@ -11,7 +11,9 @@ from pyspark.sql import functions as f
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.sections import Lake
+from conf.settings import Settings
 from lake import tables
+from lake.locks import commit_lease
 from lake.schemas import LABEL_CONFLICT, SAMPLES
 from lake.table import Table
 from streaming.follow.follower import ARRIVAL_ORDER
@@ -32,11 +34,11 @@ class Samples:
     """Adds new images to `samples`, and flags images that were uploaded with two labels.
 
     Args:
-        lake: of the table.
+        settings: of the hub.
         index: of the images that have a sample, up to date (see `update_index`).
     """
 
-    lake: Lake
+    settings: Settings
     index: ImageIndex
 
     def add_uploads(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
@@ -58,22 +60,25 @@ class Samples:
         ]
         if not conflicting and not new_rows:
             return
-        if conflicting:
-            self._flag_conflicts(spark, conflicting)
         labels = {image_id: _single_label(claimed[image_id]) for image_id in new_rows}
         if new_rows:
             has_conflict = [label is None for label in labels.values()]
             rows = _sample_rows(accepted.take(list(new_rows.values())), has_conflict)
             new = spark.createDataFrame(rows, SAMPLES).coalesce(1)
-            tables.write_once(new, self.lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
-        self.index.add(tables.version(spark, self.lake, Table.SAMPLES), labels, conflicting)
+        lake = self.settings.lake
+        with commit_lease.held(self.settings, Table.SAMPLES):
+            if conflicting:
+                self._flag_conflicts(spark, conflicting)
+            if new_rows:
+                tables.write_once(new, lake, Table.SAMPLES, f"samples-{query_id(spark)}", batch)
+        self.index.add(tables.version(spark, lake, Table.SAMPLES), labels, conflicting)
 
     def _flag_conflicts(self, spark: SparkSession, image_ids: list[str]) -> None:
         """Flag samples with a label conflict; reviewed labels (checked or corrected) are skipped."""
         conflicting = spark.createDataFrame([(image_id,) for image_id in image_ids], "image_id string")
         tables.retry_on_conflict(  # `hub organize` writes samples, too
             lambda: (
-                DeltaTable.forPath(spark, self.lake.at(Table.SAMPLES))
+                DeltaTable.forPath(spark, self.settings.lake.at(Table.SAMPLES))
                 .alias("old")
                 .merge(f.broadcast(conflicting).alias("new"), "old.image_id = new.image_id")
                 .whenMatchedUpdate(

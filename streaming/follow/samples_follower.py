@@ -21,7 +21,7 @@ def writer(context: FollowerContext) -> Write:
     settings = context.settings
     hierarchy = Hierarchy.read(settings.labels.file)
     labels = LabelCounts(settings.lake, settings.labels.ready_images, hierarchy)
-    return SamplesFollower(Samples(settings.lake, context.images), labels).write
+    return SamplesFollower(Samples(settings, context.images), labels).write
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SamplesFollower:
 
     def write(self, uploads: DataFrame, batch: int) -> None:
         """Write a micro-batch; idempotent."""
-        spark, lake = uploads.sparkSession, self.samples.lake
+        spark, lake = uploads.sparkSession, self.samples.settings.lake
         with transactions.prefetch(spark, lake, Table.SAMPLES, Table.LABELS):
             self._update_tables(spark, uploads, batch)
 
