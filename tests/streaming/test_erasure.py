@@ -38,6 +38,7 @@ from tests.support.uploads import received, send, upload
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.services
+SLOW = pytest.mark.faults
 
 ERASED_USER = "user-to-be-forgotten"
 
@@ -336,7 +337,9 @@ def test_an_unfinished_dataset_snapshot_is_reported(spark: SparkSession, own: Se
     assert f"delete {own.lake.at('snapshots', 'ds-half')} to be sure" in "\n".join(planned.remaining_copies)
 
 
-@pytest.mark.parametrize("damage", ["gone", pytest.param("cut", marks=pytest.mark.faults), "listless"])
+@pytest.mark.parametrize(
+    "damage", [pytest.param("gone", marks=SLOW), pytest.param("cut", marks=SLOW), "listless"]
+)
 def test_a_damaged_dataset_snapshot_does_not_prevent_an_erasure(
     spark: SparkSession, own: Settings, damage: str
 ) -> None:

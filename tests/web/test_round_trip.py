@@ -97,7 +97,8 @@ def test_uploads_travel_to_the_ledger_and_their_verdicts_back(
         assert len(hub.picture("one", "thumbnail")) <= len(hub.picture("one"))
         with pytest.raises(HubRefused, match="404"):
             hub.picture("two")
-        assert [row["label"] for row in hub.all("labels")] == ["creme_brulee"]
+        # The copy of `labels` may come after that of the ledger.
+        assert wait_until(lambda: [row["label"] for row in hub.all("labels")] == ["creme_brulee"], 20)
 
 
 def _listed(hub: HubClient) -> dict[str, str]:

@@ -59,7 +59,10 @@ def test_two_workers_scale_their_loss_alike_in_half_precision(
 
 
 # Each step makes differences several times larger.
-@pytest.mark.parametrize(("floatx", "steps", "difference"), [("float64", 4, 1e-12), ("float32", 1, 5e-4)])
+@pytest.mark.parametrize(
+    ("floatx", "steps", "difference"),
+    [("float64", 4, 1e-12), pytest.param("float32", 1, 5e-4, marks=pytest.mark.faults)],
+)
 def test_two_workers_do_what_one_does_with_the_combined_batch(
     floatx: str, steps: int, difference: float, settings: Settings, cluster: "SparkSession"
 ) -> None:
@@ -75,6 +78,7 @@ def test_two_workers_do_what_one_does_with_the_combined_batch(
     assert max(map(apart, one, two)) <= difference
 
 
+@pytest.mark.faults  # slow
 def test_a_resumed_run_with_local_normalization_ends_like_an_undisturbed_one(
     settings: Settings, cluster: "SparkSession"
 ) -> None:
