@@ -36,7 +36,7 @@ def own(settings: Settings, spark: SparkSession, tmp_path_factory: pytest.TempPa
         person, picture = divmod(number, _EACH)
         spread = hashlib.sha256(f"{number if picture else 'twin'}".encode()).digest()[:8]
         phash = int.from_bytes(spread, "big", signed=True)
-        content = pictures.jpeg(40, 40, person * 7 + picture)
+        content = pictures.jpeg(40, 40, number if picture else 0)
         rows.append((f"{number:064x}", f"u{number}", PEOPLE[person], phash, content))
     frame = spark.createDataFrame(
         rows, "image_id string, upload_id string, label string, phash long, jpeg binary"
