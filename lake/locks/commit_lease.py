@@ -4,17 +4,14 @@ Docs: docs/decisions/034-commits-on-s3.md tells what would be lost without it.
 """
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from conf.settings import Settings
-from lake.errors import InUse
 from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
 from lake.table import Table
 
-_POLL_SECONDS = 0.1
 _LEASES_WAITED = 3  # a killed holder's lease ends by itself, and others may be before this process
 _threads = threading.Lock()  # threads of one process take turns without asking the store
 
@@ -33,19 +30,6 @@ def held(settings: Settings, table: Table) -> Iterator[None]:
         yield
         return
     uri, seconds = settings.lake.at(f"{table}.commit.lock"), settings.ingest.lease_seconds
-    with _threads:
-        deadline = time.monotonic() + _LEASES_WAITED * seconds
-        while True:
-            holder = LockHolder.this_process(f"(commits to {table})", settings.spark.work_dir)
-            own = lease.held(uri, settings.s3, seconds, holder)
-            try:
-                own.__enter__()
-                break
-            except InUse:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_SECONDS)
-        try:
-            yield
-        finally:
-            own.__exit__(None, None, None)
+    holder = LockHolder.this_process(f"(commits to {table})", settings.spark.work_dir)
+    with _threads, lease.held_in_turn(uri, settings.s3, seconds, holder, _LEASES_WAITED * seconds):
+        yield

@@ -16,6 +16,7 @@ from lake.locks.lock_holder import LockHolder
 from lake.locks.s3_lease import S3Lease
 
 _TRIES, _PAUSE_SECONDS = 5, 0.05
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -41,6 +42,40 @@ def held(
     else:
         with _file_lock(Path(uri), holder):
             yield
+
+
+@contextmanager
+def held_in_turn(
+    uri: str,
+    s3: S3,
+    seconds: float,
+    holder: LockHolder,
+    patience: float,
+    on_loss: Callable[[str], None] = lambda why: None,
+) -> Iterator[None]:
+    """Hold a lock or a lease while the block runs, as `held`, after waiting for those who hold it.
+
+    Args:
+        patience: seconds to wait at most.
+
+    Raises:
+        InUse: another process still holds it; the message names it.
+        StorageError: it is not writable.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        own = held(uri, s3, seconds, holder, on_loss)
+        try:
+            own.__enter__()
+            break
+        except InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        own.__exit__(None, None, None)
 
 
 def refuse_if_held(uri: str, s3: S3, seconds: float, holder: LockHolder) -> None:

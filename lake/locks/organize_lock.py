@@ -4,7 +4,6 @@ It is held for a chunk of images only, so that `hub organize --follow`, a `hub o
 an erasure take turns. An erasure holds it throughout: no embedding of a picture that is being erased appears.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +13,6 @@ from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
 
 NAME, FOLLOW_NAME = "embeddings.lock", "follow.lock"
-_POLL_SECONDS = 0.2
 
 
 @contextmanager
@@ -37,22 +35,11 @@ def held(settings: Settings, command: str) -> Iterator[Callable[[], None]]:
         if lost:
             raise InUse(f"stopped before the commit: {lost[0]}; run it again")
 
-    deadline = time.monotonic() + settings.organize.lock_seconds
     holder = LockHolder.this_process(command, settings.spark.work_dir)
     uri, seconds = settings.lake.at(NAME), settings.ingest.lease_seconds
-    while True:
-        lock = lease.held(uri, settings.s3, seconds, holder, lost.append)
-        try:
-            lock.__enter__()
-            break
-        except InUse:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
-    try:
+    patience = settings.organize.lock_seconds
+    with lease.held_in_turn(uri, settings.s3, seconds, holder, patience, lost.append):
         yield refuse_if_lost
-    finally:
-        lock.__exit__(None, None, None)
 
 
 @contextmanager
