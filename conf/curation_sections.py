@@ -30,3 +30,4 @@ class Checks(Section):
     deep_side: Positive
     deep_epochs: Positive
     deep_folds: Annotated[int, Field(ge=2, le=20)]
+    deep_parallel: Positive

@@ -11,6 +11,6 @@ clusters      clusters: similar pictures of a label and of all labels
 labels        labels, review, wanted: doubtful labels, decisions about them, labels that somebody waits for
 splits        splits: each image keeps its split; near duplicates, users or labels are in one split
 datasets      datasets: samples written as Parquet shards with a manifest; cards and exports
-label checks  label_check, deep_check: both tiers, and networks that are trained in folds to judge
+label checks  label_check, deep_check, fold_training: both tiers, and folds whose networks judge
 on demand     demand, similar: `hub train --labels` reuses an existing dataset and model; `hub similar`
 """

@@ -1,8 +1,8 @@
 """The second tier of the label check: networks trained in folds judge the labels that they did not see.
 
-Each fold is a dataset snapshot and a training of the hub, from published weights and with few epochs. An
-interrupted check continues: a trained fold is a model in the registry, and an interrupted training resumes
-from its checkpoint.
+Each fold is a dataset snapshot and a training of the hub by one Spark task, from published weights and with
+few epochs; several folds are trained at a time. An interrupted check continues: a trained fold is a model in
+the registry, and an interrupted training resumes from its checkpoint.
 """
 
 import hashlib
@@ -29,9 +29,11 @@ from lake.storage import Storage
 from lake.table import Table
 from models.architectures import ARCHITECTURES
 from models.inference import catalogue
+from models.plan import TrainingPlan
 from models.registry import model_cards
 from models.registry.model_cards import ModelCard, State
 from models.runs import train
+from organize import fold_training
 from organize.datasets import shards
 from organize.labels import check, judgement, verdicts
 from organize.labels.check import Checked
@@ -40,7 +42,6 @@ from organize.labels.judged_samples import Judged, judged_samples, read_samples
 from organize.labels.model_scores import with_probabilities
 from organize.labels.probe import Floats
 
-WORKERS = 2
 _VALIDATION_PARTS = 20  # of the pictures that a fold learns from, one part validates
 _BATCH, _BATCH_BYTES = 256, 16 * 2**20
 
@@ -97,7 +98,7 @@ def check_by_folds(settings: Settings, report: Callable[[str], None] = lambda li
                 _write_snapshot(spark, settings, plan, fold)
     finally:
         session.stop(spark)
-    cards = [_train_fold(settings, plan, fold, report) for fold in range(folds)]
+    cards = _train_folds(settings, plan, report)
     spark = session.start(settings, "labels")
     try:
         checked = _judge(spark, settings, plan, cards, began)
@@ -172,27 +173,32 @@ def _trained(settings: Settings, dataset_id: str) -> ModelCard | None:
     return next((card for card in cards if card.dataset_id == dataset_id and card.state in usable), None)
 
 
-def _train_fold(settings: Settings, plan: FoldPlan, fold: int, report: Callable[[str], None]) -> ModelCard:
-    dataset_id, checks = plan.dataset_id(fold), settings.checks
-    done = _trained(settings, dataset_id)
-    if done is not None:
-        report(f"fold {fold + 1} of {checks.deep_folds}: trained before, as {done.model_id}")
-        return done
-    training = train.make_plan(
-        settings,
-        dataset_id,
-        WORKERS,
-        architecture=checks.deep_arch,
-        side=checks.deep_side,
-        epochs=checks.deep_epochs,
-        pretrained=ARCHITECTURES[checks.deep_arch].wheel is not None,
-    )
-    trained = train.train(settings, training)
-    report(
-        f"fold {fold + 1} of {checks.deep_folds}: {trained.model_id}, agrees with "
-        f"{trained.evaluation.accuracy:.1%} of its labels"
-    )
-    return model_cards.any_card(settings, trained.model_id)
+def _train_folds(settings: Settings, plan: FoldPlan, report: Callable[[str], None]) -> list[ModelCard]:
+    """Train the model of each fold that has none yet; their cards, by fold."""
+    checks, found, plans = settings.checks, dict[int, ModelCard](), dict[int, TrainingPlan]()
+    for fold in range(checks.deep_folds):
+        done = _trained(settings, plan.dataset_id(fold))
+        if done is not None:
+            found[fold] = done
+            report(f"fold {fold + 1} of {checks.deep_folds}: trained before, as {done.model_id}")
+            continue
+        plans[fold] = train.make_plan(
+            settings,
+            plan.dataset_id(fold),
+            fold_training.WORKERS,
+            architecture=checks.deep_arch,
+            side=checks.deep_side,
+            epochs=checks.deep_epochs,
+            pretrained=ARCHITECTURES[checks.deep_arch].wheel is not None,
+        )
+
+    def trained(fold: int, model_id: str) -> None:
+        card = found[fold] = model_cards.any_card(settings, model_id)
+        share = f"{card.accuracy or 0:.1%}"
+        report(f"fold {fold + 1} of {checks.deep_folds}: {model_id}, agrees with {share} of its labels")
+
+    fold_training.train_folds(settings, plans, trained)
+    return [found[fold] for fold in range(checks.deep_folds)]
 
 
 def _judge(

@@ -1,5 +1,6 @@
 """The whole walk through the pages in a real browser: pictures are sent and judged, a label is corrected, two
-workers train a model, it is tried and downloaded. A real broker, `hub ingest` and `hub train` run."""
+workers train a model, it is tried, told what is right, and downloaded. A real broker, `hub ingest` and
+`hub train` run."""
 
 import hashlib
 import time
@@ -102,6 +103,7 @@ def test_from_a_picture_to_a_model_on_the_phone(
         picture = tmp_path / "dog.jpg"
         picture.write_bytes(worlds.picture(KINDS * (700 + walk) + DOG))
         seen = _try(window, model_id, picture)
+        _say_it_is_wrong(window, own, picture)
         labels = model_cards.any_card(own, model_id).labels
         file = _download(window, model_id, tmp_path / "model.tflite")
         probabilities = dict(zip(labels, _run_lite(file, picture), strict=True))
@@ -243,6 +245,25 @@ def _try(window: Window, model_id: str, picture: Path) -> dict[str, float]:
         bar.locator("span").first.inner_text(): float(str(bar.locator("progress").get_attribute("value")))
         for bar in bars
     }
+
+
+def _say_it_is_wrong(window: Window, own: Settings, picture: Path) -> None:
+    """The tried picture becomes an upload with the label that the person gives."""
+    page, image_id = window.page, hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert _sample(own, image_id) is None, "a picture that is only tried is not stored"
+    form = page.locator("#wrong")
+    form.get_by_label("What is it?").fill("dog")
+    form.get_by_role("button").click()
+    assert form.locator("input:invalid").get_attribute("name") == "consent", "nothing is sent without consent"
+    form.get_by_role("checkbox").check()
+    form.get_by_role("button").click()
+    page.get_by_text("it is on its way").wait_for()
+    assert wait_until(lambda: _sample(own, image_id) == ("dog", "claimed"), 60)
+    (row,) = row_writer.read(own, Table.UPLOADS, ("batch", "user_id"), f"image_id = '{image_id}'")
+    assert (row["batch"], row["user_id"]) == ("corrections", "anna")
+    window.open("/mine")
+    newest = page.locator(".item").first
+    assert newest.get_attribute("data-state") == "accepted" and "dog" in newest.inner_text()
 
 
 def _download(window: Window, model_id: str, target: Path) -> Path:

@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from lake.snapshot import DatasetSnapshot, Split
-from organize.datasets.exports.pictures import File, pictures
+from models.inference.export_target import File
+from organize.datasets.exports.pictures import pictures
 
 
 def files(snapshot: DatasetSnapshot) -> Iterator[File]:

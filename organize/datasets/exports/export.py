@@ -8,11 +8,12 @@ from enum import StrEnum
 
 from conf.settings import Settings
 from lake.snapshot import DatasetSnapshot, Split
+from models.inference import export_target
+from models.inference.export_target import File
 from organize.datasets import catalogue
 from organize.datasets.cards import card
 from organize.datasets.cards.facts import DatasetFacts
-from organize.datasets.exports import coco, folder, huggingface, target, tfrecord, webdataset
-from organize.datasets.exports.pictures import File
+from organize.datasets.exports import coco, folder, huggingface, tfrecord, webdataset
 
 MANIFEST = "dataset.json"  # written last: without it an export is incomplete
 
@@ -65,14 +66,14 @@ def export(settings: Settings, dataset_id: str, kind: Format, to: str) -> Export
     Raises:
         UnknownDataset, DamagedSnapshot: it does not exist, or a shard is missing or altered.
         ExportRefused: the target is used.
+        InUse: another export writes to this prefix.
         StorageError: a file cannot be written.
     """
     began = time.monotonic()
     entry, snapshot = catalogue.load(settings, dataset_id)
-    storage = target.refuse_used(to, settings.s3)
     facts = DatasetFacts.of(settings, entry, snapshot)
     images = sum(map(snapshot.row_count, Split))
-    written = target.write(storage, _all_files(facts, snapshot, kind))
+    written = export_target.write(to, _all_files(facts, snapshot, kind), settings, "datasets export")
     seconds = time.monotonic() - began
     return Export(written.path, kind, images, written.files, written.bytes, seconds)
 

@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterator
 
 from lake.snapshot import DatasetSnapshot, Split
-from organize.datasets.exports.pictures import File, pictures
+from models.inference.export_target import File
+from organize.datasets.exports.pictures import pictures
 
 
 def files(snapshot: DatasetSnapshot) -> Iterator[File]:

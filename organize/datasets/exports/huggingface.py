@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.snapshot import DatasetSnapshot, Split
-from organize.datasets.exports.pictures import File, shards
+from models.inference.export_target import File
+from organize.datasets.exports.pictures import shards
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

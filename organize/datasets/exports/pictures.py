@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from lake.snapshot import DatasetSnapshot, Shard, Split
 
-File = tuple[str, bytes]  # path relative to the target, content
-
 
 @dataclass(frozen=True)
 class Picture:

@@ -11,7 +11,8 @@ from typing import Any
 import crc32c
 
 from lake.snapshot import DatasetSnapshot, Split
-from organize.datasets.exports.pictures import File, Picture, shards
+from models.inference.export_target import File
+from organize.datasets.exports.pictures import Picture, shards
 
 _MASK_DELTA = 0xA282EAD8
 

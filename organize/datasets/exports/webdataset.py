@@ -9,7 +9,8 @@ import tarfile
 from collections.abc import Iterator
 
 from lake.snapshot import DatasetSnapshot, Split
-from organize.datasets.exports.pictures import File, Picture, shards
+from models.inference.export_target import File
+from organize.datasets.exports.pictures import Picture, shards
 
 
 def files(snapshot: DatasetSnapshot) -> Iterator[File]:

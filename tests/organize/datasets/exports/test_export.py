@@ -185,7 +185,7 @@ export.export(configuration.load(), sys.argv[2], export.Format.FOLDER, sys.argv[
 @pytest.mark.faults
 @pytest.mark.parametrize(
     "moment",
-    ["organize.datasets.exports.target:Path", "organize.datasets.cards.card:files", "json:dumps"],
+    ["models.inference.export_target:Path", "organize.datasets.cards.card:files", "json:dumps"],
     ids=["at the beginning", "the pictures are written", "the card is being written"],
 )
 def test_a_killed_export_leaves_nothing_at_its_target_and_can_be_repeated(
