@@ -128,4 +128,5 @@ def _write_objects(storage: Storage, files: Iterable[File], raise_if_lost: Calla
 def _delete(storage: Storage) -> None:
     """Delete all but the lease, the mark of an incomplete export last."""
     names = [name for name in storage.list_files() if name not in (LEASE, INCOMPLETE)]
-    storage.delete_files(*names, INCOMPLETE)
+    # Some servers list folders as files, which cannot be deleted.
+    storage.delete_files(*(name for name in names if storage.exists(name)), INCOMPLETE)
