@@ -99,14 +99,15 @@ def erase(
             for table, rule in RULES.items():
                 if rule.apply and tables.exists(spark, settings.lake, table):
                     begin_step(rule.step)
-                    with commit_lease.held(settings, Table.SAMPLES):  # several rules change it
+                    with commit_lease.held(settings, Table.SAMPLES, table):  # several rules change samples
                         rule.apply(spark, settings, user)
             samples = tables.table_id(spark, settings.lake, Table.SAMPLES)
             local_index.delete_index(local_index.index_file(settings.ingest.index_dir, samples))
             _delete_vector_index(spark, settings)
             for table in _tables_to_purge(spark, settings.lake):
                 begin_step(f"purge old versions of {table}")
-                _purge(spark, settings, table)
+                with commit_lease.held_alone(settings, table):  # people may decide about labels meanwhile
+                    _purge(spark, settings, table)
         except (PySparkException, Py4JJavaError) as error:
             raise StorageError(
                 f"the erasure stopped: {tables.first_line(error)}; run it again to resume it"

@@ -21,7 +21,12 @@ _POLL_SECONDS = 0.2
 
 @contextmanager
 def held(
-    uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None] = lambda why: None
+    uri: str,
+    s3: S3,
+    seconds: float,
+    holder: LockHolder,
+    on_loss: Callable[[str], None] = lambda why: None,
+    shared: bool = False,
 ) -> Iterator[None]:
     """Hold a lock or a lease while the block runs.
 
@@ -31,6 +36,7 @@ def held(
         seconds: for which a lease is valid after a renewal.
         holder: shown to a second process that is refused.
         on_loss: called with the reason, from another thread, when a lease on S3 was lost.
+        shared: others may share a lock file at the same time; a lease is never shared.
 
     Raises:
         InUse: another process holds it; the message names it.
@@ -40,7 +46,7 @@ def held(
         with S3Lease(uri, s3, seconds, on_loss).hold(holder):
             yield
     else:
-        with _file_lock(Path(uri), holder):
+        with _file_lock(Path(uri), holder, shared):
             yield
 
 
@@ -52,6 +58,7 @@ def held_in_turn(
     holder: LockHolder,
     patience: float,
     on_loss: Callable[[str], None] = lambda why: None,
+    shared: bool = False,
 ) -> Iterator[None]:
     """Hold a lock or a lease while the block runs, as `held`, after waiting for those who hold it.
 
@@ -64,7 +71,7 @@ def held_in_turn(
     """
     deadline = time.monotonic() + patience
     while True:
-        own = held(uri, s3, seconds, holder, on_loss)
+        own = held(uri, s3, seconds, holder, on_loss, shared)
         try:
             own.__enter__()
             break
@@ -93,7 +100,7 @@ def refuse_if_held(uri: str, s3: S3, seconds: float, holder: LockHolder) -> None
 
 
 @contextmanager
-def _file_lock(file: Path, holder: LockHolder) -> Iterator[None]:
+def _file_lock(file: Path, holder: LockHolder, shared: bool = False) -> Iterator[None]:
     """Hold an advisory lock of the OS; it is released when the process ends, even by SIGKILL."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +111,7 @@ def _file_lock(file: Path, holder: LockHolder) -> Iterator[None]:
             "set HUB__LAKE__ROOT to a location that this user may write"
         ) from None
     try:
-        if not _try_lock(descriptor):
+        if not _try_lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             other = LockHolder.from_json(os.pread(descriptor, 4096, 0))
             raise InUse(
                 f"{file.parent} is in use by {other}: wait until it ends or stop it (kill -INT {other.pid})"
@@ -116,11 +123,11 @@ def _file_lock(file: Path, holder: LockHolder) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: int) -> bool:
     """Try to lock the file, a few times: `refuse_if_held` of another process may hold it for a moment."""
     for _ in range(_TRIES):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(_PAUSE_SECONDS)
         else:

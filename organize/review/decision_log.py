@@ -61,7 +61,8 @@ def decide(settings: Settings, wishes: Sequence[Wish], user: str) -> Decided:
         last = max((row["decided"] for row in history), default=datetime.min.replace(tzinfo=UTC))
         decided = max(datetime.now(UTC), last + timedelta(microseconds=1))
         rows = [decision.row() | {"user": user, "decided": decided} for decision in made]
-        row_writer.append(settings, Table.DECISIONS, *rows)
+        with commit_lease.held(settings, Table.DECISIONS):
+            row_writer.append(settings, Table.DECISIONS, *rows)
         _settle(settings, [decision.image_id for decision in made])
     unchanged = len({wish.image_id for wish in wishes}) - len(made)
     return Decided(made[0].decision_id if made else None, tuple(made), unchanged, repaired)

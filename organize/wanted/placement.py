@@ -4,6 +4,7 @@ from conf.errors import UsageError
 from conf.settings import Settings
 from lake import row_writer
 from lake.label_hierarchy import Hierarchy
+from lake.locks import commit_lease
 from lake.table import Table
 from organize.wanted import overview
 
@@ -20,6 +21,11 @@ def place(settings: Settings, label: str, parent: str | None) -> bool:
         UsageError: labels.csv lists the label, or the parent is the label or lies below it.
         StorageError: the lake cannot be read or written.
     """
+    with commit_lease.held_alone(settings, Table.LABELS):  # an ingestion writes the whole table anew
+        return _place(settings, label, parent)
+
+
+def _place(settings: Settings, label: str, parent: str | None) -> bool:
     rows = {row["label"]: row for row in row_writer.read(settings, Table.LABELS, _COLUMNS)}
     hierarchy = overview.hierarchy_of(settings, rows)
     if label in Hierarchy.read(settings.labels.file).labels:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from conf.settings import Settings
 from lake import row_writer
+from lake.locks import commit_lease
 from lake.row_writer import literal
 from lake.table import Table
 
@@ -18,13 +19,15 @@ def watch(settings: Settings, label: str, user: str) -> bool:
     if row_writer.read(settings, Table.WATCHES, ("label",), _where(label, user)):
         return False
     row = {"label": label, "user": user, "since": datetime.now(UTC)}
-    row_writer.append(settings, Table.WATCHES, row)
+    with commit_lease.held(settings, Table.WATCHES):
+        row_writer.append(settings, Table.WATCHES, row)
     return True
 
 
 def unwatch(settings: Settings, label: str, user: str) -> bool:
     """Let a user no longer wait for a label; False if the user did not."""
-    return row_writer.delete(settings, Table.WATCHES, _where(label, user)) > 0
+    with commit_lease.held(settings, Table.WATCHES):
+        return row_writer.delete(settings, Table.WATCHES, _where(label, user)) > 0
 
 
 def watchers(settings: Settings) -> Mapping[str, list[str]]:

@@ -10,12 +10,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from conf.sections import Lake
 from conf.settings import Settings
 from lake import tables
 from lake.errors import StorageError
 from lake.label_hierarchy import Hierarchy
 from lake.label_recount import recount
+from lake.locks import commit_lease
 from lake.schemas import LABELS
 from lake.table import Table
 from streaming.follow.follower import ARRIVAL_ORDER
@@ -27,21 +27,19 @@ class LabelCounts:
     """Writes the table `labels`.
 
     Args:
-        lake: of the table.
-        ready_images: accepted uploads from which a label is ready.
+        settings: of the hub; a label is ready from `labels.ready_images` accepted uploads.
         hierarchy: parents and display names of labels; a label that it does not list is called as it was
             first written.
     """
 
-    lake: Lake
-    ready_images: int
+    settings: Settings
     hierarchy: Hierarchy
 
     def add_uploads(self, spark: SparkSession, accepted: pa.Table, batch: int) -> None:
         """Add a micro-batch's uploads to the counts; Delta skips the commit of a batch committed before.
 
-        The table is small and has no other writer during an ingestion, so it is overwritten: a MERGE of ten
-        rows takes three times as long.
+        The table is small, so it is overwritten: a MERGE of ten rows takes three times as long. Meanwhile
+        nobody may place a label in it.
 
         Args:
             accepted: the accepted uploads, with label, label_name and the columns of `ARRIVAL_ORDER`.
@@ -49,8 +47,12 @@ class LabelCounts:
         counts = Counter(accepted["label"].to_pylist())
         if not counts:
             return
-        rows = {row.label: row.asDict() for row in tables.read(spark, self.lake, Table.LABELS).collect()}
-        names = _first_names(accepted)
+        with commit_lease.held_alone(self.settings, Table.LABELS):
+            self._write(spark, counts, _first_names(accepted), batch)
+
+    def _write(self, spark: SparkSession, counts: Counter[str], names: dict[str, str], batch: int) -> None:
+        lake = self.settings.lake
+        rows = {row.label: row.asDict() for row in tables.read(spark, lake, Table.LABELS).collect()}
         for label, count in counts.items():
             row = rows.setdefault(label, {"label": label, "display_name": label, "accepted": 0})
             if listed := self.hierarchy.labels.get(label):
@@ -58,10 +60,10 @@ class LabelCounts:
             elif row["display_name"] in {label, None}:
                 row["display_name"] = names.get(label, label)
             row["accepted"] = (row["accepted"] or 0) + count
-            row["ready"] = row["accepted"] >= self.ready_images
+            row["ready"] = row["accepted"] >= self.settings.labels.ready_images
         table = pa.Table.from_pylist(list(rows.values()), schema=to_arrow_schema(LABELS))
         frame = spark.createDataFrame(table, LABELS).coalesce(1)
-        tables.write_once(frame, self.lake, Table.LABELS, f"labels-{query_id(spark)}", batch, "overwrite")
+        tables.write_once(frame, lake, Table.LABELS, f"labels-{query_id(spark)}", batch, "overwrite")
 
 
 def _first_names(uploads: pa.Table) -> dict[str, str]:

@@ -20,7 +20,7 @@ def writer(context: FollowerContext) -> Write:
     """Make the function that writes each micro-batch."""
     settings = context.settings
     hierarchy = Hierarchy.read(settings.labels.file)
-    labels = LabelCounts(settings.lake, settings.labels.ready_images, hierarchy)
+    labels = LabelCounts(settings, hierarchy)
     return SamplesFollower(Samples(settings, context.images), labels).write
 
 

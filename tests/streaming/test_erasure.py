@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -19,7 +20,7 @@ from pyspark.sql import functions as f
 from conf.sections import S3, Kafka, Lake
 from conf.settings import Settings
 from lake import tables, views
-from lake.erasure import erased_ids
+from lake.erasure import erased_ids, purge
 from lake.erasure.rules import RULES
 from lake.errors import InUse
 from lake.locks import lease, maintenance_lock
@@ -27,6 +28,7 @@ from lake.locks.lock_holder import LockHolder
 from lake.storage import Storage
 from lake.table import Table
 from organize.datasets.dataset import organize
+from organize.wanted import watch_list
 from streaming import erasure
 from streaming.contract.record import Upload
 from streaming.errors import LakeInUse, UnknownUser
@@ -247,10 +249,10 @@ def test_an_erasure_that_lost_a_lease_stops_before_it_deletes_unused_files(
     original_held = lease.held
 
     def recording_held(
-        uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None]
+        uri: str, s3: S3, seconds: float, holder: LockHolder, on_loss: Callable[[str], None], *more: bool
     ) -> Any:
         on_losses[Path(uri).name] = on_loss
-        return original_held(uri, s3, seconds, holder, on_loss)
+        return original_held(uri, s3, seconds, holder, on_loss, *more)
 
     monkeypatch.setattr(lease, "held", recording_held)
 
@@ -267,6 +269,34 @@ def test_an_erasure_that_lost_a_lease_stops_before_it_deletes_unused_files(
     assert erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER).resumed
     assert not orphan.exists()
     assert find_in_files(Path(own.lake.root), [ERASED_USER.encode()]) == []
+
+
+def test_a_person_who_watches_a_label_during_an_erasure_waits_for_the_purge(
+    spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge deletes every file that no commit names, so also one that is about to be committed."""
+    send(own.kafka, [erased_upload(1), upload(2)])
+    ingest_once(spark, own)
+    watch_list.watch(own, "kiwi", ERASED_USER)
+    original_vacuum, watched, waited = purge.vacuum, threading.Event(), []
+
+    def watch() -> None:
+        watch_list.watch(own, "kiwi", "ann")
+        watched.set()
+
+    person = threading.Thread(target=watch)
+
+    def vacuum(spark: SparkSession, settings: Settings, table: Table) -> int:
+        if table is Table.WATCHES:
+            person.start()
+            waited.append(not watched.wait(1))
+        return original_vacuum(spark, settings, table)
+
+    monkeypatch.setattr(purge, "vacuum", vacuum)
+    erasure.erase(spark, own, own.kafka.bootstrap, ERASED_USER)
+    person.join(20)
+    assert waited == [True]
+    assert watch_list.watchers(own) == {"kiwi": ["ann"]}
 
 
 def test_every_table_has_a_rule_for_erasure() -> None:

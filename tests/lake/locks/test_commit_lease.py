@@ -1,9 +1,10 @@
-"""Processes that write the same table on S3 commit one after the other."""
+"""Processes that write the same table on S3 commit one after the other; everywhere they wait for a purge."""
 
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,36 @@ def test_after_a_holder_was_killed_the_next_commits_at_once(own: Settings) -> No
         other.wait(20)
 
 
-def test_elsewhere_nothing_is_held(settings: Settings) -> None:
-    with commit_lease.held(settings, Table.SAMPLES), commit_lease.held(settings, Table.SAMPLES):
-        assert not settings.lake.root.startswith("s3a://")
+def test_elsewhere_commits_share_the_lock_and_a_purge_waits_for_them(
+    settings: Settings, tmp_path: Path
+) -> None:
+    own = settings.model_copy(update={"lake": Lake(root=str(tmp_path))})
+    alone = threading.Event()
+
+    def purge() -> None:
+        with commit_lease.held_alone(own, Table.SAMPLES):
+            alone.set()
+
+    purging = threading.Thread(target=purge)
+    with commit_lease.held(own, Table.SAMPLES), commit_lease.held(own, Table.SAMPLES, Table.WATCHES):
+        purging.start()
+        assert not alone.wait(1)
+    assert alone.wait(20)
+    purging.join(20)
+
+
+def test_elsewhere_a_commit_waits_for_a_purge_of_its_table_only(settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"lake": Lake(root=str(tmp_path))})
+    committed = threading.Event()
+
+    def commit() -> None:
+        with commit_lease.held(own, Table.DECISIONS):
+            committed.set()
+
+    committing = threading.Thread(target=commit)
+    with commit_lease.held_alone(own, Table.DECISIONS), commit_lease.held_alone(own, Table.SAMPLES):
+        committing.start()
+        with commit_lease.held(own, Table.WATCHES):
+            assert not committed.wait(1)
+    assert committed.wait(20)
+    committing.join(20)

@@ -51,7 +51,7 @@ def add(spark: SparkSession, own: Settings, batch: int, uploads: Sequence[Writte
             "offset": pa.array([100 * batch + number for number in range(len(uploads))]),
         }
     )
-    LabelCounts(own.lake, 2, hierarchy).add_uploads(spark, table, batch)
+    LabelCounts(own, hierarchy).add_uploads(spark, table, batch)
 
 
 def shown(spark: SparkSession, own: Settings) -> dict[str, tuple[str, int]]:
