@@ -54,12 +54,12 @@ def train_folds(settings: Settings, plans: dict[int, TrainingPlan], report: Repo
         for fold, plan in plans.items():
             report(fold, train.train(settings, plan, bar=False).model_id)
         return
-    at_a_time = _at_a_time(settings, len(plans))
-    own = _share_of(settings, at_a_time)
+    parts = at_a_time(settings, len(plans))
+    own = _share_of(settings, parts)
     waiting, running = deque(plans.items()), list[_Running]()
     try:
         while waiting or running:
-            while waiting and len(running) < at_a_time:
+            while waiting and len(running) < parts:
                 running.append(_start(own, *waiting.popleft()))
             ready = wait([each.result for each in running])
             for each in [each for each in running if each.result in ready]:
@@ -69,7 +69,7 @@ def train_folds(settings: Settings, plans: dict[int, TrainingPlan], report: Repo
         _stop(running)
 
 
-def _at_a_time(settings: Settings, folds: int) -> int:
+def at_a_time(settings: Settings, folds: int) -> int:
     """How many folds are trained at a time: on this machine one per core, or one with a GPU."""
     limit = settings.checks.deep_parallel
     if trains_here(settings):
