@@ -186,13 +186,11 @@ def export(dataset_id: str, kind: str, target: str) -> Outcome:
 @click.option("--to", "target", required=True, help="A new folder, or s3://bucket/prefix.")
 def card(dataset_id: str, target: str) -> Outcome:
     """Write the card of a dataset: README.md, croissant.json (Croissant 1.0) and sample pictures."""
+    from models.inference import export_target
     from organize.datasets.cards import card as cards
-    from organize.datasets.exports import target as targets
 
     settings = configuration.load()
-    storage = targets.refuse_used(target, settings.s3)
-    files = cards.card(settings, dataset_id)
-    written = targets.write(storage, files)
+    written = export_target.write(target, cards.card(settings, dataset_id), settings, "datasets card")
     results = {"dataset_id": dataset_id, "path": written.path, "files": written.files}
     return results, f"card of {dataset_id}: {written.path}/README.md", 0
 

@@ -30,6 +30,7 @@ def main(file: Path | None, user: str | None, decision_id: str | None) -> Outcom
     from conf import settings as configuration
     from lake.locks import organize_lock
     from organize.review import decision_log
+    from organize.review.decisions import Kind
 
     if (file is None) == (decision_id is None):
         raise UsageError("give a FILE of decisions, or --undo ID")
@@ -39,10 +40,13 @@ def main(file: Path | None, user: str | None, decision_id: str | None) -> Outcom
         raise UsageError("--user is empty: give the name of who decides")
     with organize_lock.held(settings, "relabel"):  # an erasure deletes files of unfinished commits
         if decision_id is not None:
-            decided = decision_log.undo(settings, decision_id, who)
+            decided, new = decision_log.undo(settings, decision_id, who), Counter[str]()
         else:
+            known = decision_log.known_labels(settings)
             decided = _take(settings, file or Path(), who)
-    return _results(decided, who), _text(decided), 0
+            relabelled = [each.after.label for each in decided.decisions if each.kind is Kind.RELABEL]
+            new = Counter(label for label in relabelled if label is not None and label not in known)
+    return _results(decided, who) | {"new_labels": dict(new)}, _text(decided, new), 0
 
 
 def _take(settings: "Settings", file: Path, user: str) -> "Decided":
@@ -74,7 +78,7 @@ def _results(decided: "Decided", user: str) -> dict[str, object]:
     }
 
 
-def _text(decided: "Decided") -> str:
+def _text(decided: "Decided", new: Counter[str]) -> str:
     counts = Counter(decision.kind.value for decision in decided.decisions)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
     lines = [f"{len(decided.decisions):,} decisions{f': {kinds}' if kinds else ''}"]
@@ -82,6 +86,9 @@ def _text(decided: "Decided") -> str:
         lines.append(f"{decided.unchanged:,} were decided so before")
     if decided.repaired:
         lines.append(f"{decided.repaired:,} samples got the decisions of an earlier, interrupted command")
+    if new:  # a word that is no decision is a label, and a slip of the pen, too
+        named = ", ".join(f"{label} ({count:,})" for label, count in new.most_common())
+        lines.append(f"labels that there were not before: {named}")
     if decided.decision_id:
         lines.append(f"to undo them: hub relabel --undo {decided.decision_id}")
     return "\n".join(lines)

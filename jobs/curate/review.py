@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,7 +53,7 @@ def main(label: str | None, limit: int | None, target: str | None) -> Outcome:
     return results, _text(results["doubtful"], len(candidates), page, file), 0  # type: ignore[arg-type]
 
 
-def _text(chosen: list[dict[str, object]], waiting: int, page: str, file: str) -> str:
+def _text(chosen: list[dict[str, Any]], waiting: int, page: str, file: str) -> str:
     from jobs.cli.text_table import format_table
 
     if not chosen:
@@ -64,7 +64,7 @@ def _text(chosen: list[dict[str, object]], waiting: int, page: str, file: str) -
             str(each["image_id"])[:12],
             each["label"],
             each["suggested_label"],
-            each["label_quality"],
+            None if (quality := each["label_quality"]) is None else round(float(quality), 3),
             each["reason"],
         ]
         for each in chosen[:_LISTED]

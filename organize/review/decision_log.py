@@ -10,6 +10,7 @@ from typing import Any
 
 from conf.settings import Settings
 from lake import row_writer
+from lake.label_hierarchy import Hierarchy
 from lake.locks import commit_lease
 from lake.row_writer import literal
 from lake.table import Table
@@ -66,6 +67,15 @@ def decide(settings: Settings, wishes: Sequence[Wish], user: str) -> Decided:
         _settle(settings, [decision.image_id for decision in made])
     unchanged = len({wish.image_id for wish in wishes}) - len(made)
     return Decided(made[0].decision_id if made else None, tuple(made), unchanged, repaired)
+
+
+def known_labels(settings: Settings) -> set[str]:
+    """Slugs of all labels that somebody used, and of those in labels.csv."""
+    found = set(Hierarchy.read(settings.labels.file).labels)
+    for table in (Table.LABELS, Table.SAMPLES):
+        rows = row_writer.query(settings, table, "SELECT DISTINCT label FROM rows")
+        found |= {row["label"] for row in rows if row["label"]}
+    return found
 
 
 def _settle(settings: Settings, image_ids: Sequence[str]) -> None:

@@ -137,6 +137,16 @@ def test_a_wrong_file_changes_nothing(
     assert labels_of(own) == before
 
 
+def test_relabel_names_labels_that_there_were_not_before(own: Settings, hub: Hub, tmp_path: Path) -> None:
+    """`none` is no decision, so it is a label."""
+    file = tmp_path / "decisions.csv"
+    file.write_text(f"image_id,decision\n{A},none\n{C},Kitty\n")
+    _, text, _ = hub("relabel", str(file), "--user", "ann")
+    assert "labels that there were not before: none (1)" in text
+    file.write_text(f"image_id,decision\n{B},none\n")
+    assert hub("relabel", str(file), "--user", "ann", "--json")[1]["new_labels"] == {}
+
+
 def test_relabel_needs_a_file_or_an_id(hub: Hub, tmp_path: Path) -> None:
     assert "give a FILE of decisions, or --undo ID" in hub("relabel")[2]
     assert "cannot read" in hub("relabel", str(tmp_path / "none.csv"))[2]
