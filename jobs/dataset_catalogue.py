@@ -112,8 +112,16 @@ def diff(first: str, second: str) -> Outcome:
 
     found = catalogue.compare(configuration.load(), first, second)
     results = {"a": first, "b": second} | asdict(found)
-    lines = [f"{name.replace('_', ' ')}: {_counted(value)}" for name, value in asdict(found).items() if value]
+    changes = asdict(found) | {"settings": None}
+    lines = [f"{name.replace('_', ' ')}: {_counted(value)}" for name, value in changes.items() if value]
+    if found.settings:
+        rows = [[name.replace("_", " "), *map(_setting, values)] for name, values in found.settings.items()]
+        lines.append(format_table(["setting", f"a: {first}", f"b: {second}"], rows))
     return results, "\n".join(lines) or f"{first} and {second} have the same images", 0
+
+
+def _setting(value: object) -> str | None:
+    return ", ".join(map(str, value)) if isinstance(value, list) else None if value is None else str(value)
 
 
 def _counted(value: object) -> str:

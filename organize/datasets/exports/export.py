@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from conf.settings import Settings
+from lake.native_output import stderr_to
 from lake.snapshot import DatasetSnapshot, Split
+from models import tensorflow_import
 from models.inference import export_target
 from models.inference.export_target import File
 from organize.datasets import catalogue
@@ -73,6 +75,9 @@ def export(settings: Settings, dataset_id: str, kind: Format, to: str) -> Export
     entry, snapshot = catalogue.load(settings, dataset_id)
     facts = DatasetFacts.of(settings, entry, snapshot)
     images = sum(map(snapshot.row_count, Split))
+    if kind is Format.TFRECORD:
+        with stderr_to(settings.logs.dir / "tensorflow.out"):
+            tensorflow_import.load()
     written = export_target.write(to, _all_files(facts, snapshot, kind), settings, "datasets export")
     seconds = time.monotonic() - began
     return Export(written.path, kind, images, written.files, written.bytes, seconds)
