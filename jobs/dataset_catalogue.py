@@ -108,6 +108,7 @@ def show(dataset_id: str) -> Outcome:
 @click.argument("second", metavar="B")
 def diff(first: str, second: str) -> Outcome:
     """Compare two datasets: labels, images, splits, labels of images, settings."""
+    from jobs.cli.text_table import format_table
     from organize.datasets import catalogue
 
     found = catalogue.compare(configuration.load(), first, second)

@@ -21,6 +21,7 @@ from organize.splits.remembered import IN_ANOTHER_SPLIT
 
 GROUP = "coalesce(duplicate_group, image_id)"  # a sample without a group is a group of its own
 _MATCHES, _REASON = "matches", "reason"
+MAY_BE_CHOSEN = f"{_REASON} IS NULL"  # SQL condition, once `with_reason` has added the column
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ class _Run:
             known, erased = known.withColumn("split", f.lit(None).cast("string")), erased.limit(0)
         old = known.withColumnRenamed("duplicate_group", "was_duplicate_group")
         grouped = with_duplicate_group(old, config.phash_distance)
-        return choice.with_reason(remembered.with_splits(grouped, erased, config), self.selection)
+        judged = choice.with_reason(grouped, self.selection)
+        return remembered.with_splits(judged, erased, config, choice.MAY_BE_CHOSEN)
 
     def _save(self, samples: DataFrame) -> None:
         """Update groups and splits in the table `samples`, for rows in which they changed."""

@@ -1,7 +1,7 @@
 """Splits of samples on Spark: the same as the pure functions give, whatever happened before."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import pytest
@@ -81,6 +81,22 @@ def test_spark_gives_the_splits_of_the_pure_functions(
     assert all(row.split == (before[row.image_id] or expected.get(row.image_id)) for row in found)
     again = with_splits(frame(spark, rows).repartition(5), nothing_erased(spark), config)
     assert {(row.image_id, row.split) for row in again.collect()} == {(r.image_id, r.split) for r in found}
+
+
+def test_the_chosen_images_are_balanced_and_so_are_all(spark: SparkSession, settings: Settings) -> None:
+    """As a dataset of good labels only: what it leaves out must not take the places in its splits."""
+    rng = random.Random(7)
+    rows: list[Row] = [
+        (f"{number:04}", None, rng.choice("ab"), "good" if rng.random() < 0.4 else "bad", [], None)
+        for number in range(400)
+    ]
+    config = settings.organize
+    found = with_splits(frame(spark, rows), nothing_erased(spark), config, "user = 'good'").collect()
+    for users in (["good"], ["good", "bad"]):
+        for label in "ab":
+            splits = Counter(row.split for row in found if row.label == label and row.user in users)
+            for split, share in zip(Split, config.fractions, strict=True):
+                assert abs(splits[split] - share * splits.total()) <= 1, (users, label, splits)
 
 
 def test_the_smaller_side_of_a_merge_is_marked_and_new_images_join_the_larger(
