@@ -79,7 +79,7 @@ def summary(found: "Listing", sheet: Path | None) -> str:
     """The groups as text."""
     lines = [_group_text(group) for group in found.groups]
     shown = "" if len(found.groups) == found.total else f", the {len(found.groups)} largest are listed"
-    lines.append(f"{found.total:,} groups of {found.images:,} images{shown}")
+    lines.append(f"{found.size}{shown}")
     if found.cut:
         lines.append(f"{found.cut:,} pairs of near duplicates are not joined: their groups would be chains")
     lines.append(_calibration_text(found))

@@ -21,7 +21,7 @@ def write(file: Path, settings: Settings, found: Listing) -> None:
     image_ids = [m.ranked.copy.image_id for group in found.groups for m in group.members[:MAX_TILES]]
     pictures = listing.thumbnails(settings, image_ids)
     sections = [_section(group, pictures) for group in found.groups]
-    subtitle = f"{found.total:,} groups of {found.images:,} images, the largest first"
+    subtitle = f"{found.size}, the largest first"
     try:
         file.write_bytes(draw_sheet("near duplicates", subtitle, sections))
     except OSError as error:

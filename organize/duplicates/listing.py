@@ -70,6 +70,11 @@ class Listing:
     cut: int
     calibration: Calibration | None
 
+    @property
+    def size(self) -> str:
+        """`2 groups of 7 images`."""
+        return f"{self.total:,} {'group' if self.total == 1 else 'groups'} of {self.images:,} images"
+
 
 def list_groups(
     settings: Settings, limit: int, label: str | None = None, relation: Relation | None = None
