@@ -122,7 +122,9 @@ def _measure(settings: Settings, amounts: "Amounts") -> dict[str, Any]:
         after, _ = _resident(server.pid)
         environment, waits = _environment(settings), None
         if amounts.verdicts:
-            waits = verdict_waits.measure(url, environment, amounts.verdicts)
+            waits = verdict_waits.measure(
+                url, environment, amounts.verdicts, settings.web.dir.with_name("ingest.log")
+            )
         return {
             "images": images,
             "first_page_seconds": first_page,

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -26,14 +27,19 @@ class Waits:
     until_told: tuple[float, float]
 
 
-def measure(url: str, environment: dict[str, str], uploads: int) -> Waits:
-    """Run an ingestion beside a server, send pictures, and wait for the verdicts as server-sent events."""
+def measure(url: str, environment: dict[str, str], uploads: int, log: Path) -> Waits:
+    """Run an ingestion beside a server, send pictures, and wait for the verdicts as server-sent events.
+
+    Args:
+        log: takes what the ingestion prints.
+    """
     command = [sys.executable, "-P", "-m", "jobs.hub", "ingest"]
-    ingestion = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with log.open("wb") as output:
+        ingestion = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         return _measure(url, uploads)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; hub ingest said: {log.read_text()[-2000:]}") from None
     finally:
         ingestion.terminate()
         ingestion.wait(60)

@@ -1,11 +1,17 @@
-"""Clusters of embeddings: mini-batch k-means, with the number of clusters by silhouette."""
+"""Clusters of embeddings: mini-batch k-means, with the number of clusters by silhouette.
 
-from collections.abc import Iterable
+Vectors of many numbers have small silhouettes, also where there are clusters, and a cloud without clusters
+can be divided, too. So a silhouette is computed of principal components. It counts as far as it exceeds that
+of normal distributions with the same variances, as in the gap statistic (Tibshirani, Walther, Hastie 2001).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
 from organize.features.vectors import to_unit
@@ -14,7 +20,10 @@ Floats = NDArray[np.float32]
 
 CANDIDATES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # numbers of clusters that are tried
 SILHOUETTE_ROWS = 1000  # of which a silhouette is computed, because its time grows with their square
-MIN_SILHOUETTE = 0.05  # below it no division is better than one cluster
+COMPONENTS = 16  # of which a silhouette is computed
+REFERENCES = 5  # normal distributions to compare with
+MIN_GAP = 0.01  # below it no division is better than one cluster; of clouds without clusters 0.005 was seen
+MIN_DEVIATIONS = 3  # the gap in standard deviations between the references: few rows vary more
 _BATCH = 1024
 _STARTS = 3
 
@@ -32,7 +41,8 @@ def cluster(vectors: Floats, count: int, largest: int, smallest_size: int, seed:
 
     Args:
         vectors: float32 (rows, numbers), in an order that does not depend on the run.
-        count: number of clusters; 0 takes the number with the largest mean silhouette (Rousseeuw 1987).
+        count: number of clusters; 0 takes the number whose mean silhouette (Rousseeuw 1987) exceeds most that
+            of vectors without clusters.
         largest: the largest number that is tried.
         smallest_size: mean number of rows of a cluster, below which no more clusters are tried.
         seed: of the starts.
@@ -44,32 +54,48 @@ def cluster(vectors: Floats, count: int, largest: int, smallest_size: int, seed:
     return _best(vectors, tried, seed)
 
 
-def _best(vectors: Floats, counts: Iterable[int], seed: int) -> Clustering:
-    best, best_score = _fit(vectors, 1, seed), MIN_SILHOUETTE
-    chosen = np.random.default_rng(seed).permutation(len(vectors))[:SILHOUETTE_ROWS]
-    # Euclidean: cosine distances are their squares, which make any division look good.
-    distances = np.sqrt(np.clip(2 - 2 * vectors[chosen] @ vectors[chosen].T, 0, 4))
-    np.fill_diagonal(distances, 0)
+def _best(vectors: Floats, counts: Sequence[int], seed: int) -> Clustering:
+    best, largest_gap = _fit(vectors, 1, seed), MIN_GAP
+    if not counts:
+        return best
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(vectors))[:SILHOUETTE_ROWS]
+    components = PCA(min(COMPONENTS, len(vectors) - 1), svd_solver="auto", random_state=seed).fit(vectors)
+    deviations = np.sqrt(components.explained_variance_)
+    shown = components.transform(vectors[chosen])
+    clouds = [
+        (random.normal(0, 1, (len(vectors), len(deviations))) * deviations).astype(np.float32)
+        for _ in range(REFERENCES)
+    ]
     for count in counts:
         found = _fit(vectors, count, seed)
-        rows = found.rows[chosen]
-        if not 1 < len(np.unique(rows)) < len(rows):
-            continue
-        score = float(silhouette_score(distances, rows, metric="precomputed"))
-        if score > best_score:
-            best, best_score = found, score
+        references = [
+            _silhouette(cloud[chosen], _k_means(cloud, count, seed).labels_[chosen]) for cloud in clouds
+        ]
+        gap = _silhouette(shown, found.rows[chosen]) - float(np.mean(references))
+        if gap > max(largest_gap, MIN_DEVIATIONS * float(np.std(references, ddof=1))):
+            best, largest_gap = found, gap
     return best
+
+
+def _silhouette(vectors: Floats, rows: NDArray[np.int64]) -> float:
+    """Mean silhouette by Euclidean distances; -1 where it is not defined."""
+    if not 1 < len(np.unique(rows)) < len(rows):
+        return -1.0
+    return float(silhouette_score(vectors, rows))
 
 
 def _fit(vectors: Floats, count: int, seed: int) -> Clustering:
     if count == 1:
         return Clustering(to_unit(vectors.mean(axis=0, keepdims=True)), np.zeros(len(vectors), np.int64))
-    model = MiniBatchKMeans(count, batch_size=_BATCH, n_init=_STARTS, random_state=seed)
-    model.fit(vectors)
-    centroids = to_unit(model.cluster_centers_)
+    centroids = to_unit(_k_means(vectors, count, seed).cluster_centers_)
     rows, _ = nearest(vectors, centroids)
     used = np.unique(rows)  # k-means may leave a cluster without rows
     return Clustering(centroids[used], np.searchsorted(used, rows))
+
+
+def _k_means(vectors: Floats, count: int, seed: int) -> MiniBatchKMeans:
+    return MiniBatchKMeans(count, batch_size=_BATCH, n_init=_STARTS, random_state=seed).fit(vectors)
 
 
 def nearest(vectors: Floats, centroids: Floats) -> tuple[NDArray[np.int64], Floats]:

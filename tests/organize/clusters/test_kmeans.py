@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from organize.clusters import kmeans, matching
 from organize.clusters.kmeans import Floats
@@ -25,6 +26,32 @@ def test_the_number_of_clusters_is_found(counts: tuple[int, ...]) -> None:
     assert len(found.centroids) == len(counts)
     assert sorted(np.bincount(found.rows)) == sorted(counts)
     assert np.allclose(np.linalg.norm(found.centroids, axis=1), 1, atol=1e-5)
+
+
+def _clouds(centres: Floats, rows: int, seed: int) -> Floats:
+    """Rows around centres, in 40 directions that vary more or less, as 400 numbers of length 1."""
+    random = np.random.default_rng(seed)
+    spread = np.geomspace(3, 0.5, 40)
+    latent = np.repeat(centres, rows, axis=0) + spread * random.normal(size=(len(centres) * rows, 40))
+    vectors = latent @ np.random.default_rng(98).normal(size=(40, 400))
+    unit: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def test_overlapping_clusters_of_many_numbers_are_found() -> None:
+    """As embeddings of real pictures, whose silhouettes are hardly above zero."""
+    centres = 3 * np.random.default_rng(97).normal(size=(8, 40)).astype(np.float32)
+    found = kmeans.cluster(_clouds(centres, 150, seed=1), 0, 32, 20, seed=7)
+    assert len(found.centroids) in (6, 8, 12)
+    labels = np.repeat(np.arange(8), 150)
+    assert adjusted_rand_score(labels, found.rows) > 0.6
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rows", [60, 200, 1500])
+def test_a_cloud_without_clusters_is_one(rows: int, seed: int) -> None:
+    centre = np.ones((1, 40), np.float32)
+    assert len(kmeans.cluster(_clouds(centre, rows, seed), 0, 32, 20, seed=7).centroids) == 1
 
 
 def test_a_given_number_is_kept_unless_there_are_too_few_rows() -> None:
