@@ -15,6 +15,7 @@ from tests.support import pictures
 
 _EVERY_SECONDS = 1.3  # so that they fall on all moments between two micro-batches
 _PATIENCE = 120.0
+_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def _measure(url: str, uploads: int) -> Waits:
     listener.start()
     with HubClient(url) as hub:
         hub.upload(pictures.jpeg(seed=10_000), "cat", upload_id="first")
-        _wait_for(told, {"first"})  # Spark has started, and compiled its code
+        hub.wait_for_verdict("first", _PATIENCE)  # Spark has started, and compiled its code
+        _wait_for_silence(told)
         stored: dict[str, float] = {}
         for number in range(uploads):
             time.sleep(_EVERY_SECONDS)
@@ -73,6 +75,15 @@ def _listen(url: str, told: dict[str, tuple[float, UploadStatus]]) -> None:
     with HubClient(url) as hub:
         for _, status in hub.verdicts():
             told.setdefault(status.id, (time.time(), status))
+
+
+def _wait_for_silence(told: dict[str, tuple[float, UploadStatus]]) -> None:
+    """Wait until no more verdicts come on the uploads that the lake had before."""
+    known, since = -1, time.monotonic()
+    while time.monotonic() - since < _SILENT_SECONDS:
+        if len(told) != known:
+            known, since = len(told), time.monotonic()
+        time.sleep(0.1)
 
 
 def _wait_for(told: dict[str, tuple[float, UploadStatus]], names: set[str]) -> None:

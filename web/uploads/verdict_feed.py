@@ -79,6 +79,7 @@ class VerdictFeed:
     def __init__(self, settings: Settings, find_bootstrap: Callable[[], str]) -> None:
         self._settings, self._find_bootstrap = settings, find_bootstrap
         self._lock = threading.Lock()
+        self._passing = threading.Lock()  # one verdict at a time is passed on, from the topic or the ledger
         self._events: deque[VerdictEvent] = deque(maxlen=KEPT)
         self._by_id: OrderedDict[str, VerdictRecord | LedgerUpload] = OrderedDict()
         self._readers: set[Callable[[VerdictEvent], None]] = set()
@@ -105,13 +106,14 @@ class VerdictFeed:
 
     def tell(self, verdicts: Iterable[LedgerUpload]) -> None:
         """Pass verdicts on that the ledger has; those that came through the topic before are left out."""
-        with self._lock:
-            new = [each for each in verdicts if each.upload_id not in self._by_id]
-            place = self._events[-1].place if self._events else dict(self._next)
-            readers = list(self._readers)
-        for verdict in new:
-            for call in readers:
-                call(VerdictEvent(place, verdict, -1, -1))
+        for verdict in verdicts:
+            with self._passing:
+                with self._lock:
+                    known = verdict.upload_id in self._by_id
+                    place = self._events[-1].place if self._events else dict(self._next)
+                    readers = list(self._readers)
+                for call in readers if not known else ():
+                    call(VerdictEvent(place, verdict, -1, -1))
 
     @contextmanager
     def reader(self, last: str | None) -> Iterator["asyncio.Queue[VerdictEvent | None]"]:
@@ -208,6 +210,10 @@ class VerdictFeed:
             self._publish(VerdictEvent(dict(self._next), verdict, partition, record.offset, new))
 
     def _publish(self, event: VerdictEvent) -> None:
+        with self._passing:
+            self._pass_on(event)
+
+    def _pass_on(self, event: VerdictEvent) -> None:
         with self._lock:
             self._events.append(event)
             upload_id = event.verdict.upload_id
