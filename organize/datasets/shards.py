@@ -74,14 +74,15 @@ def write(
     number = f.create_map(*numbers)[f.col("split")] + f.col("shard")
     small = sum(size.rows for size in sizes) <= _BROADCAST_ROWS
     columns = ["split", "shard", "position", *SHARD_SCHEMA.names]
-    written = (
+    # Sorted here: to sort in Spark would first run all tasks for a sample of their results.
+    written = sorted(
         pictures.join(f.broadcast(assignment) if small else assignment, ["image_id", "upload_id"])
         .select(*columns, number.cast("int").alias("number"))
         .repartitionById(sum(size.shards for size in sizes), "number")
         .select(*columns)
         .mapInArrow(_shard_writer(storage, row_group_rows), from_arrow_schema(_SHARD_SCHEMA))
-        .orderBy("path")
-        .collect()
+        .collect(),
+        key=lambda row: str(row.path),
     )
     return {
         split: tuple(Shard(row.path, row.rows, row.sha256) for row in written if row.split == split)
