@@ -4,6 +4,7 @@ Docs: docs/decisions/024-embeddings-and-their-index.md.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from conf.settings import Settings
 from lake.table import Table
@@ -26,6 +27,12 @@ from organize.index.segment import ID, merge_nearest
 
 _BINARY = pa.binary(ID.itemsize)
 _QUERIES = 1024  # that are searched at once
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries with threads; to find them takes as long as a search."""
+    return ThreadpoolController()
 
 
 class VectorIndex:
@@ -93,7 +100,7 @@ class VectorIndex:
         queries = np.ascontiguousarray(to_unit(vectors))
         ids = np.zeros((len(queries), k), ID)
         cosines = np.full((len(queries), k), -2.0, np.float32)
-        with threadpool_limits(1, "blas"):  # its threads wait for each other with full load
+        with _libraries().limit(limits=1, user_api="blas"):  # its threads wait for each other with full load
             for first in range(0, len(queries), _QUERIES):
                 part = slice(first, first + _QUERIES)
                 for segment in self._segments:

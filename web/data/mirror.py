@@ -86,6 +86,7 @@ class Mirror:
         for view in columns.VIEWS:
             self._database.execute(view)
         self._database.execute("CREATE INDEX uploads_by_id ON uploads (upload_id)")
+        self._database.execute("CREATE INDEX samples_by_id ON samples (image_id)")
         self.on_change: list[Callable[[Change], None]] = []
 
     def version(self, table: Table) -> int:
