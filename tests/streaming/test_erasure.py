@@ -271,6 +271,7 @@ def test_an_erasure_that_lost_a_lease_stops_before_it_deletes_unused_files(
     assert find_in_files(Path(own.lake.root), [ERASED_USER.encode()]) == []
 
 
+@SLOW
 def test_a_person_who_watches_a_label_during_an_erasure_waits_for_the_purge(
     spark: SparkSession, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

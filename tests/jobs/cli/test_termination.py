@@ -41,11 +41,17 @@ run(wait)
 """
 
 
+def _default_signals() -> None:
+    """As a terminal starts a command, also where the tests run under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def ended(
     how: str,
     number: signal.Signals,
     output: Path,
-    prepare: Callable[[], object] | None = None,
+    prepare: Callable[[], object] = _default_signals,
     *before: signal.Signals,
 ) -> int:
     """Send signals to a waiting command, `number` as the last; its exit status."""

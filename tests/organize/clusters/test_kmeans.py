@@ -47,8 +47,8 @@ def test_overlapping_clusters_of_many_numbers_are_found() -> None:
     assert adjusted_rand_score(labels, found.rows) > 0.6
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("rows", [60, 200, 1500])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("rows", [60, 400])
 def test_a_cloud_without_clusters_is_one(rows: int, seed: int) -> None:
     centre = np.ones((1, 40), np.float32)
     assert len(kmeans.cluster(_clouds(centre, rows, seed), 0, 32, 20, seed=7).centroids) == 1
