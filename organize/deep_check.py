@@ -197,6 +197,9 @@ def _train_folds(settings: Settings, plan: FoldPlan, report: Callable[[str], Non
         share = f"{card.accuracy or 0:.1%}"
         report(f"fold {fold + 1} of {checks.deep_folds}: {model_id}, agrees with {share} of its labels")
 
+    if plans:
+        at_a_time = fold_training.at_a_time(settings, len(plans))
+        report(f"training {len(plans)} of {checks.deep_folds} folds, {at_a_time} at a time")
     fold_training.train_folds(settings, plans, trained)
     return [found[fold] for fold in range(checks.deep_folds)]
 

@@ -5,8 +5,10 @@ each other.
 """
 
 import ctypes
+import logging
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +96,8 @@ def _start(settings: Settings, fold: int, plan: TrainingPlan) -> _Running:
 
 def _train(settings: Settings, plan: TrainingPlan, sender: Connection) -> None:
     """Train in this process; sends the model's id, or the error that the user can fix."""
+    logging.basicConfig(level=logging.CRITICAL)  # as the command does: TensorFlowOnSpark would show all lines
+    warnings.simplefilter("ignore")
     with _ends_with_parent():
         try:
             result: str | HubError = train.train(settings, plan, bar=False).model_id

@@ -71,7 +71,10 @@ def test_folds_are_trained_once_and_judge_what_they_did_not_see(
     done = hub("labels", "check", "--deep", "--json", timeout=600, **environment)
     assert done.status == 0, done.stderr
     assert f"{trained.partition(':')[0]}: trained before, as resnet20-" in done.stderr
-    assert done.stderr.count("agrees with") == _FOLDS - 1
+    # Another fold may have ended before the kill, but not the third, as two are trained at a time.
+    assert done.stderr.count("agrees with") + done.stderr.count("trained before") == _FOLDS
+    assert 1 <= done.stderr.count("agrees with") < _FOLDS
+    assert "INFO" not in done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     assert result["checked"] == _ROWS and result["not_checked"] == {}
     columns = ("image_id", "label_quality", "suggested_label", "label_reason")
