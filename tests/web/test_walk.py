@@ -259,8 +259,8 @@ def _say_it_is_wrong(window: Window, own: Settings, picture: Path) -> None:
     form.get_by_role("button").click()
     page.get_by_text("it is on its way").wait_for()
     assert wait_until(lambda: _sample(own, image_id) == ("dog", "claimed"), 60)
-    (row,) = row_writer.read(own, Table.UPLOADS, ("batch", "user_id"), f"image_id = '{image_id}'")
-    assert (row["batch"], row["user_id"]) == ("corrections", "anna")
+    (row,) = row_writer.read(own, Table.UPLOADS, ("batch", "user"), f"image_id = '{image_id}'")
+    assert (row["batch"], row["user"]) == ("corrections", "anna")
     window.open("/mine")
     newest = page.locator(".item").first
     assert newest.get_attribute("data-state") == "accepted" and "dog" in newest.inner_text()
