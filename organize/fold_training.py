@@ -88,17 +88,17 @@ def _share_of(settings: Settings, parts: int) -> Settings:
 def _start(settings: Settings, fold: int, plan: TrainingPlan) -> _Running:
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(settings, plan, sender), name=f"fold {fold}")
+    process = context.Process(target=_train, args=(settings, plan, sender, os.getpid()), name=f"fold {fold}")
     process.start()
     sender.close()  # so that the end of the process ends the pipe
     return _Running(fold, process, receiver)
 
 
-def _train(settings: Settings, plan: TrainingPlan, sender: Connection) -> None:
+def _train(settings: Settings, plan: TrainingPlan, sender: Connection, parent: int) -> None:
     """Train in this process; sends the model's id, or the error that the user can fix."""
     logging.basicConfig(level=logging.CRITICAL)  # as the command does: TensorFlowOnSpark would show all lines
     warnings.simplefilter("ignore")
-    with _ends_with_parent():
+    with _ends_with_parent(parent):
         try:
             result: str | HubError = train.train(settings, plan, bar=False).model_id
         except HubError as error:
@@ -107,9 +107,11 @@ def _train(settings: Settings, plan: TrainingPlan, sender: Connection) -> None:
 
 
 @contextmanager
-def _ends_with_parent() -> Iterator[None]:
+def _ends_with_parent(parent: int) -> Iterator[None]:
     """Let this process end when its parent ends or stops it; the parent handles Ctrl-C for both."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(128 + signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
