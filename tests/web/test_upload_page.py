@@ -127,7 +127,8 @@ def test_good_bad_and_heic_pictures_are_sent_and_judged(
         assert "Send it again." in rejected.inner_text()
         page.goto(f"{server.url}/mine")
         assert page.locator(".item[data-state=accepted]").count() == 2
-        assert page.locator(".item img").first.evaluate("image => image.naturalWidth") > 0
+        shot = page.locator(".item img").first
+        assert shot.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert complaints == []
 
