@@ -50,9 +50,8 @@ def train_folds(settings: Settings, plans: dict[int, TrainingPlan], report: Repo
     Raises:
         HubError: of the first fold that fails; the others are stopped.
     """
-    if (
-        "PYSPARK_GATEWAY_PORT" in os.environ
-    ):  # spark-submit has one driver, and its cluster is only known to that
+    # spark-submit has one driver, which alone knows its cluster.
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
         for fold, plan in plans.items():
             report(fold, train.train(settings, plan, bar=False).model_id)
         return
