@@ -28,8 +28,8 @@ def cut(
     """Cut the crops of a step out of their pictures, mirror some, and apply RandAugment.
 
     What is drawn is given, so the result does not depend on the process that computes it. A loop over views
-    takes a third of the time of gathers on whole batches, and OpenCV mirrors ten times faster than a view with a
-    negative stride is copied (docs/measurements/training-on-gpus.md).
+    takes a third of the time of gathers on whole batches. OpenCV mirrors in a tenth of the time that copying
+    a view with a negative stride takes (docs/measurements/training-on-gpus.md).
 
     Args:
         source: the pictures.
