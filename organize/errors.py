@@ -37,3 +37,7 @@ class BadDecision(OrganizeError):
 
 class NothingToCheck(OrganizeError):
     """There are too few images, labels or embeddings to cluster samples or to judge their labels."""
+
+
+class ErasedMeanwhile(OrganizeError):
+    """Images were erased while something was computed of them, which is therefore not written."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 from pyspark.sql import SparkSession
 
@@ -21,14 +22,16 @@ def quick(spark: SparkSession, settings: Settings, model_id: str | None) -> Chec
     Raises:
         NothingToCheck: there are too few images, labels or embeddings.
         UnknownModel, UnusableModel, UsageError: the model does not exist or predicts no labels.
+        ErasedMeanwhile: an image that was judged is gone.
         InUse: an erasure is running, for longer than `organize.lock_seconds`.
     """
-    with organize_lock.held(settings, "labels check"):
-        if tables.exists(spark, settings.lake, Table.SAMPLES):
+    turn = partial(organize_lock.held, settings, "labels check")
+    if tables.exists(spark, settings.lake, Table.SAMPLES):
+        with turn():
             tables.create(spark, settings.lake)  # a lake of an older hub lacks columns
-        if model_id is not None:
-            return model_check.check_by_model(spark, settings, model_id)
-        return check.check_labels(spark, settings, embedder_of(settings).model_id)
+    if model_id is not None:
+        return model_check.check_by_model(spark, settings, model_id)
+    return check.check_labels(spark, settings, embedder_of(settings).model_id, turn)
 
 
 def deep(settings: Settings, report: Callable[[str], None]) -> Checked:

@@ -38,6 +38,8 @@ def main(label: str | None, sheet: Path | None, form: bool) -> Outcome:
 
 
 def _form(settings: "Settings") -> None:
+    from functools import partial
+
     from lake.locks import organize_lock
     from lake.spark import session
     from organize.clusters.formation import form
@@ -46,8 +48,7 @@ def _form(settings: "Settings") -> None:
     model_id = embedder_of(settings).model_id
     spark = session.start(settings, "clusters")
     try:
-        with organize_lock.held(settings, "clusters"):
-            form(spark, settings, model_id)
+        form(spark, settings, model_id, partial(organize_lock.held, settings, "clusters"))
     finally:
         session.stop(spark)
 

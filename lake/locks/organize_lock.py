@@ -5,7 +5,7 @@ an erasure take turns. An erasure holds it throughout: no embedding of a picture
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from conf.settings import Settings
 from lake.errors import InUse
@@ -13,6 +13,9 @@ from lake.locks import lease
 from lake.locks.lock_holder import LockHolder
 
 NAME, FOLLOW_NAME = "embeddings.lock", "follow.lock"
+
+Turn = Callable[[], AbstractContextManager[object]]
+"""Gives the lock for a block: what computes for long takes it only to write."""
 
 
 @contextmanager

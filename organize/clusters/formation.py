@@ -1,31 +1,29 @@
-"""Forms the clusters of a lake anew, and gives every sample its cluster; ids stay where clusters stay."""
+"""Forms the clusters of a lake anew, and gives every sample its cluster; ids stay where clusters stay.
 
-import math
-from collections.abc import Iterable, Mapping
+Docs: docs/decisions/027-clusters-and-label-checks.md.
+"""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
-from threadpoolctl import threadpool_limits
 
-from conf.curation_sections import Clusters
 from conf.settings import Settings
 from lake import tables
+from lake.locks.organize_lock import Turn
 from lake.schemas import NONE_OF_THESE, SCHEMAS
 from lake.table import Table
-from organize.clusters import centroids, kmeans, matching
+from organize.clusters import centroids, completion, fitting, matching
 from organize.clusters.assignment import assign
-from organize.clusters.centroids import Centroids, Cluster, pack
+from organize.clusters.centroids import Cluster
 from organize.clusters.suggestion import leave_clusters, save_assignment
 from organize.errors import NothingToCheck
 from organize.features import embeddings
-from organize.features.vectors import Vectors, to_vectors
-
-_FOUND = "label string, centroid binary"
+from organize.features.vectors import to_vectors
+from organize.unchanged import refuse_if_erased
 
 
 @dataclass(frozen=True)
@@ -47,143 +45,89 @@ class Formed:
     labels_without: tuple[str, ...]
 
 
-def form(spark: SparkSession, settings: Settings, model_id: str) -> Formed:
+def form(spark: SparkSession, settings: Settings, model_id: str, turn: Turn = nullcontext) -> Formed:
     """Form the clusters of each label and of all labels, and update `clusters` and `samples`.
 
     The same samples give the same tables, also after an interruption: centroids start from nothing, and their
-    ids come from the clusters before, which they then equal.
+    ids come from the clusters before, which they then equal. Images that arrive meanwhile get a cluster, too.
+
+    Args:
+        turn: holds up the organizing of new images; it is held while the clusters change, not while they are
+            computed, which takes most of the time.
 
     Raises:
         NothingToCheck: there are fewer embeddings than a cluster needs.
+        ErasedMeanwhile: an image of which the clusters were computed is gone; nothing was changed.
     """
-    config = settings.clusters
     if tables.exists(spark, settings.lake, Table.SAMPLES):
-        tables.create(spark, settings.lake)  # a lake of an older hub lacks columns
+        with turn():
+            tables.create(spark, settings.lake)  # a lake of an older hub lacks columns
     pictures = _pictures(spark, settings, model_id).persist()
     try:
-        sizes = {row.label: row["count"] for row in pictures.groupBy("label").count().collect()}
-        total = sum(sizes.values())
-        if total < config.min_images:
-            raise NothingToCheck(
-                f"{total:,} samples have an embedding of {model_id}, clusters need {config.min_images:,}: "
-                "run `hub organize --once` after more uploads, or set HUB__CLUSTERS__MIN_IMAGES"
-            )
-        seed = settings.organize.seed
-        labels = [label for label, size in sizes.items() if label and size >= config.min_images]
-        found = _centroids(pictures, labels, config, seed)
-        assigned = assign(pictures, _unnamed(found)).persist()
-        try:
-            measured = _measure(assigned, found, model_id, config.outlier_deviations)
-            before = centroids.load(spark, settings, model_id)
-            named, kept = _name(measured, before)
-            _write(spark, settings, named)
-            final = assign(pictures, centroids.by_label(named))
-            outliers = save_assignment(spark, settings, final, named)
-            leave_clusters(spark, settings)
-        finally:
-            assigned.unpersist()
+        # Pinned: a merge of this session into `samples` makes Spark read `pictures` again, with newer rows.
+        known = pictures.select("image_id", "label").localCheckpoint()
+        sizes = {row.label: row["count"] for row in known.groupBy("label").count().collect()}
+        clusters, kept, without = _computed(spark, settings, model_id, pictures, sizes)
+        assigned = assign(pictures, centroids.by_label(clusters)).localCheckpoint()
     finally:
         pictures.unpersist()
-    without = tuple(sorted(set(filter(None, sizes)) - set(labels)))
-    return Formed(tuple(named), total, outliers, kept, without)
+    with turn():
+        refuse_if_erased(spark, settings, known)
+        completion.begin(settings, model_id)
+        _write(spark, settings, clusters)
+    save_assignment(spark, settings, assigned, clusters)
+    with turn():
+        _assign_changed(spark, settings, model_id, known, clusters)
+        leave_clusters(spark, settings)
+        completion.finish(settings, model_id)
+    outliers = assigned.where("outlier").count()
+    return Formed(tuple(clusters), sum(sizes.values()), outliers, kept, without)
+
+
+def _computed(
+    spark: SparkSession, settings: Settings, model_id: str, pictures: DataFrame, sizes: dict[str | None, int]
+) -> tuple[list[Cluster], int, tuple[str, ...]]:
+    """The clusters, the number that continue one of before, and labels with too few images."""
+    config, total = settings.clusters, sum(sizes.values())
+    if total < config.min_images:
+        raise NothingToCheck(
+            f"{total:,} samples have an embedding of {model_id}, clusters need {config.min_images:,}: "
+            "run `hub organize --once` after more uploads, or set HUB__CLUSTERS__MIN_IMAGES"
+        )
+    labels = [label for label, size in sizes.items() if label and size >= config.min_images]
+    found = fitting.fit_labels(pictures, labels, config, settings.organize.seed)
+    assigned = assign(pictures, fitting.unnamed(found)).persist()
+    try:
+        measured = fitting.measure(assigned, found, model_id, config.outlier_deviations)
+    finally:
+        assigned.unpersist()
+    clusters, kept = _name(measured, centroids.load(spark, settings, model_id))
+    return clusters, kept, tuple(sorted(set(filter(None, sizes)) - set(labels)))
 
 
 def _pictures(spark: SparkSession, settings: Settings, model_id: str) -> DataFrame:
+    return _shown(spark, settings).join(embeddings.vectors(spark, settings, model_id), "image_id")
+
+
+def _shown(spark: SparkSession, settings: Settings) -> DataFrame:
     samples = tables.read_complete(spark, settings.lake, Table.SAMPLES)
     shown = samples.where(~f.coalesce(f.array_contains("flags", NONE_OF_THESE), f.lit(False)))
-    return shown.select("image_id", "label").join(embeddings.vectors(spark, settings, model_id), "image_id")
+    return shown.select("image_id", "label")
 
 
-def _centroids(
-    pictures: DataFrame, labels: list[str], config: Clusters, seed: int
-) -> dict[str | None, Vectors]:
-    """Centroids by label; those of all labels at None. Each label is one task.
-
-    Of a small lake all pictures are here anyway: to start Python workers would take longer than k-means.
-    """
-    order = [f.xxhash64("image_id"), f.col("image_id")]
-    everything = pictures.orderBy(*order).limit(config.sample_images).toArrow()
-    result: dict[str | None, Vectors] = {None: fit_vectors(everything, config, seed)}
-    if len(everything) < config.sample_images:
-        for label in labels:
-            fitted = fit_vectors(everything.filter(pc.equal(everything["label"], label)), config, seed)
-            result[label] = to_vectors([pack(row) for row in fitted])
-        return result
-
-    def fit(group: pa.Table) -> pa.Table:
-        found = fit_vectors(group, config, seed)
-        label = [group["label"][0].as_py()] * len(found)
-        return pa.table({"label": pa.array(label, pa.string()), "centroid": [pack(row) for row in found]})
-
-    chosen = pictures.where(f.col("label").isin(labels)).withColumn(
-        "nth", f.row_number().over(Window.partitionBy("label").orderBy(*order))
-    )
-    chosen = chosen.where(f.col("nth") <= config.sample_images).drop("nth")
-    rows = chosen.groupBy("label").applyInArrow(fit, _FOUND).collect()
-    found: dict[str | None, list[bytes]] = {}
-    for row in rows:
-        found.setdefault(row.label, []).append(bytes(row.centroid))
-    return result | {label: to_vectors(listed) for label, listed in found.items()}
-
-
-def fit_vectors(pictures: pa.Table, config: Clusters, seed: int) -> Vectors:
-    """Centroids of pictures with image_id and vector, sorted, so that their order is always the same."""
-    ordered = pictures.take(pc.sort_indices(pictures, [("image_id", "ascending")]))
-    with threadpool_limits(1):  # sums of several threads differ from run to run
-        found = kmeans.cluster(
-            to_vectors(ordered["vector"]), config.count, config.max_count, config.min_images, seed
-        )
-    return found.centroids[np.lexsort(found.centroids.T)]
-
-
-def _unnamed(found: Mapping[str | None, Vectors]) -> dict[str | None, Centroids]:
-    """Centroids with their numbers as ids, and without radii."""
-    return {
-        label: Centroids(tuple(map(str, range(len(rows)))), rows, (math.inf,) * len(rows))
-        for label, rows in found.items()
-    }
-
-
-def _measure(
-    assigned: DataFrame, found: Mapping[str | None, Vectors], model_id: str, deviations: float
-) -> list[Cluster]:
-    """Size, radius and most frequent label of each cluster; clusters without images are left out."""
-    now = datetime.now(UTC)
-    own = assigned.where("cluster IS NOT NULL").select(
-        "label", f.col("cluster").alias("number"), f.col("cluster_distance").alias("distance"),
-        f.col("label").alias("claimed"),
-    )  # fmt: skip
-    overall = assigned.select(
-        f.lit(None).cast("string").alias("label"), f.col("overall_cluster").alias("number"),
-        f.col("overall_distance").alias("distance"), f.col("label").alias("claimed"),
-    )  # fmt: skip
-    by_claim = own.unionByName(overall).groupBy("label", "number", "claimed")
-    rows = by_claim.agg(f.collect_list("distance").alias("distances")).toArrow().to_pylist()
-    members: dict[tuple[str | None, int], dict[str, list[float]]] = {}
-    for row in rows:
-        claims = members.setdefault((row["label"], int(row["number"])), {})
-        claims[row["claimed"] or ""] = row["distances"]
-    measured = []
-    for (label, number), claims in sorted(members.items(), key=lambda each: (each[0][0] or "", each[0][1])):
-        distances = np.concatenate([np.asarray(each, np.float32) for each in claims.values()])
-        median = float(np.median(distances))
-        common = max(sorted(claims), key=lambda claim: len(claims[claim]))
-        measured.append(
-            Cluster(
-                cluster=str(number),
-                label=label,
-                model_id=model_id,
-                centroid=pack(found[label][number]),
-                size=len(distances),
-                radius=kmeans.outlier_radius(
-                    median, float(np.median(np.abs(distances - median))), deviations
-                ),
-                common_label=common or None,
-                common_share=round(len(claims[common]) / len(distances), 4),
-                created=now,
-            )
-        )
-    return measured
+def _assign_changed(
+    spark: SparkSession, settings: Settings, model_id: str, known: DataFrame, clusters: list[Cluster]
+) -> None:
+    """Give a cluster to images that came, or got another label, while the clusters were computed."""
+    known = known.withColumnRenamed("label", "before")
+    same = [f.col("new.image_id") == f.col("old.image_id"), f.col("label").eqNullSafe(f.col("before"))]
+    changed = _shown(spark, settings).alias("new").join(known.alias("old"), same, "left_anti")
+    ids = [row.image_id for row in changed.select("image_id").collect()]
+    if not ids:
+        return
+    vectors = embeddings.vectors(spark, settings, model_id).where(f.col("image_id").isin(ids))
+    rows = assign(changed.join(vectors, "image_id"), centroids.by_label(clusters))
+    save_assignment(spark, settings, rows, clusters)
 
 
 def _name(measured: Iterable[Cluster], before: Iterable[Cluster]) -> tuple[list[Cluster], int]:

@@ -81,8 +81,8 @@ class Suggester:
 
 def save_assignment(
     spark: SparkSession, settings: Settings, assigned: DataFrame, clusters: Iterable[Cluster]
-) -> int:
-    """Update the samples with their clusters; returns the number of outliers.
+) -> None:
+    """Update the samples with their clusters.
 
     Args:
         assigned: the result of `assign`.
@@ -95,7 +95,6 @@ def save_assignment(
         suggested = with_suggestion(rows, listed, settings)
         if suggested is not None:
             _save_suggestions(spark, settings, suggested)
-        return rows.where("outlier").count()
     finally:
         rows.unpersist()
 

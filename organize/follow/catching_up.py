@@ -3,10 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
+from threadpoolctl import threadpool_limits
 
+from conf.errors import HubError
 from conf.settings import Settings
 from lake import tables
 from lake.errors import JobFailed
@@ -18,6 +21,7 @@ from organize.follow import pictures
 from organize.follow.counts import Counts
 from organize.follow.ledger_query import LedgerQuery
 from organize.follow.organizer import Organizer
+from organize.follow.revisions import revise
 from streaming.errors import DamagedCheckpoint
 from streaming.follow.follower_supervisor import FollowerSupervisor
 from streaming.ledger.resume_offsets import checkpoint_of
@@ -49,9 +53,10 @@ def catch_up(
     """
     began = time.monotonic()
     organizer = Organizer.create(settings, report, command)
-    with temporary_properties(spark, _PROPERTIES):
+    with temporary_properties(spark, _PROPERTIES), _one_blas_thread():
         _create_tables(spark, settings)
         _catch_up(spark, organizer, wait, threading.Event())
+        revise(spark, organizer)
     organizer.counts.seconds = time.monotonic() - began
     return organizer.counts
 
@@ -72,7 +77,7 @@ def follow(
         UnusableEmbedder, UnusableModel, UnusableWeights: the embedder does not exist or does not fit.
     """
     began = time.monotonic()
-    with organize_lock.following(settings), temporary_properties(spark, _PROPERTIES):
+    with organize_lock.following(settings), temporary_properties(spark, _PROPERTIES), _one_blas_thread():
         organizer = Organizer.create(settings, report, "organize --follow", counts)
         _create_tables(spark, settings)
         query = LedgerQuery(organizer, f"organize-{organizer.model_id}", stopped=stopped)
@@ -104,11 +109,14 @@ def _run(spark: SparkSession, query: LedgerQuery, report: Report) -> None:
         report(f"{name} failed: {why}; it is started again" if why else f"{name} is running again")
 
     supervisor = FollowerSupervisor({query.name: start}, on_failure)
-    searched = time.monotonic()
+    searched, revised_at = time.monotonic(), -1
     try:
         supervisor.start()
         while not stopped.wait(_POLL_SECONDS):
             supervisor.restart_failed()
+            if organizer.counts.chunks != revised_at:
+                revised_at = organizer.counts.chunks
+                _revise(spark, organizer)
             if query.late.is_set() and time.monotonic() - searched > _LATE_SECONDS:
                 query.late.clear()
                 _organize_missing(spark, organizer, stopped)
@@ -118,6 +126,23 @@ def _run(spark: SparkSession, query: LedgerQuery, report: Report) -> None:
         raise
     finally:
         supervisor.stop()
+
+
+def _revise(spark: SparkSession, organizer: Organizer) -> None:
+    """Revise what is due, beside the micro-batches; what fails is tried again after the next of them."""
+    try:
+        revise(spark, organizer)
+    except HubError as error:
+        organizer.report(str(error))
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """BLAS on one thread: several spin while they wait for each other.
+
+    For all of a run: stages and revisions, which limit it too, run side by side, and each sets back what it
+    has found.
+    """
+    return threadpool_limits(1, "blas")
 
 
 def _create_tables(spark: SparkSession, settings: Settings) -> None:

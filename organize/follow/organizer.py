@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -72,6 +73,12 @@ class Organizer:
         """Of the embeddings."""
         return self.embedder.model_id
 
+    @contextmanager
+    def turn(self) -> Iterator[Callable[[], None]]:
+        """Hold up all other organizing, in this process and in others; see `organize_lock.held`."""
+        with self._thread_lock, organize_lock.held(self.settings, self.command) as refuse_if_lost:
+            yield refuse_if_lost
+
     def organize(
         self,
         spark: SparkSession,
@@ -91,14 +98,14 @@ class Organizer:
         for first in range(0, len(samples), rows):
             if stopped is not None and stopped.is_set():
                 return
-            with self._thread_lock, organize_lock.held(self.settings, self.command) as refuse_if_lost:
+            with self.turn() as refuse_if_lost:
                 self._organize_chunk(spark, samples.slice(first, rows), ledger, refuse_if_lost)
 
     def finish(self, spark: SparkSession) -> None:
         """Run the stages for embeddings that have not been through them: after a crash, or of a new stage."""
         if not self.stages:
             return
-        with self._thread_lock, organize_lock.held(self.settings, self.command):
+        with self.turn():
             rows = embeddings.of_model(spark, self.settings, self.model_id)
             times = embeddings.commits(rows)
             done = progress.read(self.settings, self.model_id)
@@ -175,7 +182,7 @@ class Organizer:
         for stage in stages:
             began = time.monotonic()
             # BLAS on one thread: several spin while they wait for each other, beside an ingestion long.
-            with named(stage), threadpool_limits(1, "blas"):
+            with named(stage.name), threadpool_limits(1, "blas"):
                 handled = stage.run(chunk)
             self.counts.add_stage(stage.key, handled)
             described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")

@@ -57,17 +57,17 @@ class Stage:
 
 
 @contextmanager
-def named(stage: Stage) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
     """Raise what fails in a stage as one line that names it: of a streaming query Spark reports a stack."""
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
-        raise StageFailed(f"{stage.name}: {root_cause(error)}") from error
+        raise StageFailed(f"{name}: {root_cause(error)}") from error
     except HubError as error:
-        raise StageFailed(f"{stage.name}: {error}") from error
+        raise StageFailed(f"{name}: {error}") from error
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StageFailed(f"{stage.name}: {cause}") from error
+        raise StageFailed(f"{name}: {cause}") from error
 
 
 STAGES: tuple[Stage, ...] = (

@@ -3,19 +3,21 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake import tables
 from lake.locks import commit_lease
+from lake.locks.organize_lock import Turn
 from lake.table import Table
 from organize.chunk import UNDECIDED
 from organize.errors import NothingToCheck
@@ -26,6 +28,7 @@ from organize.labels.judged_samples import is_unknown, judged_samples, read_samp
 from organize.labels.scorer import Scorer
 from organize.labels.scoring import JUDGE, scores
 from organize.labels.verdicts import LabelVerdict
+from organize.unchanged import refuse_if_erased
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,19 @@ class LabelledVectors:
     rest: int = 0
 
 
-def check_labels(spark: SparkSession, settings: Settings, model_id: str) -> Checked:
+def check_labels(spark: SparkSession, settings: Settings, model_id: str, turn: Turn = nullcontext) -> Checked:
     """Judge the labels of all samples by the embeddings of a model, and save the scorer of new uploads.
 
-    Labels that a person has decided about teach the probe, and are not judged.
+    Labels that a person has decided about teach the probe, and are not judged. Images that arrive meanwhile
+    are scored, too.
+
+    Args:
+        turn: holds up the organizing of new images; it is held while the scorer is saved, not while labels
+            are judged, which takes most of the time.
 
     Raises:
         NothingToCheck: there are no embeddings yet, or fewer than two labels with enough images.
+        ErasedMeanwhile: an image that was judged is gone; the scorer was not saved.
     """
     began = time.monotonic()
     found, without = read(spark, settings, model_id)
@@ -78,8 +87,12 @@ def check_labels(spark: SparkSession, settings: Settings, model_id: str) -> Chec
     results, counts, scorer = judge_rows(found, settings)
     judged = time.monotonic() - started
     write(spark, settings, results)
-    scored = _score_rest(spark, settings, model_id, scorer, found.samples) if found.rest else 0
-    scorer.save(settings, model_id)  # last: until then the next command checks all labels again
+    judged_ids = spark.createDataFrame(found.samples.select(["image_id"]))
+    scored = _score_others(spark, settings, model_id, scorer, judged_ids) if found.rest else 0
+    with turn():
+        refuse_if_erased(spark, settings, judged_ids)
+        _score_others(spark, settings, model_id, scorer, judged_ids, "NOT scored")
+        scorer.save(settings, model_id)  # last: until then the next command checks all labels again
     if without:
         counts["no embedding yet"] = without
     if found.rest > scored:
@@ -115,12 +128,17 @@ def read(spark: SparkSession, settings: Settings, model_id: str) -> tuple[Labell
     return found, total - count
 
 
-def _score_rest(
-    spark: SparkSession, settings: Settings, model_id: str, scorer: Scorer, judged: pa.Table
+def _score_others(
+    spark: SparkSession,
+    settings: Settings,
+    model_id: str,
+    scorer: Scorer,
+    judged: DataFrame,
+    where: str = "TRUE",
 ) -> int:
     """Score samples that were not among the judged ones, on Spark; returns their number."""
-    samples = read_samples(spark, settings).where("NOT decided AND NOT excluded")
-    others = samples.join(spark.createDataFrame(judged.select(["image_id"])), "image_id", "left_anti")
+    samples = read_samples(spark, settings).where(f"NOT decided AND NOT excluded AND {where}")
+    others = samples.join(judged, "image_id", "left_anti")
     pictures = others.join(embeddings.vectors(spark, settings, model_id), "image_id")
     rows = scores(pictures, scorer, settings).persist()
     try:
@@ -157,7 +175,7 @@ def judge_rows(
         names, own.labels, judged.probabilities, judged.quality, judged.issues, judged.near, JUDGE
     )
     results = dict(zip(own.image_ids.tolist(), of_own, strict=True))
-    results |= _score_others(found, settings, scorer)
+    results |= _score_unjudged(found, settings, scorer)
     for image_id, decided in zip(
         *(found.samples[name].to_pylist() for name in ("image_id", "decided")), strict=True
     ):
@@ -166,7 +184,7 @@ def judge_rows(
     return results, Counter(own.not_judged), scorer
 
 
-def _score_others(found: LabelledVectors, settings: Settings, scorer: Scorer) -> dict[str, LabelVerdict]:
+def _score_unjudged(found: LabelledVectors, settings: Settings, scorer: Scorer) -> dict[str, LabelVerdict]:
     """Verdicts on samples with a label conflict or an unknown label, which teach nothing."""
     labels = np.asarray(found.samples["label"].to_pylist())
     unknown = is_unknown(labels, settings)

@@ -39,7 +39,7 @@ class Judged:
 
 
 def read_samples(spark: SparkSession, settings: Settings) -> DataFrame:
-    """All samples: image_id, label, decided, excluded, conflict (bool) and group."""
+    """All samples: image_id, label, decided, excluded, conflict, scored (bool) and group."""
     return tables.read_complete(spark, settings.lake, Table.SAMPLES).select(
         "image_id",
         "label",
@@ -47,6 +47,7 @@ def read_samples(spark: SparkSession, settings: Settings) -> DataFrame:
         _has_flag(NONE_OF_THESE).alias("excluded"),
         _has_flag(LABEL_CONFLICT).alias("conflict"),
         f.coalesce("duplicate_group", "image_id").alias("group"),
+        f.col("label_quality").isNotNull().alias("scored"),
     )
 
 

@@ -17,7 +17,7 @@ from organize.chunk import Chunk
 from organize.errors import NothingToCheck
 from organize.features import embeddings
 from organize.features.description import Describe
-from organize.labels import check, model_check
+from organize.labels import model_check
 from organize.labels.model_scores import PROBABILITIES, WithProbabilities
 from organize.labels.scorer import Scorer
 from organize.labels.scoring import score_batch
@@ -38,22 +38,14 @@ def describe(settings: Settings) -> Describe | None:
 def score_images(chunk: Chunk) -> int:
     """Score the labels of new images: by the model in use, or else by the probe of the last label check.
 
-    A model does not score what it has learnt, nor labels that it does not know: the probe does. The first
-    check comes as soon as there are enough images, and again when their number has doubled.
+    A model does not score what it has learnt, nor labels that it does not know: the probe does.
 
     Returns:
-        the number of images that were scored; 0 while there are too few for a check.
+        the number of images that were scored; 0 before the first check.
     """
-    settings, model_id, images = chunk.settings, chunk.model_id, chunk.images
-    scorer, checked = Scorer.load(settings, model_id), 0
-    if _is_due(scorer, settings, model_id):
-        chunk.samples.write()
-        try:
-            check.check_labels(chunk.spark, settings, model_id)
-            checked = len(images)  # by a probe that did not learn them; the saved one has
-        except NothingToCheck:
-            scorer = None
-    by_probe = _by_probe(settings, images, scorer) if scorer is not None and not checked else {}
+    settings, images = chunk.settings, chunk.images
+    scorer = Scorer.load(settings, chunk.model_id)
+    by_probe = _by_probe(settings, images, scorer) if scorer is not None else {}
     by_model = _by_model_in_use(settings, images)
     free = _undecided(settings, sorted({*by_probe, *by_model}))
     # A check has judged an image better than the saved probe, which has learnt it, would score it.
@@ -64,11 +56,15 @@ def score_images(chunk: Chunk) -> int:
         chunk.samples.set(
             image_id, **dict(zip(("label_quality", "suggested_label", "label_reason"), values, strict=True))
         )
-    return max(checked, len(set(free)))
+    return len(free)
 
 
-def _is_due(scorer: Scorer | None, settings: Settings, model_id: str) -> bool:
-    """Whether all labels are checked now: never while there are too few pictures of two labels."""
+def check_is_due(settings: Settings, model_id: str) -> bool:
+    """Whether all labels are checked now: at first, and when the lake has doubled.
+
+    Never while there are too few pictures of two labels.
+    """
+    scorer = Scorer.load(settings, model_id)
     if embeddings.count(settings, model_id) < (GROWTH * scorer.images if scorer else 1):
         return False
     per_label = "SELECT count(*) AS images FROM rows WHERE label IS NOT NULL GROUP BY label"

@@ -6,7 +6,7 @@ import pyarrow as pa
 from conf import settings as configuration
 from organize.clusters.assignment import assign_batch
 from organize.clusters.centroids import Centroids
-from organize.clusters.formation import fit_vectors
+from organize.clusters.fitting import fit_vectors
 from organize.features.vectors import to_column
 from tests.organize.embedded_lake import blobs, image_id
 

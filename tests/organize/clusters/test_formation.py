@@ -1,19 +1,23 @@
 """Clusters on real tables: their ids stay, new pictures find them, and unknown labels get a suggestion."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from delta import DeltaTable
 from pyspark.sql import SparkSession
 
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import row_writer, tables
+from lake.locks.organize_lock import Turn
 from lake.table import Table
-from organize.clusters import formation
+from organize.clusters import completion, formation
 from organize.clusters.formation import form
-from organize.clusters.stage import cluster_images
-from organize.errors import NothingToCheck
+from organize.clusters.stage import cluster_images, formation_is_due
+from organize.errors import ErasedMeanwhile, NothingToCheck
 from organize.review import decision_log
 from organize.review.decisions import Kind, Wish
 from tests.organize import embedded_lake
@@ -79,10 +83,12 @@ def test_clusters_are_formed_kept_and_followed(
     # Killed after the table of clusters, before the samples; then formed again: nothing is rewritten.
     before = clusters(own), found
     version = tables.version(spark, own.lake, Table.SAMPLES)
+    assert not formation_is_due(own, MODEL)
     with monkeypatch.context() as patch:
         patch.setattr(formation, "save_assignment", _killed)
         with pytest.raises(KeyboardInterrupt):
             form(spark, own, MODEL)
+    assert formation_is_due(own, MODEL)
     # This time each label is a Spark task, as there are as many pictures as centroids are computed from.
     all_of_them = own.clusters.model_copy(update={"sample_images": formed.images})
     again = form(spark, own.model_copy(update={"clusters": all_of_them}), MODEL)
@@ -99,16 +105,23 @@ def test_clusters_are_formed_kept_and_followed(
     decision_log.decide(own, [Wish(ids[1], Kind.UNDO)], "ann")
     form(spark, own, MODEL)
     assert samples(own)[ids[1]]["cluster"] == found[ids[1]]["cluster"]
+    # Clusters of an older hub, which left no note, are formed anew once.
+    completion.begin(own, MODEL)
+    assert formation_is_due(own, MODEL)
+    completion.finish(own, MODEL)
 
     # New pictures get the nearest cluster without a new formation.
     new = fill(spark, own, ["dog", "cat"], blobs([2, 1], seed=5), first=1000)
+    assert not formation_is_due(own, MODEL)
     chunk = chunk_of(spark, own, new)
     assert cluster_images(chunk) == 2 and chunk.samples.write() == 2
     assert {row["cluster"] for row in clusters(own)} == {row["cluster"] for row in before[0]}
     assert samples(own)[new[0]]["cluster"] in kinds[2] and samples(own)[new[1]]["cluster"] in kinds[1]
     # Twice as many form them anew: the old ones keep their ids.
     more = fill(spark, own, ["horse"] * 130, blobs([4] * 130, seed=6), first=2000)
-    cluster_images(chunk_of(spark, own, more))
+    assert formation_is_due(own, MODEL)
+    form(spark, own, MODEL)
+    assert not formation_is_due(own, MODEL)
     ids_before = {row["cluster"] for row in before[0] if row["label"]}
     assert ids_before < {row["cluster"] for row in clusters(own)}
     assert samples(own)[more[0]]["cluster"].startswith("horse-")
@@ -116,6 +129,45 @@ def test_clusters_are_formed_kept_and_followed(
 
 def _killed(*_: object) -> int:
     raise KeyboardInterrupt
+
+
+def test_images_that_come_or_are_erased_while_clusters_are_computed(
+    spark: SparkSession, own: Settings
+) -> None:
+    ids = fill(spark, own, ["cat"] * 12, blobs([0] * 12))
+    new: list[str] = []
+
+    def arrive() -> None:
+        new.extend(fill(spark, own, ["cat", "owl"], blobs([0, 1], seed=3), first=500))
+        row_writer.update(own, Table.SAMPLES, "image_id", {"image_id": ids[1], "label": "owl"})
+
+    def erase() -> None:
+        DeltaTable.forPath(spark, own.lake.at(Table.SAMPLES)).delete(f"image_id = '{ids[2]}'")
+
+    assert form(spark, own, MODEL, _when_computed(arrive)).images == 12
+    found = samples(own)
+    assert found[new[0]]["cluster"] == found[ids[0]]["cluster"] is not None
+    assert found[new[1]]["cluster"] is None and found[new[1]]["overall_cluster"] is not None
+    assert found[ids[1]]["cluster"] is None and found[ids[1]]["overall_cluster"] is not None
+
+    before = clusters(own)
+    with pytest.raises(ErasedMeanwhile, match=r"^1 images were erased while .* run it again$"):
+        form(spark, own, MODEL, _when_computed(erase))
+    assert clusters(own) == before and not formation_is_due(own, MODEL)
+
+
+def _when_computed(act: Callable[[], None]) -> Turn:
+    """Turns of a formation: something happens at the second, before the first that writes clusters."""
+    taken: list[None] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        taken.append(None)
+        if len(taken) == 2:
+            act()
+        yield
+
+    return turn
 
 
 def test_vectors_of_another_model_are_not_mixed_in(spark: SparkSession, own: Settings) -> None:

@@ -1,22 +1,27 @@
 """The label check on real tables: flips are found, decisions stay, new uploads are scored."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from delta import DeltaTable
 from pyspark.sql import SparkSession
 from sklearn.metrics import roc_auc_score
 
 from conf.sections import Lake
 from conf.settings import Settings
 from lake import row_writer, tables
+from lake.erasure.curation import PROBES
 from lake.schemas import LABEL_CONFLICT
+from lake.storage import Storage
 from lake.table import Table
-from organize.errors import NothingToCheck
+from organize.errors import ErasedMeanwhile, NothingToCheck
 from organize.labels import check
 from organize.labels.scorer import Scorer
-from organize.labels.stage import score_images
+from organize.labels.stage import check_is_due, score_images
 from organize.review import decision_log, doubtful
 from organize.review.decisions import Kind, Wish
 from organize.review.ranking import most_doubtful
@@ -96,3 +101,30 @@ def test_labels_are_checked_reviewed_decided_and_followed(spark: SparkSession, o
     scored = samples(own)
     assert [scored[each]["suggested_label"] for each in new] == [None, "owl", None]
     assert scored[new[0]]["label_quality"] > 0.5 > scored[new[1]]["label_quality"]
+
+
+def test_images_that_come_or_are_erased_while_labels_are_judged(spark: SparkSession, own: Settings) -> None:
+    truth = [0, 1] * 40
+    ids = fill(spark, own, [_NAMES[each] for each in truth], blobs(truth))
+    assert check_is_due(own, MODEL)
+    new: list[str] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        new.extend(fill(spark, own, ["cat", "cat"], blobs([0, 1], seed=9), first=1000))
+        yield
+
+    assert check.check_labels(spark, own, MODEL, turn).checked == 80
+    found = samples(own)
+    assert found[new[0]]["label_quality"] > 0.5 > found[new[1]]["label_quality"]
+    assert not check_is_due(own, MODEL)
+
+    @contextmanager
+    def erasing() -> Iterator[None]:
+        DeltaTable.forPath(spark, own.lake.at(Table.SAMPLES)).delete(f"image_id = '{ids[2]}'")
+        Storage(own.lake.at(PROBES), own.s3).delete_all()  # as an erasure does
+        yield
+
+    with pytest.raises(ErasedMeanwhile, match=r"^1 images were erased while .* run it again$"):
+        check.check_labels(spark, own, MODEL, erasing)
+    assert Scorer.load(own, MODEL) is None and check_is_due(own, MODEL)
