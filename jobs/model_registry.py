@@ -28,7 +28,10 @@ def main() -> None:
 @click.option("--state", type=click.Choice(STATES), help="Only models of this state.")
 @click.option("--dataset", help="Only models trained on this dataset.")
 def list_models(state: str | None, dataset: str | None) -> Outcome:
-    """List models, newest first; a star marks the model in use."""
+    """List models, newest first; a star marks the model in use.
+
+    The table leaves out retired ones, as those of label checks are; --state retired and --json show them.
+    """
     from jobs.cli.text_table import format_table
     from models.inference import catalogue
 
@@ -52,8 +55,11 @@ def list_models(state: str | None, dataset: str | None) -> Outcome:
             catalogue.format_duration(card.seconds),
         ]
         for card in cards
+        if state or card.state != "retired"
     ]
     text = format_table(columns, rows) if rows else "no models; `hub train` makes one"
+    if len(rows) < len(cards):
+        text += f"\n{len(cards) - len(rows):,} retired not shown: --state retired"
     return {"in_use": used, "models": [_brief(card, used) for card in cards]}, text, 0
 
 

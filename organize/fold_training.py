@@ -5,13 +5,14 @@ each other.
 """
 
 import ctypes
+import io
 import logging
 import os
 import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -97,7 +98,8 @@ def _train(settings: Settings, plan: TrainingPlan, sender: Connection, parent: i
     """Train in this process; sends the model's id, or the error that the user can fix."""
     logging.basicConfig(level=logging.CRITICAL)  # as the command does: TensorFlowOnSpark would show all lines
     warnings.simplefilter("ignore")
-    with _ends_with_parent(parent):
+    # A training's own lines say nothing here: `report` names each fold, and an error is sent.
+    with _ends_with_parent(parent), redirect_stderr(io.StringIO()):
         try:
             result: str | HubError = train.train(settings, plan, bar=False).model_id
         except HubError as error:

@@ -184,11 +184,15 @@ def test_a_model_that_is_not_ready_is_refused_by_every_command(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_is_retired_unless_it_is_in_use(own: Settings) -> None:
+def test_a_model_is_retired_unless_it_is_in_use(own: Settings, run_hub: Callable[..., Output]) -> None:
     for model_id in (OLD, NEW, BROKEN):
         row_writer.append(own, Table.MODELS, {"model_id": model_id, "state": "ready"})
     catalogue.set_in_use(own, NEW)
     assert catalogue.retire(own, OLD).state is State.RETIRED
+    _, text, _ = run_hub("models")
+    assert OLD not in text and NEW in text and text.endswith("\n1 retired not shown: --state retired\n")
+    assert OLD in run_hub("models", "list", "--state", "retired")[1]
+    assert OLD in {each["model_id"] for each in run_hub("models", "--json")[1]["models"]}
     assert catalogue.retire(own, OLD, undo=True).state is State.READY
     with pytest.raises(Exception, match=r"is in use: `hub models use` another first"):
         catalogue.retire(own, NEW)
