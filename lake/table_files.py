@@ -110,8 +110,9 @@ class TableFiles:
         filesystem, path = self.storage.resolve(name)
         try:
             # A stream: else the whole column of a row group is read at once, 50 MB of 20,000 embeddings.
+            # Without threads, each of which would keep memory of Arrow for later, 32 MB in all.
             with pq.ParquetFile(path, filesystem=filesystem, buffer_size=_BUFFER_BYTES) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+                for batch in file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
                     yield pa.RecordBatch.from_arrays([_plain(batch[name]) for name in columns], list(columns))
             pa.default_memory_pool().release_unused()  # Arrow keeps 100 MB else
         except (OSError, pa.ArrowException) as error:

@@ -38,7 +38,7 @@ def compacted(folder: Path, manifest: Manifest) -> Manifest:
     target = Segment(folder, f"{manifest.counter:06}", 0, manifest.size)
     for part in parts:
         target = _with_rows_of(target, part)
-    compressed.build(target.vectors(), target.index_file)
+    compressed.build(target.vector_file, (target.rows, target.size), target.index_file)
     entry = SegmentEntry(target.name, target.rows, sealed=True)
     return replace(manifest, segments=(*entries, entry), counter=manifest.counter + 1)
 

@@ -8,10 +8,10 @@ Sources: Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor 
 https://github.com/facebookresearch/faiss.
 """
 
-import mmap
-import os
+import ctypes
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import faiss
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from organize.features.vectors import STORED, Vectors
+from organize.index.row_file import opened, read_rows
 
 DIRECTIONS = 128
 PROBES = 96  # cells that a search looks into
@@ -26,7 +27,7 @@ CANDIDATES = 40  # that are ranked by their vectors, at least
 _TRAINING_ROWS_PER_CELL = 40
 _PCA_ROWS = 8192
 _ITERATIONS = 6  # of k-means
-_BLOCK_ROWS = 2048  # vectors that are read at once: with their pages at most 140 MB
+_BLOCK_ROWS = 2048  # vectors that are read at once: at 1,280 numbers 16 MB
 _RANKED_QUERIES = 64  # whose candidates are in memory at once (13 MB)
 _SEED = 7
 
@@ -36,31 +37,70 @@ def cells_for(rows: int) -> int:
     return int(2 ** np.round(np.log2(4 * np.sqrt(max(rows, 64)))))
 
 
-def build(vectors: NDArray[np.float16], file: Path) -> None:
-    """Build the compressed index of vectors, (n, size), and write it to a file."""
+def build(vector_file: Path, shape: tuple[int, int], file: Path) -> None:
+    """Build the compressed index of vectors and write it to a file.
+
+    Args:
+        vector_file: of a segment: float16, little-endian.
+        shape: (rows, size) of the vectors.
+        file: that is written.
+    """
     # Threads of OpenBLAS spin while they wait for each other: beside other processes the eigenvectors of
     # 1,280 numbers then take a minute in place of a second.
-    with threadpool_limits(1, "blas"):
-        _build(vectors, file)
+    with opened(vector_file) as descriptor, threadpool_limits(1, "blas"):
+        _build(descriptor, shape, file)
+    # The lists are small blocks. Their memory, 136 MB of a million vectors, would stay with the C library.
+    ctypes.CDLL(None).malloc_trim(0)
 
 
-def _build(vectors: NDArray[np.float16], file: Path) -> None:
-    rows, size = vectors.shape
+def _build(descriptor: int, shape: tuple[int, int], file: Path) -> None:
+    rows, size = shape
+    pca, ivf = _trained(descriptor, rows, size)
+    projected = (pca.apply(block) for block in _blocks(descriptor, np.arange(rows), size))
+    _add_all(ivf, projected, file.parent)
+    faiss.write_index(faiss.IndexPreTransform(pca, ivf), str(file))
+
+
+def _trained(descriptor: int, rows: int, size: int) -> tuple[faiss.PCAMatrix, faiss.IndexIVFScalarQuantizer]:
+    """The projection and the cells, without rows."""
     cells = cells_for(rows)
     random = np.random.default_rng(_SEED)
     pca = faiss.PCAMatrix(size, min(DIRECTIONS, size))
     chosen = np.sort(random.choice(rows, min(rows, _PCA_ROWS), replace=False))
-    pca.train(_filled(np.empty((len(chosen), size), np.float32), _blocks(vectors, chosen)))
+    pca.train(_filled(np.empty((len(chosen), size), np.float32), _blocks(descriptor, chosen, size)))
     quantizer = faiss.IndexFlatL2(pca.d_out)
     # By distance: PCA moves the origin, which changes dot products. Of unit vectors the order is the same.
     ivf = faiss.IndexIVFScalarQuantizer(quantizer, pca.d_out, cells, faiss.ScalarQuantizer.QT_8bit)
     ivf.cp.niter, ivf.cp.seed, ivf.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINING_ROWS_PER_CELL
     chosen = np.sort(random.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
-    projected = (pca.apply(block) for block in _blocks(vectors, chosen))
+    projected = (pca.apply(block) for block in _blocks(descriptor, chosen, size))
     ivf.train(_filled(np.empty((len(chosen), pca.d_out), np.float32), projected))
-    for block in _blocks(vectors, np.arange(rows)):
-        ivf.add(pca.apply(block))
-    faiss.write_index(faiss.IndexPreTransform(pca, ivf), str(file))
+    return pca, ivf
+
+
+def _add_all(ivf: faiss.IndexIVFScalarQuantizer, projected: Iterable[Vectors], folder: Path) -> None:
+    """Add all rows, as `ivf.add` does, but to each list all of its rows at once.
+
+    Lists that grow double their room whenever it is used up, which takes up to twice the memory. The codes
+    wait in a file without a name, of which nothing is left when the process is killed.
+    """
+    with TemporaryFile(dir=folder) as file:
+        parts: list[NDArray[np.int64]] = []
+        for block in projected:
+            parts.append(ivf.quantizer.search(block, 1)[1][:, 0])
+            codes = np.empty((len(block), ivf.code_size), np.uint8)
+            pointers = (faiss.swig_ptr(array) for array in (block, parts[-1], codes))
+            ivf.encode_vectors(len(block), *pointers)
+            file.write(codes.data)
+        file.flush()
+        cells = np.concatenate(parts)
+        ordered = np.argsort(cells, kind="stable")  # by cell, then by number
+        ends = np.cumsum(np.bincount(cells, minlength=ivf.nlist))
+        for cell, rows in enumerate(np.split(ordered, ends[:-1])):
+            codes = read_rows(file.fileno(), rows, ivf.code_size, np.dtype(np.uint8))
+            pointers = (faiss.swig_ptr(array) for array in (rows, codes))
+            ivf.invlists.add_entries(cell, len(rows), *pointers)  # type: ignore[union-attr]
+        ivf.ntotal = len(ordered)
 
 
 def _filled(rows: Vectors, blocks: Iterable[Vectors]) -> Vectors:
@@ -72,15 +112,10 @@ def _filled(rows: Vectors, blocks: Iterable[Vectors]) -> Vectors:
     return rows
 
 
-def _blocks(vectors: NDArray[np.float16], rows: NDArray[np.int64]) -> Iterator[Vectors]:
-    """Rows of vectors as float32, a block at a time.
-
-    The pages of a mapped file are given back after each block: else the whole file would count as memory.
-    """
+def _blocks(descriptor: int, rows: NDArray[np.int64], size: int) -> Iterator[Vectors]:
+    """Rows of a vector file as float32, a block at a time."""
     for first in range(0, len(rows), _BLOCK_ROWS):
-        yield vectors[rows[first : first + _BLOCK_ROWS]].astype(np.float32)
-        if isinstance(vectors, np.memmap):
-            vectors._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        yield read_rows(descriptor, rows[first : first + _BLOCK_ROWS], size, STORED).astype(np.float32)
 
 
 class CompressedIndex:
@@ -106,13 +141,10 @@ class CompressedIndex:
         _, found = self._index.search(queries, wanted)
         cosines = np.full((len(queries), k), -2.0, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        descriptor = os.open(vector_file, os.O_RDONLY)
-        try:
+        with opened(vector_file) as descriptor:
             for first in range(0, len(queries), _RANKED_QUERIES):
                 part = slice(first, first + _RANKED_QUERIES)
                 cosines[part], rows[part] = _ranked(queries[part], found[part], descriptor, k)
-        finally:
-            os.close(descriptor)
         return cosines, rows
 
 
@@ -129,13 +161,9 @@ def _ranked(
     queries: Vectors, found: NDArray[np.int64], descriptor: int, k: int
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """The k of the found rows with the greatest cosines, the greatest first."""
-    size = queries.shape[1]
     unique, places = np.unique(found, return_inverse=True)
-    vectors = np.zeros((len(unique), size), STORED)
-    for vector, row in zip(vectors, unique.tolist(), strict=True):
-        if row >= 0:
-            os.preadv(descriptor, [vector], row * vector.nbytes)  # type: ignore[list-item]
-    wide, places = vectors.astype(np.float32), places.reshape(found.shape)
+    wide = read_rows(descriptor, unique, queries.shape[1], STORED).astype(np.float32)
+    places = places.reshape(found.shape)
     cosines = np.stack([wide[at] @ query for at, query in zip(places, queries, strict=True)])
     cosines[found < 0] = -2
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]

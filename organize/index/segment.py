@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from organize.features.vectors import STORED, Vectors
 from organize.index import compressed
+from organize.index.row_file import opened, read_rows
 
 ID = np.dtype("S64")  # an image id is a sha256 in hex; removed rows have an empty one
-_SCAN_ROWS = 8192  # vectors that are compared at once (42 MB as float32 at 1,280 numbers)
+_SCAN_ROWS = 2048  # vectors that are compared at once (10 MB as float32 at 1,280 numbers)
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,21 @@ class Segment:
             queries: (n, size), of length 1.
         """
         best, rows = self._nearest(queries, k)
-        return np.where(rows >= 0, self.ids()[rows], b"") if self.rows else np.zeros(rows.shape, ID), best
+        return self._ids_of(rows) if self.rows else np.zeros(rows.shape, ID), best
+
+    def _ids_of(self, rows: NDArray[np.int64]) -> NDArray[np.bytes_]:
+        with opened(self.id_file) as descriptor:
+            read = read_rows(descriptor, rows.ravel(), ID.itemsize, np.dtype(np.uint8))
+        return read.view(ID).reshape(rows.shape)
 
     def _nearest(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
         if self.sealed:
             return self._compressed.search(queries, self.vector_file, k)
-        vectors = self.vectors()
         best = np.full((len(queries), k), -2.0, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for first in range(0, self.rows, _SCAN_ROWS):
-            block = vectors[first : first + _SCAN_ROWS].astype(np.float32)
+            # Mapped anew for each block: the pages of the one before need not stay in memory.
+            block = self.vectors()[first : first + _SCAN_ROWS].astype(np.float32)
             scores, found = faiss.knn(queries, block, min(k, len(block)), faiss.METRIC_INNER_PRODUCT)
             best, rows = merge_nearest((best, rows), (scores, np.where(found >= 0, found + first, -1)), k)
         return best, rows
