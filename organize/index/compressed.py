@@ -50,7 +50,8 @@ def build(vector_file: Path, shape: tuple[int, int], file: Path) -> None:
     with opened(vector_file) as descriptor, threadpool_limits(1, "blas"):
         _build(descriptor, shape, file)
     # The lists are small blocks. Their memory, 136 MB of a million vectors, would stay with the C library.
-    ctypes.CDLL(None).malloc_trim(0)
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+        trim(0)
 
 
 def _build(descriptor: int, shape: tuple[int, int], file: Path) -> None:
