@@ -131,6 +131,7 @@ def _killed(*_: object) -> int:
     raise KeyboardInterrupt
 
 
+@pytest.mark.faults  # it forms clusters twice; tests/organize/labels/test_check.py has the same of labels
 def test_images_that_come_or_are_erased_while_clusters_are_computed(
     spark: SparkSession, own: Settings
 ) -> None:
