@@ -118,7 +118,7 @@ def test_what_is_organized_on_a_cluster_equals_what_is_organized_here(
             following.kill()
             following.wait()
     similar = done(hub, variables, "similar", next(iter(samples)), "--k", "3")
-    assert len(similar["similar"]) == 3
+    assert len(similar["matches"]) == 3
 
 
 def _all_organized(own: Settings) -> bool:
