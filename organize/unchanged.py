@@ -21,6 +21,5 @@ def refuse_if_erased(spark: SparkSession, settings: Settings, images: DataFrame)
     gone = images.select("image_id").join(samples, "image_id", "left_anti").count()
     if gone:
         raise ErasedMeanwhile(
-            f"{gone:,} images were erased while their clusters or labels were computed: nothing was changed; "
-            "run it again"
+            f"{gone:,} images were erased while clusters or labels were computed of them: run it again"
         )

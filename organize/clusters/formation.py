@@ -33,14 +33,12 @@ class Formed:
     Args:
         clusters: all of them, sorted by id.
         images: samples that have an embedding.
-        outliers: of these.
         kept: clusters that continue one of before.
         labels_without: labels with too few images for clusters of their own.
     """
 
     clusters: tuple[Cluster, ...]
     images: int
-    outliers: int
     kept: int
     labels_without: tuple[str, ...]
 
@@ -71,17 +69,16 @@ def form(spark: SparkSession, settings: Settings, model_id: str, turn: Turn = nu
         assigned = assign(pictures, centroids.by_label(clusters)).localCheckpoint()
     finally:
         pictures.unpersist()
+    # In one turn: an erasure finds the clusters of a user by the samples, which must name those of the table.
     with turn():
         refuse_if_erased(spark, settings, known)
         completion.begin(settings, model_id)
         _write(spark, settings, clusters)
-    save_assignment(spark, settings, assigned, clusters)
-    with turn():
+        save_assignment(spark, settings, assigned, clusters)
         _assign_changed(spark, settings, model_id, known, clusters)
         leave_clusters(spark, settings)
         completion.finish(settings, model_id)
-    outliers = assigned.where("outlier").count()
-    return Formed(tuple(clusters), sum(sizes.values()), outliers, kept, without)
+    return Formed(tuple(clusters), sum(sizes.values()), kept, without)
 
 
 def _computed(

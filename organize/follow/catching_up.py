@@ -137,10 +137,9 @@ def _revise(spark: SparkSession, organizer: Organizer) -> None:
 
 
 def _one_blas_thread() -> AbstractContextManager[object]:
-    """BLAS on one thread: several spin while they wait for each other.
+    """BLAS on one thread: several spin while they wait for each other, beside an ingestion long.
 
-    For all of a run: stages and revisions, which limit it too, run side by side, and each sets back what it
-    has found.
+    For all of a run: what limits it in stages and revisions, which run side by side, sets back what it found.
     """
     return threadpool_limits(1, "blas")
 

@@ -11,7 +11,6 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
-from threadpoolctl import threadpool_limits
 
 from conf.settings import Settings
 from lake.job_failures import job_errors
@@ -181,8 +180,7 @@ class Organizer:
         done = progress.read(self.settings, self.model_id)
         for stage in stages:
             began = time.monotonic()
-            # BLAS on one thread: several spin while they wait for each other, beside an ingestion long.
-            with named(stage.name), threadpool_limits(1, "blas"):
+            with named(stage.name):
                 handled = stage.run(chunk)
             self.counts.add_stage(stage.key, handled)
             described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")

@@ -39,8 +39,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def photograph(number: int) -> Upload:
     """An upload; every tenth shows the picture before it at half the size."""
-    rgb = scenes.scene(number - number % 10 // 9)
-    rgb = rgb[::2, ::2].copy() if number % 10 == 9 else rgb
+    is_copy = number % 10 == 9
+    rgb = scenes.scene(number - 1 if is_copy else number)
+    rgb = rgb[::2, ::2].copy() if is_copy else rgb
     return upload(number, label=_LABELS[number // 10 % 3], content=encode_jpeg(rgb, 92))
 
 
