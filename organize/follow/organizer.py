@@ -183,7 +183,8 @@ class Organizer:
             with named(stage.name):
                 handled = stage.run(chunk)
             self.counts.add_stage(stage.key, handled)
-            described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")
+            if handled:
+                described.append(f"{handled:,} {stage.key} in {time.monotonic() - began:.1f} s")
             done[stage.name] = commit
         began = time.monotonic()
         changes.write()
